@@ -1,0 +1,1 @@
+"""Pinnace: run machine-learning experiments on Kubernetes and never lose an artifact."""

@@ -1,0 +1,100 @@
+"""SHA-256 and CRC32C of a stream of bytes, computed together in one pass.
+
+The whole-content SHA-256 is an artifact's identity; the CRC32C is what S3-compatible stores can answer with.
+Per-part digests have the multipart part size as their unit, so that no byte is read a second time for an upload.
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterable
+from uuid import UUID
+
+import google_crc32c
+import msgspec
+
+#: SHA-256 of no bytes at all.
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+
+
+class PartDigest(msgspec.Struct, frozen=True, kw_only=True):
+    """Digests of one slice of the content, `[offset, offset + size)` in bytes; `crc32c` in base64, as S3 has it."""
+
+    offset: int
+    size: int
+    sha256: str
+    crc32c: str
+
+
+class ContentDigest(msgspec.Struct, frozen=True, kw_only=True):
+    """Digests of a whole content of `size` bytes. `parts` is never empty: an empty file has one empty part."""
+
+    size: int
+    sha256: str
+    crc32c: str
+    parts: tuple[PartDigest, ...]
+
+
+class Digester:
+    """Feed it the content in order with `update`, then take `finish()`.
+
+    `part_size` in bytes is where one part ends and the next begins. Memory does not depend on the content's size.
+    """
+
+    def __init__(self, part_size: int) -> None:
+        if part_size < 1:
+            raise ValueError(f"part_size must be at least 1 byte, not {part_size}")
+        self._part_size = part_size
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._crc32c = 0
+        # The first part's digests are the whole's so far, so content of one part is hashed once.
+        self._part_sha256: hashlib._Hash | None = None
+        self._part_crc32c = 0
+        self._parts: list[PartDigest] = []
+
+    def update(self, data: bytes) -> None:
+        """`data` is bytes because the CRC library takes nothing else without a copy."""
+        while data:
+            room = (len(self._parts) + 1) * self._part_size - self._size
+            if room == 0:
+                self._parts.append(self._finish_part())
+                self._part_sha256, self._part_crc32c = hashlib.sha256(), 0
+                continue
+            chunk, data = data[:room], data[room:]
+            self._size += len(chunk)
+            self._sha256.update(chunk)
+            self._crc32c = google_crc32c.extend(self._crc32c, chunk)
+            if self._part_sha256 is not None:
+                self._part_sha256.update(chunk)
+                self._part_crc32c = google_crc32c.extend(self._part_crc32c, chunk)
+
+    def finish(self) -> ContentDigest:
+        return ContentDigest(
+            size=self._size,
+            sha256=self._sha256.hexdigest(),
+            crc32c=_base64(self._crc32c),
+            parts=(*self._parts, self._finish_part()),
+        )
+
+    def _finish_part(self) -> PartDigest:
+        offset = len(self._parts) * self._part_size
+        first = self._part_sha256 is None
+        return PartDigest(
+            offset=offset,
+            size=self._size - offset,
+            sha256=(self._part_sha256 or self._sha256).hexdigest(),
+            crc32c=_base64(self._crc32c if first else self._part_crc32c),
+        )
+
+
+def manifest_sha256(artifacts: Iterable[UUID]) -> str:
+    """One digest for a set of artifacts, in hex: SHA-256 over the sorted ids, a line each.
+
+    An artifact's id binds its iteration, path and content, so equal manifests mean equal files.
+    """
+    lines = "".join(f"{artifact}\n" for artifact in sorted(str(artifact) for artifact in artifacts))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _base64(crc32c: int) -> str:
+    return b64encode(crc32c.to_bytes(4, "big")).decode()

@@ -1,0 +1,34 @@
+"""Identities that make retries harmless: the same thing always gets the same UUID.
+
+An experiment's id is its custom resource's `metadata.uid`. Every other id is a UUIDv5 derived from its parent,
+so the operator, the sidecar and a second run of either arrive at it without asking anybody.
+"""
+
+from uuid import UUID, uuid5
+
+#: Root of the names that have no parent. Changing it changes every project id ever stored.
+NAMESPACE = UUID("6a1c2c5e-5c0f-5f7b-9d3e-70696e6e6163")
+
+
+def project_id(name: str) -> UUID:
+    """The id of the project called `name` (project names are unique per API)."""
+    return uuid5(NAMESPACE, f"project:{name}")
+
+
+def iteration_id(experiment: UUID, index: int) -> UUID:
+    """The id of iteration `index` (counted from 0) of `experiment`."""
+    return uuid5(experiment, str(index))
+
+
+def artifact_id(iteration: UUID, path: str, sha256: str) -> UUID:
+    """The id of one content of one path: `path` relative to the volume, `sha256` in lower-case hex.
+
+    Same id means same bytes; a path written again with other bytes gets another id, a new version.
+    """
+    return uuid5(iteration, f"{sha256}:{path}")
+
+
+def object_key(prefix: str, artifact: UUID) -> str:
+    """Where the bytes of `artifact` lie in the bucket: `<prefix>/<aa>/<uuid>`, `aa` the id's first two digits."""
+    text = str(artifact)
+    return "/".join(part for part in (prefix.strip("/"), text[:2], text) if part)

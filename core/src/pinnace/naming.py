@@ -1,0 +1,38 @@
+"""Names that are contracts between the parts, each once, with who reads it and what a rename breaks."""
+
+from typing import Final
+
+GROUP: Final = "pinnace.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "Experiment"
+PLURAL: Final = "experiments"
+
+#: Labels on Jobs and pods. The operator selects its Jobs and pods by the first; the API reads the third off the pod
+#: behind a token to know which iteration it may write to; people filter with all of them. Never renamed in place.
+EXPERIMENT_LABEL: Final = f"{GROUP}/experiment"  # the Experiment's name, cut to 63 characters
+EXPERIMENT_ID_LABEL: Final = f"{GROUP}/experiment-id"  # its metadata.uid
+ITERATION_ID_LABEL: Final = f"{GROUP}/iteration-id"
+ITERATION_LABEL: Final = f"{GROUP}/iteration"  # the index
+
+#: The sidecar's container in a pod; the operator reads its termination message.
+SIDECAR_CONTAINER: Final = "pinnace-sidecar"
+
+#: Audience of the projected service-account token; TokenReview in the API asks for it.
+TOKEN_AUDIENCE: Final = "pinnace-api"  # noqa: S105 - a name, not a secret
+
+#: Volumes that the operator adds to a pod. A user's volume of the same name is refused in the Accepted condition.
+ARTIFACTS_VOLUME: Final = "pinnace-artifacts"
+BUFFER_VOLUME: Final = "pinnace-buffer"
+TOKEN_VOLUME: Final = "pinnace-token"  # noqa: S105
+CREDENTIALS_VOLUME: Final = "pinnace-store-credentials"
+
+#: What the training container finds in its environment.
+PARAM_PREFIX: Final = "PINNACE_PARAM_"
+ENV_PARAMS: Final = "PINNACE_PARAMS"
+ENV_EXPERIMENT: Final = "PINNACE_EXPERIMENT"
+ENV_ITERATION: Final = "PINNACE_ITERATION"
+ENV_ARTIFACTS_DIR: Final = "PINNACE_ARTIFACTS_DIR"
+
+#: A file beside `<name>` that says `<name>` is complete. Markers themselves are not artifacts.
+DONE_SUFFIX: Final = ".done"

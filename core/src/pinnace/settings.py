@@ -1,0 +1,155 @@
+"""Settings from the environment: parsed once, typed, every mistake reported together.
+
+`load(Type, environ, prefix)` reads `<PREFIX><FIELD>` for each field of a msgspec struct; `dump` is its inverse, so the
+operator writes a sidecar's environment from the same type that the sidecar parses.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from pinnace.errors import PinnaceError
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+SIDECAR_PREFIX: Final = "PINNACE_"
+STORE_PREFIX: Final = "PINNACE_STORE_"
+CLIENT_PREFIX: Final = "PINNACE_"
+
+
+class SettingsError(PinnaceError):
+    """One or more settings are missing or wrong; the message has a line for each. Trying again can't help."""
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which bucket of which S3-compatible store. Credentials are never part of it."""
+
+    #: `http://` or `https://`, host, optional port; no path. Empty: the region's public endpoint of AWS.
+    endpoint: Annotated[str, Meta(max_length=512)] = ""
+    region: Annotated[str, Meta(min_length=1, max_length=64)] = "us-east-1"
+    bucket: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    #: Prepended to every key, without slashes at its ends.
+    prefix: Annotated[str, Meta(max_length=512)] = ""
+    #: `path`: endpoint/bucket/key; `virtual`: bucket.endpoint/key.
+    addressing: Annotated[str, Meta(pattern="^(path|virtual)$")] = "path"
+    #: A folder with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and maybe AWS_SESSION_TOKEN (a mounted
+    #: Secret). Empty: botocore's own chain (environment, files, web identity, instance).
+    credentials_dir: str = ""
+    #: PEM file with the authorities to trust instead of the system's. Empty: the system's.
+    ca_file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.endpoint:
+            check_http_url(self.endpoint, "endpoint")
+
+
+class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pod's sidecar is told. `PINNACE_<FIELD>`; the store's own settings are `PINNACE_STORE_<FIELD>`."""
+
+    iteration_id: UUID
+    pod_uid: Annotated[str, Meta(min_length=1, max_length=64)]
+    artifacts_dir: str = "/artifacts"
+    buffer_dir: str = "/buffer"
+    #: The buffer never grows beyond this many bytes; below the volume's own limit, where the pod would be evicted.
+    buffer_limit_bytes: Annotated[int, Meta(ge=1)] = 9 * 2**30
+    #: Globs on the path relative to `artifacts_dir`; `**` crosses folders. A file ships when it matches some
+    #: `include` and no `exclude`.
+    include: tuple[str, ...] = ("**",)
+    exclude: tuple[str, ...] = ("*.tmp", "*.part")
+    #: A file is complete when inode, size and mtime stayed the same for this long.
+    settle_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    #: Whether `<name>.done` marks `<name>` complete at once.
+    markers: bool = True
+    #: Files of metric lines to tail: globs like `include`.
+    metrics_files: tuple[str, ...] = ("metrics.jsonl",)
+    #: From SIGTERM to the end, at most.
+    drain_timeout_seconds: Annotated[float, Meta(gt=0)] = 600.0
+    #: Where the JSON report of the end goes: Kubernetes' termination message.
+    termination_message: str = "/dev/termination-log"
+    api_url: str
+    #: A file with the bearer token, read again for each request because it is rotated.
+    api_token_file: str = ""
+    api_ca_file: str = ""
+    #: Port of /healthz and /metrics on every address; 0: none.
+    health_port: Annotated[int, Meta(ge=0, le=65535)] = 8085
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+    def __post_init__(self) -> None:
+        check_http_url(self.api_url, "api_url")
+
+
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the command line and the SDK reach the API: `PINNACE_API_URL`, `PINNACE_API_TOKEN` (or `…_TOKEN_FILE`)."""
+
+    api_url: str = "http://127.0.0.1:8080"
+    api_token: str = ""
+    api_token_file: str = ""
+    api_ca_file: str = ""
+
+    def __post_init__(self) -> None:
+        check_http_url(self.api_url, "api_url")
+
+    def __repr__(self) -> str:
+        return f"ClientSettings(api_url={self.api_url!r})"
+
+
+def check_http_url(url: str, field: str) -> None:
+    """Raise ValueError unless `url` is http or https with a host and without credentials in it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError(
+            f"{field} must be http://HOST[:PORT] or https://HOST[:PORT] without a user in it, not {url!r}"
+        )
+
+
+def load(type_: type[_T], environ: Mapping[str, str], prefix: str) -> _T:
+    """Read `type_` from `environ`; a variable that is absent or empty leaves the field's default.
+
+    Lists are JSON; a plain word is taken for a list of one. Raises SettingsError naming every variable that is wrong.
+    """
+    hints = get_type_hints(type_, include_extras=True)
+    values: dict[str, Any] = {}
+    mistakes: list[str] = []
+    for field in msgspec.structs.fields(type_):
+        name = prefix + field.name.upper()
+        text = environ.get(name, "")
+        if not text:
+            if field.required:
+                mistakes.append(f"{name} is not set")
+            continue
+        try:
+            values[field.name] = _parse(text, hints[field.name])
+        except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
+            mistakes.append(f"{name}: {error}")
+    if not mistakes:
+        try:
+            return type_(**values)
+        except ValueError as error:
+            mistakes.append(re.sub(r"^(\w+)", lambda match: prefix + match[1].upper(), str(error)))
+    raise SettingsError("; ".join(mistakes), hint="correct these settings and start again")
+
+
+def dump(settings: msgspec.Struct, prefix: str) -> dict[str, str]:
+    """The environment from which `load` makes equal settings. Fields at their default are left out."""
+    environ: dict[str, str] = {}
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if value == field.default:
+            continue
+        environ[prefix + field.name.upper()] = (
+            msgspec.json.encode(value).decode() if isinstance(value, tuple | bool) else str(value)
+        )
+    return environ
+
+
+def _parse(text: str, hint: Any) -> Any:
+    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(plain) is tuple:
+        value = msgspec.json.decode(text) if text.startswith("[") else [text]
+        return msgspec.convert(value, hint)
+    return msgspec.convert(text, hint, strict=False)
