@@ -66,20 +66,20 @@ class IterationState(StrEnum):
     FAILED = "FAILED"
 
 
-class ProjectWrite(Record, kw_only=True):
+class ProjectWrite(Record, frozen=True, kw_only=True):
     """PUT /projects/{name}"""
 
     description: Text = ""
 
 
-class Project(Record, kw_only=True):
+class Project(Record, frozen=True, kw_only=True):
     id: UUID
     name: ProjectName
     description: str
     created_at: datetime
 
 
-class ExperimentWrite(Record, kw_only=True):
+class ExperimentWrite(Record, frozen=True, kw_only=True):
     """PUT /experiments/{id}. The project is created when it does not exist."""
 
     project: ProjectName
@@ -90,7 +90,7 @@ class ExperimentWrite(Record, kw_only=True):
     tags: Annotated[tuple[Tag, ...], Meta(max_length=100)] = ()
 
 
-class Experiment(Record, kw_only=True):
+class Experiment(Record, frozen=True, kw_only=True):
     id: UUID
     project: ProjectName
     name: str
@@ -100,7 +100,7 @@ class Experiment(Record, kw_only=True):
     created_at: datetime
 
 
-class IterationWrite(Record, kw_only=True):
+class IterationWrite(Record, frozen=True, kw_only=True):
     """PUT /iterations/{id}. `parameters` are set once; another value for a set key is a 409."""
 
     experiment_id: UUID
@@ -111,7 +111,7 @@ class IterationWrite(Record, kw_only=True):
     ended_at: datetime | None = None
 
 
-class MetricSummary(Record, kw_only=True):
+class MetricSummary(Record, frozen=True, kw_only=True):
     """One metric of one iteration: the value at the highest step, and the extremes without NaN (None: only NaN)."""
 
     last: "MetricValue"
@@ -121,7 +121,7 @@ class MetricSummary(Record, kw_only=True):
     count: int
 
 
-class Iteration(Record, kw_only=True):
+class Iteration(Record, frozen=True, kw_only=True):
     id: UUID
     experiment_id: UUID
     index: int
@@ -132,7 +132,7 @@ class Iteration(Record, kw_only=True):
     metrics: dict[str, MetricSummary]
 
 
-class Location(Record, kw_only=True):
+class Location(Record, frozen=True, kw_only=True):
     """Where the bytes of an artifact lie, without any credential."""
 
     endpoint: Annotated[str, Meta(max_length=512)]
@@ -141,7 +141,7 @@ class Location(Record, kw_only=True):
     key: Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
-class Artifact(Record, kw_only=True):
+class Artifact(Record, frozen=True, kw_only=True):
     """One content of one path of one iteration; the one type from the sidecar's buffer to the API's row.
 
     Its id is `ids.artifact_id(iteration, path, sha256)`; the API refuses another.
@@ -167,13 +167,13 @@ class Artifact(Record, kw_only=True):
     recorded_at: datetime | None = None
 
 
-class ArtifactBatch(Record, kw_only=True):
+class ArtifactBatch(Record, frozen=True, kw_only=True):
     """PUT /iterations/{id}/artifacts: all or nothing; sending it again changes nothing."""
 
     artifacts: Annotated[tuple[Artifact, ...], Meta(max_length=MAX_ARTIFACTS_PER_REQUEST)]
 
 
-class MetricPoint(Record, kw_only=True):
+class MetricPoint(Record, frozen=True, kw_only=True):
     """One value of one metric. (key, step, source, offset) identifies it within its iteration."""
 
     key: MetricKey
@@ -186,7 +186,7 @@ class MetricPoint(Record, kw_only=True):
     offset: Annotated[int, Meta(ge=0)] = 0
 
 
-class MetricBatch(Record, kw_only=True):
+class MetricBatch(Record, frozen=True, kw_only=True):
     """PUT /iterations/{id}/metrics: all or nothing; points that are there already are left alone."""
 
     points: Annotated[tuple[MetricPoint, ...], Meta(max_length=MAX_POINTS_PER_REQUEST)]
@@ -214,7 +214,7 @@ def metric_value_from_wire(value: MetricValue) -> float:
     return value
 
 
-class Problem(Record, kw_only=True):
+class Problem(Record, frozen=True, kw_only=True):
     """Why files wait or can't be shipped, in words for a person."""
 
     #: A stable CamelCase word: StoreUnreachable, AccessDenied, NoSuchBucket, ApiUnreachable, BufferFull …
@@ -224,14 +224,14 @@ class Problem(Record, kw_only=True):
     files: int = 0
 
 
-class Manifest(Record, kw_only=True):
+class Manifest(Record, frozen=True, kw_only=True):
     """A set of artifacts in two figures; equal manifests mean equal sets (digests.manifest_sha256)."""
 
     count: int
     sha256: Sha256
 
 
-class PodReport(Record, kw_only=True):
+class PodReport(Record, frozen=True, kw_only=True):
     """What one pod's sidecar says of its files: sent to the API while it runs, and the termination message at the end.
 
     PUT /iterations/{id}/pods/{pod_uid}; the newest `sequence` wins.
@@ -259,7 +259,7 @@ class PodReport(Record, kw_only=True):
         return sum(count for state, count in self.files.items() if state not in FINAL_STATES)
 
 
-class PodStanding(Record, kw_only=True):
+class PodStanding(Record, frozen=True, kw_only=True):
     """GET /experiments/{id}/pods: a pod's latest report beside what the API itself holds of it."""
 
     iteration_id: UUID
@@ -283,50 +283,50 @@ class WriterEnd(StrEnum):
     UNKNOWN = "unknown"
 
 
-class WriterStatus(Record, kw_only=True):
+class WriterStatus(Record, frozen=True, kw_only=True):
     """GET /iterations/{id}/pods/{pod_uid}/writers"""
 
     ended: WriterEnd
 
 
-class MetricReceipt(Record, kw_only=True):
+class MetricReceipt(Record, frozen=True, kw_only=True):
     """Answer to a MetricBatch: how many points were new, and how many were there already."""
 
     added: int
     present: int
 
 
-class Page(Record, kw_only=True):
+class Page(Record, frozen=True, kw_only=True):
     """How every list is cut: `next` goes into `after` of the following request; None means that was all."""
 
     next: str | None = None
 
 
-class ProjectPage(Page, kw_only=True):
+class ProjectPage(Page, frozen=True, kw_only=True):
     items: tuple[Project, ...]
 
 
-class ExperimentPage(Page, kw_only=True):
+class ExperimentPage(Page, frozen=True, kw_only=True):
     items: tuple[Experiment, ...]
 
 
-class IterationPage(Page, kw_only=True):
+class IterationPage(Page, frozen=True, kw_only=True):
     items: tuple[Iteration, ...]
 
 
-class ArtifactPage(Page, kw_only=True):
+class ArtifactPage(Page, frozen=True, kw_only=True):
     items: tuple[Artifact, ...]
 
 
-class MetricPage(Page, kw_only=True):
+class MetricPage(Page, frozen=True, kw_only=True):
     items: tuple[MetricPoint, ...]
 
 
-class PodPage(Page, kw_only=True):
+class PodPage(Page, frozen=True, kw_only=True):
     items: tuple[PodStanding, ...]
 
 
-class ProblemDetails(Record, kw_only=True):
+class ProblemDetails(Record, frozen=True, kw_only=True):
     """RFC 9457 `application/problem+json`, with a stable `code` and a `hint` for a person."""
 
     type: str = "about:blank"

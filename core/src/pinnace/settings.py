@@ -102,9 +102,7 @@ def check_http_url(url: str, field: str) -> None:
     """Raise ValueError unless `url` is http or https with a host and without credentials in it."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise ValueError(
-            f"{field} must be http://HOST[:PORT] or https://HOST[:PORT] without a user in it, not {url!r}"
-        )
+        raise ValueError(f"{field} must be http://HOST[:PORT] or https://HOST[:PORT] without a user in it, not {url!r}")
 
 
 def load(type_: type[_T], environ: Mapping[str, str], prefix: str) -> _T:
