@@ -1,0 +1,30 @@
+from uuid import UUID
+
+from pinnace import ids
+
+EXPERIMENT = UUID("11111111-2222-4333-8444-555555555555")
+SHA256 = "ab" * 32
+
+
+def test_ids_are_the_same_in_every_release() -> None:
+    # These values are stored in databases and in object keys: a change here orphans them all.
+    assert ids.project_id("iris") == UUID("56784bef-3772-56ef-8691-48c2aa2cf064")
+    iteration = ids.iteration_id(EXPERIMENT, 0)
+    assert iteration == UUID("cb327acc-b6c6-5bf8-bd81-015627de0b45")
+    assert ids.artifact_id(iteration, "model.pt", SHA256) == UUID("9014c49b-012d-5eea-9711-e319edd35f9c")
+
+
+def test_an_artifact_id_binds_iteration_path_and_content() -> None:
+    base = ids.artifact_id(EXPERIMENT, "a", SHA256)
+    others = {
+        ids.artifact_id(ids.iteration_id(EXPERIMENT, 1), "a", SHA256),
+        ids.artifact_id(EXPERIMENT, "b", SHA256),
+        ids.artifact_id(EXPERIMENT, "a", "cd" * 32),
+    }
+    assert len(others | {base}) == 4
+
+
+def test_object_key_is_prefix_shard_and_id() -> None:
+    artifact = UUID("75ec270b-b003-4f3c-af3e-50e45fbeb610")
+    assert ids.object_key("", artifact) == "75/75ec270b-b003-4f3c-af3e-50e45fbeb610"
+    assert ids.object_key("/team a/", artifact) == "team a/75/75ec270b-b003-4f3c-af3e-50e45fbeb610"
