@@ -6,6 +6,7 @@ import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pinnace.digests import EMPTY_SHA256, Digester, manifest_sha256
 
 

@@ -3,6 +3,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+
 from pinnace.digests import EMPTY_SHA256
 from pinnace.records import (
     FINAL_STATES,

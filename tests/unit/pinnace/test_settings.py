@@ -1,6 +1,7 @@
 from uuid import uuid4
 
 import pytest
+
 from pinnace.settings import (
     CLIENT_PREFIX,
     SIDECAR_PREFIX,

@@ -1,0 +1,68 @@
+# Verbs: demo, demo-down, test, check, fix, e2e, images, cluster-up, cluster-down. `make help` says what each does.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Runs a command with the cluster up and its tools on the PATH; takes the cluster down again if it brought it up.
+WITH_CLUSTER := $(PYTHON) -m cluster run --
+
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo demo-down
+demo: $(VENV)/ready ## cluster, images, MinIO, chart, and a sweep of four iterations from file to verified row
+	$(PYTHON) -m cluster up
+	$(PYTHON) -m cluster images
+	$(WITH_CLUSTER) $(BIN)/python -m cluster.demo up
+
+demo-down: ## undo the demo: the release, MinIO and the cluster
+	$(PYTHON) -m cluster down
+
+.PHONY: test check unit e2e fix
+test: $(VENV)/ready ## all tests: unit, contract, chart, end to end on the cluster
+	$(WITH_CLUSTER) $(BIN)/pytest
+
+check: $(VENV)/ready ## format, lint, types, import rules, unit tests: under a minute, no cluster
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit
+
+e2e: $(VENV)/ready ## the stories on the cluster only
+	$(WITH_CLUSTER) $(BIN)/pytest tests/e2e
+
+fix: $(VENV)/ready ## format and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: cluster-up cluster-down images
+cluster-up: ## bring the kind cluster up
+	$(PYTHON) -m cluster up
+
+cluster-down: ## take it down; leaves nothing behind
+	$(PYTHON) -m cluster down
+
+images: $(VENV)/ready ## build the images and load them into the cluster
+	$(PYTHON) -m cluster images
+
+.PHONY: generate lock clean
+generate: $(VENV)/ready ## write the files that are derived from others: chart's CRD, OpenAPI document
+	$(BIN)/python charts/sync_crd.py
+	$(BIN)/python -m pinnace_api openapi > docs/openapi.json
+
+lock: ## resolve the dependencies anew (needs uv)
+	locks/lock.sh
+
+clean: ## remove the virtual environment and caches of this folder
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+
+$(VENV)/ready: locks/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "installing python3-venv"; apt-get update -qq && apt-get install -y -qq python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
