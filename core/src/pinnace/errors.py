@@ -3,7 +3,7 @@
 PinnaceError
 ├── SettingsError            settings.py: a wrong or missing setting; names every one of them at once
 ├── StoreError               stores/store.py: the object store refused or could not be reached
-└── ApiError                 client/client.py: the metadata API refused or could not be reached
+└── ApiError                 client/errors.py: the metadata API refused or could not be reached
 """
 
 

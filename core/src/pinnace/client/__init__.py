@@ -1,0 +1,27 @@
+"""The client of the metadata API."""
+
+from pinnace.client.client import Client
+from pinnace.client.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+    Unexpected,
+    Unreachable,
+)
+
+__all__ = [
+    "ApiError",
+    "Client",
+    "Conflict",
+    "Forbidden",
+    "Invalid",
+    "NotFound",
+    "Unauthorized",
+    "Unavailable",
+    "Unexpected",
+    "Unreachable",
+]

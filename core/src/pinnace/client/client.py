@@ -1,0 +1,218 @@
+"""The metadata API as Python methods: records in, records out, ApiError (see errors.py) when it can't be done.
+
+Each method is one idempotent request (a list: one per page), so a caller may repeat any of them at any time. There is
+no retry loop in here: the operator, the sidecar and the command line each have their own.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+
+from pinnace import records
+from pinnace.client.connection import Connection
+from pinnace.client.errors import Invalid, Unexpected
+from pinnace.records import (
+    Artifact,
+    ArtifactBatch,
+    Experiment,
+    ExperimentWrite,
+    Iteration,
+    IterationWrite,
+    MetricBatch,
+    MetricPoint,
+    MetricReceipt,
+    PodReport,
+    PodStanding,
+    Project,
+    ProjectWrite,
+    WriterStatus,
+)
+from pinnace.settings import ClientSettings
+
+_ItemT = TypeVar("_ItemT")
+
+#: The most that the API puts into one page.
+PAGE_LIMIT = 1000
+
+
+class Client:
+    """Calls one metadata API. Safe to use from several threads at once; connections are kept and shared.
+
+    `timeout` in seconds is for each wait on the network (connect, read); a whole call takes at most three times that
+    once the request is out. The token is `settings.api_token`, or what `settings.api_token_file` holds at the moment of
+    the call. List methods are iterators that fetch pages as they go; `limit` bounds the items of all pages together.
+    """
+
+    def __init__(self, settings: ClientSettings, *, timeout: float = 30.0, connections: int = 8) -> None:
+        self._connection = Connection(settings, timeout=timeout, connections=connections)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._connection.close()
+
+    # --- writing
+
+    def put_project(self, name: str, project: ProjectWrite | None = None) -> Project:
+        """Create the project, or give it this description."""
+        return self._connection.put(f"/projects/{quote(name, safe='')}", project or ProjectWrite(), Project)
+
+    def put_experiment(self, experiment_id: UUID, experiment: ExperimentWrite) -> Experiment:
+        """Create the experiment, or give it this description and these tags.
+
+        Conflict when it exists under another project, name or namespace.
+        """
+        return self._connection.put(f"/experiments/{experiment_id}", experiment, Experiment)
+
+    def put_iteration(self, iteration_id: UUID, iteration: IterationWrite) -> Iteration:
+        """Create the iteration or bring its state forward.
+
+        Conflict when a set parameter would change or the state would go backwards.
+        NotFound with code `experiment-not-found` when the experiment isn't there (yet).
+        """
+        return self._connection.put(f"/iterations/{iteration_id}", iteration, Iteration)
+
+    def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
+        """Register artifacts; returns the rows as stored, in the same order.
+
+        All or nothing up to records.MAX_ARTIFACTS_PER_REQUEST; more are sent in several requests, in order.
+        NotFound with code `iteration-not-found` when the iteration isn't there (yet).
+        """
+        stored: list[Artifact] = []
+        for start in range(0, len(artifacts), records.MAX_ARTIFACTS_PER_REQUEST):
+            batch = tuple(artifacts[start : start + records.MAX_ARTIFACTS_PER_REQUEST])
+            stored.extend(self._put_artifact_batch(iteration_id, batch))
+        return tuple(stored)
+
+    def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint]) -> MetricReceipt:
+        """Add the points that aren't there yet. A float NaN or infinity is sent as its name.
+
+        All or nothing up to records.MAX_POINTS_PER_REQUEST; more are sent in several requests, in order.
+        """
+        added = present = 0
+        for start in range(0, len(points), records.MAX_POINTS_PER_REQUEST):
+            batch = tuple(_spelled(point) for point in points[start : start + records.MAX_POINTS_PER_REQUEST])
+            receipt = self._put_metric_batch(iteration_id, batch)
+            added, present = added + receipt.added, present + receipt.present
+        return MetricReceipt(added=added, present=present)
+
+    def put_pod_report(self, report: PodReport) -> PodStanding:
+        """Leave a pod's report; the answer says what the API itself holds of the pod. An older one changes nothing."""
+        return self._connection.put(
+            f"/iterations/{report.iteration_id}/pods/{quote(report.pod_uid, safe='')}", report, PodStanding
+        )
+
+    # --- reading
+
+    def writers(self, iteration_id: UUID, pod_uid: str) -> WriterStatus:
+        """Whether the pod's own containers have ended, and how."""
+        return self._connection.get(f"/iterations/{iteration_id}/pods/{quote(pod_uid, safe='')}/writers", WriterStatus)
+
+    def project(self, name: str) -> Project:
+        return self._connection.get(f"/projects/{quote(name, safe='')}", Project)
+
+    def projects(self, *, limit: int | None = None) -> Iterator[Project]:
+        """By name."""
+        return self._pages("/projects", records.ProjectPage, limit)
+
+    def experiment(self, experiment_id: UUID) -> Experiment:
+        return self._connection.get(f"/experiments/{experiment_id}", Experiment)
+
+    def experiments(
+        self,
+        *,
+        project: str | None = None,
+        namespace: str | None = None,
+        name: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Experiment]:
+        """The newest first; those that match every filter given."""
+        return self._pages(
+            "/experiments", records.ExperimentPage, limit, project=project, namespace=namespace, name=name
+        )
+
+    def iteration(self, iteration_id: UUID) -> Iteration:
+        return self._connection.get(f"/iterations/{iteration_id}", Iteration)
+
+    def iterations(self, experiment_id: UUID, *, limit: int | None = None) -> Iterator[Iteration]:
+        """By index."""
+        return self._pages(f"/experiments/{experiment_id}/iterations", records.IterationPage, limit)
+
+    def artifact(self, artifact_id: UUID) -> Artifact:
+        return self._connection.get(f"/artifacts/{artifact_id}", Artifact)
+
+    def experiment_artifacts(self, experiment_id: UUID, *, limit: int | None = None) -> Iterator[Artifact]:
+        """By iteration, then by path, then by the time of recording."""
+        return self._pages(f"/experiments/{experiment_id}/artifacts", records.ArtifactPage, limit)
+
+    def iteration_artifacts(self, iteration_id: UUID, *, limit: int | None = None) -> Iterator[Artifact]:
+        """By path, then by the time of recording."""
+        return self._pages(f"/iterations/{iteration_id}/artifacts", records.ArtifactPage, limit)
+
+    def metrics(self, iteration_id: UUID, *, key: str | None = None, limit: int | None = None) -> Iterator[MetricPoint]:
+        """By key, then step, then time; `key` alone or all."""
+        return self._pages(f"/iterations/{iteration_id}/metrics", records.MetricPage, limit, key=key)
+
+    def pods(self, experiment_id: UUID, *, limit: int | None = None) -> Iterator[PodStanding]:
+        """Every pod that reported or registered something, by iteration and pod UID."""
+        return self._pages(f"/experiments/{experiment_id}/pods", records.PodPage, limit)
+
+    # --- how
+
+    def _put_artifact_batch(self, iteration_id: UUID, batch: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
+        try:
+            answer = self._connection.put(
+                f"/iterations/{iteration_id}/artifacts", ArtifactBatch(artifacts=batch), ArtifactBatch
+            )
+        except Invalid as error:
+            if error.status != 413 or len(batch) < 2:
+                raise
+            half = len(batch) // 2
+            return self._put_artifact_batch(iteration_id, batch[:half]) + self._put_artifact_batch(
+                iteration_id, batch[half:]
+            )
+        return answer.artifacts
+
+    def _put_metric_batch(self, iteration_id: UUID, batch: tuple[MetricPoint, ...]) -> MetricReceipt:
+        try:
+            return self._connection.put(f"/iterations/{iteration_id}/metrics", MetricBatch(points=batch), MetricReceipt)
+        except Invalid as error:
+            if error.status != 413 or len(batch) < 2:
+                raise
+        half = len(batch) // 2
+        first = self._put_metric_batch(iteration_id, batch[:half])
+        second = self._put_metric_batch(iteration_id, batch[half:])
+        return MetricReceipt(added=first.added + second.added, present=first.present + second.present)
+
+    def _pages(self, path: str, page: type[records.Page], limit: int | None, **filters: str | None) -> Iterator[_ItemT]:
+        remaining = math.inf if limit is None else limit
+        after: str | None = None
+        while remaining > 0:
+            query: dict[str, str | int | None] = {**filters, "limit": int(min(remaining, PAGE_LIMIT)), "after": after}
+            answer = self._connection.get(path, page, query)
+            items: tuple[_ItemT, ...] = answer.items  # type: ignore[attr-defined]
+            remaining -= len(items)
+            yield from items
+            if answer.next is None:
+                return
+            if not items or answer.next == after:
+                raise Unexpected(f"GET {path}: the list does not come to an end", hint="this is a defect of the API")
+            after = answer.next
+
+
+def _spelled(point: MetricPoint) -> MetricPoint:
+    if isinstance(point.value, str) or math.isfinite(point.value):
+        return point
+    return msgspec.structs.replace(point, value=records.metric_value_to_wire(point.value))
