@@ -1,0 +1,53 @@
+"""The whole system on the kind cluster, and experiments in namespaces of their own."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from minio import Minio
+
+from cluster.installation import experiment_namespace, found, install, uninstall
+from cluster.kubectl import apply, kubectl
+from pinnace.client import Client
+from pinnace.settings import ClientSettings
+from support.system import Experiment, System, diagnose, experiment_manifest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/e2e/" in str(item.path):
+            item.add_marker("cluster")
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[System]:
+    before = found()
+    installation = install(lambda line: None)
+    host = installation.store_url.removeprefix("http://")
+    bucket = Minio(host, access_key=installation.access_key, secret_key=installation.secret_key, secure=False)
+    with Client(ClientSettings(api_url=installation.api_url, api_token=installation.admin_token)) as api:
+        yield System(installation, api, bucket)
+    if before is None:
+        uninstall()
+
+
+@pytest.fixture
+def namespace(system: System, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = f"e2e-{secrets.token_hex(3)}"
+    experiment_namespace(name, system.installation)
+    yield name
+    if request.session.testsfailed:
+        diagnose(name)
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def start(system: System, namespace: str) -> Callable[..., Experiment]:
+    """Apply an Experiment that writes; `environment` are the writer's options."""
+
+    def apply_experiment(name: str, *, environment: dict[str, str] | None = None, **spec: Any) -> Experiment:
+        apply(experiment_manifest(name, environment=environment or {}, **spec), namespace=namespace)
+        return Experiment(system, namespace, name)
+
+    return apply_experiment

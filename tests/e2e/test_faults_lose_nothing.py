@@ -1,0 +1,95 @@
+"""What is stopped, killed or failing in the middle delays the end and loses nothing."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from cluster.installation import STORE_NAMESPACE, SYSTEM_NAMESPACE
+from cluster.kubectl import items, kubectl
+from support.eventually import eventually
+from support.system import Experiment, System, on_node
+
+WRITES_FOR_20_S = {"SMALL_FILES": "20", "SECONDS_TO_RUN": "20"}
+
+
+def ends_well(experiment: Experiment, *, timeout: float = 240) -> None:
+    experiment.wait_for("ArtifactsSynced", "True", timeout=timeout)
+    assert experiment.differences() == []
+
+
+@pytest.mark.timeout(600)
+def test_a_store_that_is_away_for_30_seconds_is_waited_for_and_named(
+    start: Callable[..., Experiment], system: System
+) -> None:
+    experiment = start("store-away", environment=WRITES_FOR_20_S)
+    experiment.wait_until_running()
+    stopped = time.monotonic()
+    system.scale("minio", STORE_NAMESPACE, 0)
+    try:
+        condition = experiment.wait_for("ArtifactsSynced", "False", reason="StoreUnreachable", timeout=90)
+        eventually(lambda: time.monotonic() - stopped > 30, timeout=40, interval=0.5, what="30 s without a store")
+    finally:
+        system.scale("minio", STORE_NAMESPACE, 1)
+    assert condition["message"]
+    ends_well(experiment)
+
+
+@pytest.mark.timeout(600)
+def test_an_api_that_is_away_for_30_seconds_is_caught_up_with(start: Callable[..., Experiment], system: System) -> None:
+    experiment = start("api-away", environment=WRITES_FOR_20_S)
+    experiment.wait_until_running()
+    stopped = time.monotonic()
+    system.scale("pinnace-api", SYSTEM_NAMESPACE, 0)
+    try:
+        experiment.wait_for("ArtifactsSynced", "False", reason="ApiUnreachable", timeout=90)
+        eventually(lambda: time.monotonic() - stopped > 30, timeout=40, interval=0.5, what="30 s without an API")
+    finally:
+        system.scale("pinnace-api", SYSTEM_NAMESPACE, 1)
+    ends_well(experiment)
+
+
+@pytest.mark.timeout(600)
+def test_an_operator_that_is_killed_goes_on_where_it_was(start: Callable[..., Experiment], system: System) -> None:
+    experiment = start("operator-killed", environment={"SECONDS_TO_RUN": "8"}, parameters={"grid": {"n": [1, 2, 3]}})
+    experiment.wait_until_running()
+    for _ in range(2):
+        kubectl(
+            "delete", "pod", "--selector=app.kubernetes.io/component=operator", "--grace-period=0", "--force",
+            namespace=SYSTEM_NAMESPACE,
+        )  # fmt: skip
+        kubectl("rollout", "status", "deployment/pinnace-operator", "--timeout=120s", namespace=SYSTEM_NAMESPACE)
+    ends_well(experiment)
+    assert len(items("jobs", experiment.namespace)) == 3
+    assert len(list(system.api.iterations(experiment.id))) == 3
+
+
+@pytest.mark.timeout(600)
+def test_a_sidecar_killed_in_mid_upload_resumes_and_leaves_no_dangling_upload(
+    start: Callable[..., Experiment], system: System
+) -> None:
+    experiment = start("sidecar-killed", environment={"BIG_MIB": "300", "SECONDS_TO_RUN": "25"})
+    experiment.wait_until_running()
+    eventually(lambda: system.uploads_under_way(), timeout=120, interval=0.02, what="a multipart upload under way")
+    on_node("pkill", "-STOP", "minio")  # the upload stands still, so the kill can't come too late
+    try:
+        on_node("pkill", "-KILL", "-f", "pinnace_sidecar")
+    finally:
+        on_node("pkill", "-CONT", "minio")
+    assert system.uploads_under_way(), "the upload was over before the kill: nothing was proven"
+    ends_well(experiment)
+    [pod] = experiment.pods()
+    [sidecar] = pod["status"]["initContainerStatuses"]
+    assert sidecar["restartCount"] >= 1
+    assert system.uploads_under_way() == []
+    keys = [row.location.key for row in system.rows(experiment.id)]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.timeout(600)
+def test_files_of_a_training_that_fails_are_shipped(start: Callable[..., Experiment], system: System) -> None:
+    experiment = start("fails", environment={"EXIT_CODE": "3", "SECONDS_TO_RUN": "6", "SMALL_FILES": "6"})
+    condition = experiment.wait_for("Succeeded", "False")
+    assert "3" in condition["message"]
+    ends_well(experiment)
+    assert len(system.rows(experiment.id)) == 7

@@ -1,0 +1,171 @@
+"""The installed system and Experiments on it, seen from outside: kubectl, the API's client, and a client of the store."""
+
+import contextlib
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from minio import Minio
+
+from cluster.installation import STORE_NAMESPACE, SYSTEM_NAMESPACE, Installation
+from cluster.kubectl import CommandFailed, get, items, kubectl
+from pinnace.client import Client
+from pinnace.naming import SIDECAR_CONTAINER
+from pinnace.records import Artifact
+from support.eventually import eventually
+from support.ledger import WRITER, Ledger, differences
+
+IMAGE = "pinnace/examples:dev"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The installed system and the clients that look at it from outside."""
+
+    installation: Installation
+    api: Client
+    bucket: Minio
+
+    @property
+    def bucket_name(self) -> str:
+        return self.installation.bucket
+
+    def rows(self, experiment: UUID) -> list[Artifact]:
+        return list(self.api.experiment_artifacts(experiment))
+
+    def uploads_under_way(self) -> list[str]:
+        """Multipart uploads that the store holds parts of, read off its disk: its listing shows them per key only."""
+        claim = items("persistentvolumeclaims", STORE_NAMESPACE)[0]["spec"]["volumeName"]
+        volume = get("persistentvolume", claim)
+        assert volume is not None
+        folder = volume["spec"]["hostPath"]["path"]
+        return on_node("find", folder, "-path", "*/.minio.sys/multipart/*", "-name", "xl.meta").splitlines()
+
+    def scale(self, deployment: str, namespace: str, replicas: int) -> None:
+        """Change a Deployment's size; returns when its pods are ready, or gone."""
+        kubectl("scale", f"deployment/{deployment}", f"--replicas={replicas}", namespace=namespace)
+        if replicas:
+            kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=120s", namespace=namespace, timeout=150)
+        else:
+            selector = get("deployment", deployment, namespace)["spec"]["selector"]["matchLabels"]  # type: ignore[index]
+            labels = ",".join(f"{name}={value}" for name, value in selector.items())
+            eventually(
+                lambda: not items("pods", namespace, labels), timeout=90, interval=0.5, what=f"{deployment} gone"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One Experiment on the cluster, seen through kubectl."""
+
+    system: System
+    namespace: str
+    name: str
+
+    def read(self) -> dict[str, Any]:
+        found_object = get("experiment", self.name, self.namespace)
+        assert found_object is not None, f"experiment {self.name} is gone"
+        return found_object
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.read()["metadata"]["uid"])
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        conditions = self.read().get("status", {}).get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == kind), {})
+
+    def wait_for(self, kind: str, status: str, *, reason: str = "", timeout: float = 240) -> dict[str, Any]:
+        """Wait for a condition; what it says when it holds."""
+
+        def holds() -> dict[str, Any] | None:
+            condition = self.condition(kind)
+            same = condition.get("status") == status and reason in ("", condition.get("reason"))
+            return condition if same else None
+
+        return eventually(holds, timeout=timeout, interval=0.3, what=f"{kind}={status} {reason}")
+
+    def pods(self) -> list[dict[str, Any]]:
+        return items("pods", self.namespace, f"pinnace.dev/experiment-id={self.id}")
+
+    def wait_until_running(self, count: int = 1) -> None:
+        def running() -> bool:
+            phases = [pod["status"].get("phase") for pod in self.pods()]
+            return phases.count("Running") >= count
+
+        eventually(running, timeout=120, interval=0.3, what=f"{count} pods of {self.name} running")
+
+    def ledger(self) -> Ledger:
+        """What all pods of the Experiment wrote, out of their logs."""
+        merged = Ledger()
+        for pod in self.pods():
+            one = Ledger.from_log(
+                kubectl("logs", pod["metadata"]["name"], "--container=train", namespace=self.namespace)
+            )
+            merged.entries += one.entries
+            merged.steps += one.steps
+        return merged
+
+    def differences(self) -> list[str]:
+        """Compare per iteration: the same path appears once in each."""
+        wrong: list[str] = []
+        rows = self.system.rows(self.id)
+        for pod in self.pods():
+            labels = pod["metadata"]["labels"]
+            log = kubectl("logs", pod["metadata"]["name"], "--container=train", namespace=self.namespace)
+            mine = [row for row in rows if str(row.iteration_id) == labels["pinnace.dev/iteration-id"]]
+            wrong += differences(Ledger.from_log(log), mine, self.system.bucket)
+        return wrong
+
+
+def experiment_manifest(name: str, *, environment: dict[str, str], **spec: Any) -> dict[str, Any]:
+    """An Experiment whose container runs the ledger's writer."""
+    container = {
+        "name": "train",
+        "image": IMAGE,
+        "command": ["python3", "-c", WRITER],
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    return {
+        "apiVersion": "pinnace.dev/v1alpha1",
+        "kind": "Experiment",
+        "metadata": {"name": name},
+        "spec": {
+            "backoffLimit": 0,
+            "artifacts": {"completion": {"settleSeconds": 1}, "volume": {"emptyDir": {"sizeLimit": "4Gi"}}},
+            "template": {"spec": {"containers": [container]}},
+            **spec,
+        },
+    }
+
+
+def diagnose(namespace: str) -> None:
+    """Print what a person would look at first."""
+    for command in (
+        ["get", "experiments,jobs,pods", "--output=wide"],
+        ["get", "experiments", "--output=jsonpath={range .items[*].status.conditions[*]}{.type}={.status} {.reason}: {.message}{\"\\n\"}{end}"],
+        ["get", "events", "--sort-by=.lastTimestamp"],
+        ["logs", "--selector=pinnace.dev/experiment", f"--container={SIDECAR_CONTAINER}", "--tail=40", "--prefix"],
+    ):  # fmt: skip
+        with contextlib.suppress(CommandFailed):
+            print(f"--- {namespace}: kubectl {' '.join(command[:3])}\n{kubectl(*command, namespace=namespace)}")
+    for deployment in ("operator", "api"):
+        with contextlib.suppress(CommandFailed):
+            log = kubectl("logs", f"deployment/pinnace-{deployment}", "--tail=60", namespace=SYSTEM_NAMESPACE)
+            print(f"--- {deployment}\n{log}")
+
+
+def on_node(*command: str) -> str:
+    """Run a command inside the node: the only way to reach a container's process with SIGKILL."""
+    node = items("nodes")[0]["metadata"]["name"]
+    return subprocess.run(
+        ["docker", "exec", node, *command], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
