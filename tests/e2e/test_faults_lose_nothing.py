@@ -10,6 +10,8 @@ from cluster.kubectl import items, kubectl
 from support.eventually import eventually
 from support.system import Experiment, System, on_node
 
+Start = Callable[..., Experiment]
+
 WRITES_FOR_20_S = {"SMALL_FILES": "20", "SECONDS_TO_RUN": "20"}
 
 
@@ -19,9 +21,7 @@ def ends_well(experiment: Experiment, *, timeout: float = 240) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_store_that_is_away_for_30_seconds_is_waited_for_and_named(
-    start: Callable[..., Experiment], system: System
-) -> None:
+def test_a_store_that_is_away_for_30_seconds_is_waited_for_and_named(start: Start, system: System) -> None:
     experiment = start("store-away", environment=WRITES_FOR_20_S)
     experiment.wait_until_running()
     stopped = time.monotonic()
@@ -36,7 +36,7 @@ def test_a_store_that_is_away_for_30_seconds_is_waited_for_and_named(
 
 
 @pytest.mark.timeout(600)
-def test_an_api_that_is_away_for_30_seconds_is_caught_up_with(start: Callable[..., Experiment], system: System) -> None:
+def test_an_api_that_is_away_for_30_seconds_is_caught_up_with(start: Start, system: System) -> None:
     experiment = start("api-away", environment=WRITES_FOR_20_S)
     experiment.wait_until_running()
     stopped = time.monotonic()
@@ -50,7 +50,7 @@ def test_an_api_that_is_away_for_30_seconds_is_caught_up_with(start: Callable[..
 
 
 @pytest.mark.timeout(600)
-def test_an_operator_that_is_killed_goes_on_where_it_was(start: Callable[..., Experiment], system: System) -> None:
+def test_an_operator_that_is_killed_goes_on_where_it_was(start: Start, system: System) -> None:
     experiment = start("operator-killed", environment={"SECONDS_TO_RUN": "8"}, parameters={"grid": {"n": [1, 2, 3]}})
     experiment.wait_until_running()
     for _ in range(2):
@@ -65,12 +65,10 @@ def test_an_operator_that_is_killed_goes_on_where_it_was(start: Callable[..., Ex
 
 
 @pytest.mark.timeout(600)
-def test_a_sidecar_killed_in_mid_upload_resumes_and_leaves_no_dangling_upload(
-    start: Callable[..., Experiment], system: System
-) -> None:
+def test_a_sidecar_killed_in_mid_upload_resumes_and_leaves_no_dangling_upload(start: Start, system: System) -> None:
     experiment = start("sidecar-killed", environment={"BIG_MIB": "300", "SECONDS_TO_RUN": "25"})
     experiment.wait_until_running()
-    eventually(lambda: system.uploads_under_way(), timeout=120, interval=0.02, what="a multipart upload under way")
+    eventually(system.uploads_under_way, timeout=120, interval=0.02, what="a multipart upload under way")
     on_node("pkill", "-STOP", "minio")  # the upload stands still, so the kill can't come too late
     try:
         on_node("pkill", "-KILL", "-f", "pinnace_sidecar")
@@ -87,7 +85,7 @@ def test_a_sidecar_killed_in_mid_upload_resumes_and_leaves_no_dangling_upload(
 
 
 @pytest.mark.timeout(600)
-def test_files_of_a_training_that_fails_are_shipped(start: Callable[..., Experiment], system: System) -> None:
+def test_files_of_a_training_that_fails_are_shipped(start: Start, system: System) -> None:
     experiment = start("fails", environment={"EXIT_CODE": "3", "SECONDS_TO_RUN": "6", "SMALL_FILES": "6"})
     condition = experiment.wait_for("Succeeded", "False")
     assert "3" in condition["message"]

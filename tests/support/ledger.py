@@ -85,9 +85,7 @@ def differences(ledger: Ledger, rows: list[Artifact], bucket: Minio) -> list[str
     for row in rows:
         digest, size = read_back(bucket, row.location.bucket, row.location.key)
         if (digest, size) != (row.sha256, row.size):
-            found.append(
-                f"{row.path}: the object {row.location.key} has {size} bytes, sha256 {digest}; the row differs"
-            )
+            found.append(f"{row.path}: the object {row.location.key} has {size} bytes, sha256 {digest}, unlike the row")
     return found
 
 

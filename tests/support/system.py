@@ -1,7 +1,6 @@
-"""The installed system and Experiments on it, seen from outside: kubectl, the API's client, and a client of the store."""
+"""The installed system and Experiments on it, seen from outside: kubectl, the API's client, a client of the store."""
 
 import contextlib
-import subprocess
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,7 +8,7 @@ from uuid import UUID
 from minio import Minio
 
 from cluster.installation import STORE_NAMESPACE, SYSTEM_NAMESPACE, Installation
-from cluster.kubectl import CommandFailed, get, items, kubectl
+from cluster.kubectl import CommandFailed, get, items, kubectl, run
 from pinnace.client import Client
 from pinnace.naming import SIDECAR_CONTAINER
 from pinnace.records import Artifact
@@ -149,12 +148,13 @@ def experiment_manifest(name: str, *, environment: dict[str, str], **spec: Any) 
 
 def diagnose(namespace: str) -> None:
     """Print what a person would look at first."""
+    conditions = "{range .items[*].status.conditions[*]}{.type}={.status} {.reason}: {.message}{'\\n'}{end}"
     for command in (
         ["get", "experiments,jobs,pods", "--output=wide"],
-        ["get", "experiments", "--output=jsonpath={range .items[*].status.conditions[*]}{.type}={.status} {.reason}: {.message}{\"\\n\"}{end}"],
+        ["get", "experiments", f"--output=jsonpath={conditions}"],
         ["get", "events", "--sort-by=.lastTimestamp"],
         ["logs", "--selector=pinnace.dev/experiment", f"--container={SIDECAR_CONTAINER}", "--tail=40", "--prefix"],
-    ):  # fmt: skip
+    ):
         with contextlib.suppress(CommandFailed):
             print(f"--- {namespace}: kubectl {' '.join(command[:3])}\n{kubectl(*command, namespace=namespace)}")
     for deployment in ("operator", "api"):
@@ -166,6 +166,4 @@ def diagnose(namespace: str) -> None:
 def on_node(*command: str) -> str:
     """Run a command inside the node: the only way to reach a container's process with SIGKILL."""
     node = items("nodes")[0]["metadata"]["name"]
-    return subprocess.run(
-        ["docker", "exec", node, *command], check=True, capture_output=True, text=True, timeout=60
-    ).stdout
+    return run(["docker", "exec", node, *command], timeout=60)
