@@ -1,0 +1,61 @@
+"""A real MinIO on 127.0.0.1 for the time of a test."""
+
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from support.eventually import eventually
+from support.tools import tool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinioServer:
+    """Where it listens, and its administrator."""
+
+    endpoint: str
+    root_user: str
+    root_password: str
+
+
+@contextmanager
+def minio_server(directory: Path) -> Iterator[MinioServer]:
+    """Start MinIO with its data in `directory`; it is ended with the block."""
+    program = tool("minio")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    server = MinioServer(endpoint=f"http://{address}", root_user="root", root_password=secrets.token_urlsafe(24))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "MINIO_ROOT_USER": server.root_user,
+        "MINIO_ROOT_PASSWORD": server.root_password,
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+    }
+    command = [program, "server", "--quiet", "--address", address, str(directory / "data")]
+    with (
+        (directory / "minio.log").open("w") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT) as process,
+    ):
+        try:
+            eventually(lambda: _ready(server.endpoint), timeout=30, interval=0.1, what=f"MinIO on {address} is ready")
+            yield server
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _ready(endpoint: str) -> bool:
+    try:
+        with urlopen(f"{endpoint}/minio/health/ready", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (URLError, ConnectionError, TimeoutError):
+        return False
