@@ -1,0 +1,237 @@
+"""The contract of an object store, and why a call of it can fail.
+
+Objects are bytes under a key; a key is any text of 1 to 1024 bytes of UTF-8, never normalised. A store has no policy:
+no retries, no back-off, no rate limit: those wrap it or call it. Implementations: s3.S3Store, memory.MemoryStore; both
+go through tests/contract/test_stores.py. All methods may be called from several threads at once.
+
+StoreError                    what all of them have in common
+├── TransientStoreError       the same call may work in a moment
+│   └── StoreUnreachable      … and so it is for every object: no answer, or not all of it
+├── TerminalStoreError        never works for this object as it is; others aren't concerned
+│   ├── NoSuchObject
+│   ├── NoSuchMultipart       completed, aborted or expired
+│   └── CorruptContent        the bytes are not those of the digest
+└── StoreRefused              fails for every object until a person mends something; no file is at fault
+    └── CredentialsMissing
+
+`error.try_again` answers "will the same call work later, with nobody doing anything?", `error.whole_store` "is it every
+object or only this one?". After any error a write may or may not have happened: every method but `create_multipart`
+and `complete_multipart` may simply be repeated, and those two say how to look.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import ClassVar, Final, Protocol
+
+import msgspec
+
+from pinnace.digests import ContentDigest, PartDigest
+from pinnace.errors import PinnaceError
+
+#: S3's limits, which every implementation keeps.
+MAX_KEY_BYTES: Final = 1024
+MAX_PARTS: Final = 10_000
+#: All parts but the last.
+MIN_PART_BYTES: Final = 5 * 2**20
+#: Of one `put` or part.
+MAX_PUT_BYTES: Final = 5 * 2**30
+
+
+class StoreError(PinnaceError):
+    """The store did not do what was asked.
+
+    `code` is a stable CamelCase word, the store's own where it has one, and fits `records.Problem.reason`; `status` the
+    HTTP status, None without an answer; `key` the object's key, empty when the call was about none.
+    """
+
+    try_again: ClassVar[bool] = False
+    whole_store: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str, *, code: str, hint: str = "", status: int | None = None, key: str = "", request_id: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.status = status
+        self.key = key
+        #: What finds the request in the store's own log; empty when it gave none.
+        self.request_id = request_id
+
+
+class TransientStoreError(StoreError):
+    """The same call may work in a moment: 5xx, throttling, an answer that makes no sense."""
+
+    try_again = True
+
+
+class StoreUnreachable(TransientStoreError):
+    """No answer came, or it broke off: network, DNS, TLS, time-out."""
+
+    whole_store = True
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, code="StoreUnreachable", hint=hint)
+
+
+class TerminalStoreError(StoreError):
+    """Will never work for this object as it is."""
+
+
+class NoSuchObject(TerminalStoreError):
+    """There is nothing under the key."""
+
+
+class NoSuchMultipart(TerminalStoreError):
+    """The multipart upload is completed, aborted or expired; `head` says whether its object is there."""
+
+
+class CorruptContent(TerminalStoreError):
+    """What arrived is not what the digest says; nothing was stored, or what was stored is not it.
+
+    Hash the source again: with the same digest, the bytes were damaged on the way and the call may be repeated; with
+    another, the source has changed and the digest is worthless.
+    """
+
+
+class StoreRefused(StoreError):
+    """Every object is refused until a person mends something: credentials, rights, bucket, quota, region.
+
+    No file is at fault. Keep everything, say `code` and `hint` where the person looks, and look again now and then.
+    """
+
+    whole_store = True
+
+
+class CredentialsMissing(StoreRefused):
+    """There are no credentials to sign with."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, code="CredentialsMissing", hint=hint)
+
+
+class Source(Protocol):
+    """An open file. It is read by position, so several calls may share it; its own position means nothing."""
+
+    def fileno(self) -> int: ...
+
+
+class Sink(Protocol):
+    """Takes downloaded bytes in order. `data` is valid during the call only."""
+
+    def write(self, data: memoryview, /) -> object: ...
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """The store's acknowledgement of an object. `crc32c` as in digests, None when the store gave none."""
+
+    etag: str
+    crc32c: str | None
+
+
+class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store says it holds. `size` in bytes; `crc32c` of the whole content, None where it has none to tell."""
+
+    key: str
+    size: int
+    etag: str
+    crc32c: str | None = None
+    modified_at: datetime | None = None
+
+    def difference(self, digest: ContentDigest, etag: str = "") -> str:
+        """How this differs from the content of `digest`, in words; empty when nothing speaks against it.
+
+        `etag` is the one that the upload was acknowledged with. A store that keeps no CRC32C can't be asked for it.
+        """
+        if self.size != digest.size:
+            return f"the store holds {self.size} bytes, not {digest.size}"
+        if self.crc32c is not None and self.crc32c != digest.crc32c:
+            return f"the store holds content of CRC32C {self.crc32c}, not {digest.crc32c}"
+        if etag and self.etag != etag:
+            return f"the store holds ETag {self.etag}, and acknowledged {etag}"
+        return ""
+
+
+class Multipart(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload in parts that was begun and neither completed nor aborted. Both fields survive a restart as text."""
+
+    key: str
+    upload_id: str
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A part that the store holds. `number` counts from 1, `size` in bytes."""
+
+    number: int
+    size: int
+    etag: str
+    crc32c: str | None = None
+
+
+class Store(Protocol):
+    """Whole objects. Every method raises StoreError and may be repeated at any time."""
+
+    def put(self, key: str, source: Source, digest: PartDigest) -> Stored:
+        """Store `source[digest.offset : digest.offset + digest.size]` under `key`, replacing what is there, at once.
+
+        At most MAX_PUT_BYTES. When it returns, the store holds the bytes of the digest and says so. The object appears
+        whole or not at all. CorruptContent when the source does not have the bytes of the digest.
+        """
+        ...
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What lies under `key`, or None for nothing."""
+        ...
+
+    def get(self, key: str, sink: Sink, *, start: int = 0, size: int | None = None) -> ObjectInfo:
+        """Write the content from byte `start` on, at most `size` (≥ 1) bytes, into `sink`; NoSuchObject when there is
+        none. The answer tells of the whole object.
+
+        After an error the sink may have got the beginning of it; `start` goes on from there. The bytes are not compared
+        with any digest: that is the caller's, who has one.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove what lies under `key`; nothing there is fine."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key begins with `prefix`, by key in order of its UTF-8 bytes, fetched page by page."""
+        ...
+
+
+class MultipartStore(Store, Protocol):
+    """A store that also takes one object in parts, in any order, also by several processes one after the other."""
+
+    def create_multipart(self, key: str) -> Multipart:
+        """Begin an upload. Each call begins another one; when the answer is lost, `list_multiparts` finds it."""
+        ...
+
+    def put_part(self, upload: Multipart, number: int, source: Source, digest: PartDigest) -> Part:
+        """Send one part: `number` from 1 to MAX_PARTS, its bytes as in `put`. A repeated number replaces the part.
+
+        All parts but the last have at least MIN_PART_BYTES. NoSuchMultipart when the upload is over.
+        """
+        ...
+
+    def list_parts(self, upload: Multipart) -> list[Part]:
+        """The parts that arrived, by number, each once: what need not be sent again after a restart."""
+        ...
+
+    def complete_multipart(self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest) -> Stored:
+        """Make the object of `parts`, in the order of their numbers; it then has the content of `digest`.
+
+        After an error it may have happened all the same: NoSuchMultipart on the second call, and `head` shows the object.
+        """
+        ...
+
+    def abort_multipart(self, upload: Multipart) -> None:
+        """Forget the upload and its parts; one that is over already is fine."""
+        ...
+
+    def list_multiparts(self, prefix: str) -> Iterator[Multipart]:
+        """The uploads under way whose key begins with `prefix`, by key.
+
+        Ask with a whole key where it matters: there are stores (MinIO) that find nothing by a part of one.
+        """
+        ...
