@@ -1,0 +1,102 @@
+{{- define "pinnace.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Beginning of all names: 50 characters, so that the longest suffix fits into 63. */}}
+{{- define "pinnace.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "pinnace.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "pinnace.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Objects without a namespace carry the release's, so that releases of one name in two namespaces don't collide. */}}
+{{- define "pinnace.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "pinnace.fullname" .) -}}
+{{- end -}}
+
+{{- define "pinnace.labels" -}}
+{{ include "pinnace.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: pinnace
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "pinnace.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "pinnace.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* image: (list $ "operator") */}}
+{{- define "pinnace.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index $root.Values.image (index . 1) -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* serviceAccountName: (list $ "operator") */}}
+{{- define "pinnace.serviceAccountName" -}}
+{{- $root := index . 0 -}}
+{{- $part := index . 1 -}}
+{{- default (printf "%s-%s" (include "pinnace.fullname" $root) $part) (index $root.Values $part).serviceAccount.name -}}
+{{- end -}}
+
+{{- define "pinnace.apiUrl" -}}
+{{- printf "http://%s-api.%s.svc:%v" (include "pinnace.fullname" .) .Release.Namespace .Values.api.service.port -}}
+{{- end -}}
+
+{{- define "pinnace.adminTokenSecret" -}}
+{{- default (printf "%s-admin-token" (include "pinnace.fullname" .)) .Values.api.adminToken.existingSecret -}}
+{{- end -}}
+
+{{- define "pinnace.claim" -}}
+{{- default (printf "%s-api" (include "pinnace.fullname" .)) .Values.api.persistence.existingClaim -}}
+{{- end -}}
+
+{{/* Where a pod goes: (dict of one part's values) */}}
+{{- define "pinnace.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* env: (list "operator" OUR-ENV-AS-YAML EXTRA-ENV) */}}
+{{- define "pinnace.env" -}}
+{{- $part := index . 0 -}}
+{{- $ours := index . 1 | fromYamlArray -}}
+{{- $names := list -}}
+{{- range $ours -}}{{- $names = append $names .name -}}{{- end -}}
+{{- range index . 2 -}}
+{{- if has .name $names -}}
+{{- fail (printf "\n\n%s.extraEnv sets %s, which the chart sets itself: use the value it comes from" $part .name) -}}
+{{- end -}}
+{{- end -}}
+{{- concat $ours (index . 2) | toYaml -}}
+{{- end -}}
