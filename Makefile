@@ -15,7 +15,7 @@ help: ## this list
 demo: $(VENV)/ready ## cluster, images, MinIO, chart, and a sweep of four iterations from file to verified row
 	$(PYTHON) -m cluster up
 	$(PYTHON) -m cluster images
-	$(WITH_CLUSTER) $(BIN)/python -m cluster.demo up
+	$(WITH_CLUSTER) $(BIN)/python -m cluster.demo
 
 demo-down: ## undo the demo: the release, MinIO and the cluster
 	$(PYTHON) -m cluster down

@@ -1,19 +1,16 @@
-"""Waiting for a condition: the only place of the tests that sleeps."""
+"""Waiting for a condition in a test."""
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from cluster.waiting import until
 
 _T = TypeVar("_T")
 
 
 def eventually(probe: Callable[[], _T | None], *, timeout: float = 10, interval: float = 0.02, what: str = "") -> _T:
     """Call `probe` until it returns something true; return that. Fails after `timeout` seconds, naming `what`."""
-    deadline = time.monotonic() + timeout
-    while True:
-        outcome = probe()
-        if outcome:
-            return outcome
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {what or getattr(probe, '__name__', 'the condition')}")
-        time.sleep(interval)
+    outcome = until(probe, timeout_s=timeout, interval_s=interval)
+    if outcome is None:
+        raise AssertionError(f"not within {timeout:g} s: {what or getattr(probe, '__name__', 'the condition')}")
+    return outcome
