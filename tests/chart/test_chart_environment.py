@@ -1,0 +1,108 @@
+"""The chart and the programs agree: each variable that the chart sets is one that the program knows and accepts."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pinnace.naming import TOKEN_AUDIENCE
+from pinnace.settings import STORE_PREFIX, StoreSettings
+from pinnace_api.settings import PREFIX as API_PREFIX
+from pinnace_api.settings import ApiSettings
+from pinnace_operator import settings as operator_settings
+from support.chart import CHART, VALUE_SETS, Manifest, environment, of_kind, one, render
+
+
+@pytest.fixture(params=VALUE_SETS, ids=lambda path: path.stem.removesuffix("-values"))
+def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
+    path: Path = request.param
+    return render(path)
+
+
+def variables(manifests: list[Manifest], part: str) -> dict[str, str]:
+    (container,) = one(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"]["containers"]
+    return {name: value for name, value in environment(container).items() if name.startswith("PINNACE_")}
+
+
+def known(type_: type[msgspec.Struct], prefix: str) -> set[str]:
+    return {prefix + field.name.upper() for field in msgspec.structs.fields(type_)}
+
+
+def test_the_operator_knows_every_variable(manifests: list[Manifest]) -> None:
+    fields = known(operator_settings.OperatorSettings, operator_settings.OPERATOR_PREFIX)
+    assert variables(manifests, "operator").keys() <= fields | known(StoreSettings, STORE_PREFIX)
+
+
+def test_the_api_knows_every_variable(manifests: list[Manifest]) -> None:
+    assert variables(manifests, "api").keys() <= known(ApiSettings, API_PREFIX)
+
+
+def test_the_operator_starts_with_what_it_is_given(manifests: list[Manifest]) -> None:
+    settings, platform = operator_settings.from_env(variables(manifests, "operator"))
+    assert platform.default_store is not None
+    service = one(manifests, "Service")
+    host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+    assert settings.api_url == f"http://{host}:{service['spec']['ports'][0]['port']}"
+
+
+def test_every_value_reaches_the_operator() -> None:
+    settings, platform = operator_settings.from_env(variables(render(CHART / "ci/everything-values.yaml"), "operator"))
+    assert settings.namespaces == ("team-a",)
+    assert settings.poll_seconds == 2.5
+    assert settings.log_level == "debug"
+    assert platform.sidecar_api_url == "https://api.example.org"
+    assert platform.sidecar_image == "example.org/sidecar:v2"
+    assert platform.sidecar_image_pull_policy == "Always"
+    assert platform.sidecar_resources["limits"] == {"memory": "128Mi"}
+    assert platform.store_credentials_secret == "key-of-the-store"
+    assert platform.default_store == StoreSettings(
+        endpoint="https://store.example.org",
+        region="eu-west-1",
+        bucket="artifacts",
+        prefix="ashore",
+        addressing="virtual",
+    )
+
+
+def test_the_api_starts_with_what_it_is_given_and_knows_its_operator(manifests: list[Manifest]) -> None:
+    settings = ApiSettings.from_env(variables(manifests, "api"))
+    assert settings.kubernetes
+    deployment = one(manifests, "Deployment", "-operator")
+    account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    assert settings.operator_subject == f"system:serviceaccount:{deployment['metadata']['namespace']}:{account}"
+
+
+def test_files_that_the_settings_name_lie_on_mounted_volumes(manifests: list[Manifest]) -> None:
+    for part, name in (("operator", "PINNACE_OPERATOR_API_TOKEN_FILE"), ("api", "PINNACE_API_ADMIN_TOKEN_FILE")):
+        (container,) = one(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"]["containers"]
+        folder, _, file = variables(manifests, part)[name].rpartition("/")
+        assert folder in [mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")]
+        assert file == "token"
+
+
+def test_the_database_lies_on_a_volume_that_may_be_written(manifests: list[Manifest]) -> None:
+    (container,) = one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]["containers"]
+    folder, _, _ = variables(manifests, "api")["PINNACE_API_DATABASE_URL"].removeprefix("sqlite:///").rpartition("/")
+    assert [mount.get("readOnly", False) for mount in container["volumeMounts"] if mount["mountPath"] == folder] == [
+        False
+    ]
+
+
+def test_containers_listen_where_they_are_probed(manifests: list[Manifest]) -> None:
+    ports = {"operator": "PINNACE_OPERATOR_HEALTH_PORT", "api": "PINNACE_API_PORT"}
+    for part, name in ports.items():
+        (container,) = one(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"]["containers"]
+        (port,) = container["ports"]
+        assert str(port["containerPort"]) == variables(manifests, part)[name]
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert container[probe]["httpGet"]["port"] == port["name"]
+
+
+def test_tokens_are_asked_for_with_the_audience_that_the_api_accepts(manifests: list[Manifest]) -> None:
+    audiences = [
+        source["serviceAccountToken"]["audience"]
+        for deployment in of_kind(manifests, "Deployment")
+        for volume in deployment["spec"]["template"]["spec"]["volumes"]
+        for source in volume.get("projected", {}).get("sources", [])
+    ]
+    assert audiences == [TOKEN_AUDIENCE]

@@ -1,0 +1,104 @@
+"""What the chart's service accounts may do: the whole of it, so that nothing is added by accident."""
+
+import re
+
+import pytest
+
+from support.chart import CHART, NAMESPACE, Manifest, of_kind, one, render
+
+#: What each part may do where it serves Experiments.
+OPERATOR = {
+    ("pinnace.dev", "experiments"): {"get", "list", "watch"},
+    ("pinnace.dev", "experiments/status"): {"patch"},
+    ("batch", "jobs"): {"get", "list", "watch", "create", "patch"},
+    ("", "pods"): {"get", "list", "watch"},
+    ("", "events"): {"create", "patch"},
+}
+API = {("", "pods"): {"get"}}
+TOKEN_REVIEW = {("authentication.k8s.io", "tokenreviews"): {"create"}}
+
+ROLE_KINDS = ("Role", "ClusterRole")
+
+
+@pytest.fixture(params=["minimal", "namespaced", "everything", "demo"])
+def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
+    return render(CHART / "ci" / f"{request.param}-values.yaml")
+
+
+def allowed(role: Manifest) -> dict[tuple[str, str], set[str]]:
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def granted(manifests: list[Manifest], account: str) -> dict[str, dict[tuple[str, str], set[str]]]:
+    """By namespace (`*`: all), what a service account of the release may do."""
+    roles = {
+        (role["kind"], role["metadata"].get("namespace"), role["metadata"]["name"]): allowed(role)
+        for role in of_kind(manifests, *ROLE_KINDS)
+    }
+    grants: dict[str, dict[tuple[str, str], set[str]]] = {}
+    for binding in of_kind(manifests, "RoleBinding", "ClusterRoleBinding"):
+        subject = {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
+        if subject in binding["subjects"]:
+            namespace = binding["metadata"].get("namespace")
+            ref = binding["roleRef"]
+            grants.setdefault(namespace or "*", {}).update(roles[ref["kind"], namespace, ref["name"]])
+    return grants
+
+
+def test_cluster_wide_each_part_may_do_this_and_nothing_else() -> None:
+    manifests = render(CHART / "ci" / "minimal-values.yaml")
+    assert granted(manifests, "pinnace-operator") == {"*": OPERATOR}
+    assert granted(manifests, "pinnace-api") == {"*": TOKEN_REVIEW | API}
+
+
+def test_with_namespaces_nothing_is_cluster_wide_but_the_question_whose_token_it_is() -> None:
+    manifests = render(CHART / "ci" / "namespaced-values.yaml")
+    assert granted(manifests, "pinnace-operator") == {"team-a": OPERATOR, "team-b": OPERATOR}
+    assert granted(manifests, "pinnace-api") == {"*": TOKEN_REVIEW, "team-a": API, "team-b": API}
+
+
+def test_no_rule_has_a_wildcard_reads_secrets_or_raises_itself(manifests: list[Manifest]) -> None:
+    for role in of_kind(manifests, *ROLE_KINDS):
+        for (group, resource), verbs in allowed(role).items():
+            assert "*" not in {group, resource, *verbs}
+            assert resource != "secrets"
+            assert not verbs & {"escalate", "bind", "impersonate"}
+
+
+def test_the_named_service_accounts_are_the_ones_bound_and_used() -> None:
+    manifests = render(CHART / "ci" / "everything-values.yaml")
+    assert granted(manifests, "the-operator") == {"team-a": OPERATOR}
+    assert granted(manifests, "the-api").keys() == {"*", "team-a"}
+    used = {item["spec"]["template"]["spec"]["serviceAccountName"] for item in of_kind(manifests, "Deployment")}
+    assert used == {item["metadata"]["name"] for item in of_kind(manifests, "ServiceAccount")}
+
+
+def test_editors_of_a_namespace_edit_experiments_but_not_their_status() -> None:
+    manifests = render(CHART / "ci" / "minimal-values.yaml")
+    edit = one(manifests, "ClusterRole", "-edit")
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert allowed(edit) == {
+        ("pinnace.dev", "experiments"): {"create", "update", "patch", "delete", "deletecollection"}
+    }
+    view = one(manifests, "ClusterRole", "-view")
+    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert {verb for verbs in allowed(view).values() for verb in verbs} == {"get", "list", "watch"}
+    assert not [
+        role
+        for role in of_kind(render(CHART / "ci" / "namespaced-values.yaml"), "ClusterRole")
+        if role["metadata"]["name"].endswith(("-edit", "-view"))
+    ]
+
+
+def test_every_rule_of_the_operator_and_the_api_says_why_it_is_there() -> None:
+    for part in ("operator", "api"):
+        text = (CHART / "templates" / part / "rbac.yaml").read_text()
+        defined = re.search(r'define "pinnace\.\w+\.rules" -}}\n(.*?){{- end', text, re.DOTALL)
+        assert defined
+        rules = [block for block in defined[1].split("\n# ") if block.strip()]
+        assert len(rules) == defined[1].count("- apiGroups:")

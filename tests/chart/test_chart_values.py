@@ -1,0 +1,115 @@
+"""Values: every key is explained and checked, and a wrong one is refused with a sentence that says what to do."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from charts.generate import commented_values, generated
+from support.chart import CHART, RefusedByHelm, helm, render
+
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
+
+def leaves(schema: Any, path: str = "") -> Iterator[str]:
+    """Every value that the schema knows, down to where objects of Kubernetes or of the user's own begin."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if "properties" not in schema or path.endswith(".resources"):
+        yield path
+        return
+    for name, inner in schema["properties"].items():
+        yield from leaves(inner, f"{path}.{name}".lstrip("."))
+
+
+def test_values_schema_and_comments_speak_of_the_same_keys() -> None:
+    commented = [value.path for value in commented_values((CHART / "values.yaml").read_text())]
+    assert len(commented) == len(set(commented))
+    assert set(leaves(SCHEMA)) - {"global"} == set(commented)
+
+
+def test_the_everything_value_set_changes_every_value() -> None:
+    everything = yaml.safe_load((CHART / "ci" / "everything-values.yaml").read_text())
+    unchanged = []
+    for path in set(leaves(SCHEMA)) - {"global"}:
+        chosen = everything
+        for name in path.split("."):
+            chosen = chosen.get(name, {}) if isinstance(chosen, dict) else {}
+        if chosen == {}:
+            unchanged.append(path)
+    # Set elsewhere: there they take effect, here something else takes their place.
+    assert sorted(unchanged) == [
+        "api.persistence.enabled",
+        "crds.install",
+        "image.api.digest",
+        "image.sidecar.digest",
+        "rbac.aggregate",
+        "securityContext",
+    ]
+
+
+def test_unknown_keys_are_refused_wherever_the_schema_names_any() -> None:
+    def closed(schema: Any) -> Iterator[Any]:
+        if isinstance(schema, dict):
+            if "properties" in schema:
+                yield schema
+            for inner in schema.values():
+                yield from closed(inner)
+
+    assert all(schema.get("additionalProperties") is False for schema in closed({"all": SCHEMA}))
+
+
+def test_generated_files_are_what_their_sources_say() -> None:
+    for path, text in generated().items():
+        assert path.read_text() == text, f"{path.name}: run python charts/generate.py"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"store__bucket": ""}, "store.bucket is empty: name the bucket"),
+        ({"store__bucket": "No_Bucket"}, "at '/store/bucket': 'No_Bucket' does not match pattern"),
+        ({"store__endpoint": "minio:9000"}, "at '/store/endpoint': 'minio:9000' does not match"),
+        ({"store__endpoint": "http://user:pw@minio"}, "at '/store/endpoint'"),
+        ({"store__prefix": "/runs"}, "at '/store/prefix'"),
+        ({"store__addressing": "dns"}, "at '/store/addressing': value must be one of 'path', 'virtual'"),
+        (
+            {"store__addressing": "virtual", "store__endpoint": "http://10.0.0.1:9000"},
+            "set store.addressing to path",
+        ),
+        ({"api__replicas": 3}, "at '/api': additional properties 'replicas' not allowed"),
+        ({"api__service__nodePort": 30080}, "set the type to NodePort or take nodePort away"),
+        ({"api__service__type": "Ingress"}, "at '/api/service/type': value must be one of"),
+        (
+            {"api__persistence__enabled": False, "api__persistence__existingClaim": "mine"},
+            "enable persistence or take existingClaim away",
+        ),
+        ({"api__persistence__size": "large"}, "at '/api/persistence/size'"),
+        ({"watch__namespaces": "default"}, "at '/watch/namespaces': got string, want array"),
+        ({"watch__namespaces": ["a", "a"]}, "at '/watch/namespaces': items at 0 and 1 are equal"),
+        ({"operator__logLevel": "INFO"}, "at '/operator/logLevel': value must be one of 'debug', 'info'"),
+        ({"operator__pollSeconds": 0}, "at '/operator/pollSeconds'"),
+        (
+            {"operator__extraEnv": [{"name": "PINNACE_STORE_BUCKET", "value": "other"}]},
+            "operator.extraEnv sets PINNACE_STORE_BUCKET, which the chart sets itself",
+        ),
+        (
+            {"api__extraEnv": [{"name": "PINNACE_API_PORT", "value": "1"}]},
+            "api.extraEnv sets PINNACE_API_PORT, which the chart sets itself",
+        ),
+        ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "invalid propertyName 'app.kubernetes.io/name'"),
+        ({"image__api__digest": "latest"}, "at '/image/api/digest': 'latest' does not match"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place_or_the_way_out(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(RefusedByHelm) as refusal:
+        render(**{"store__bucket": "artifacts", **settings})
+    assert message in str(refusal.value)
+
+
+def test_an_old_cluster_is_refused() -> None:
+    with pytest.raises(RefusedByHelm, match="requires kubeVersion"):
+        helm("template", "pinnace", str(CHART), "--kube-version", "1.28", "--set", "store.bucket=artifacts")
