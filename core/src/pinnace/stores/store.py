@@ -109,6 +109,22 @@ class CredentialsMissing(StoreRefused):
         super().__init__(message, code="CredentialsMissing", hint=hint)
 
 
+def check_key(key: str) -> None:
+    """TerminalStoreError `InvalidKey` unless `key` is one."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise TerminalStoreError(f"the key {key!r} is no Unicode text", code="InvalidKey", key=key) from error
+    if not 1 <= size <= MAX_KEY_BYTES:
+        raise TerminalStoreError(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {size}", code="InvalidKey", key=key)
+
+
+def check_range(start: int, size: int | None) -> None:
+    """ValueError unless `get` can be asked for it."""
+    if start < 0 or (size is not None and size < 1):
+        raise ValueError(f"a range begins at 0 or later and has at least 1 byte, not {size} from {start} on")
+
+
 class Source(Protocol):
     """An open file. It is read by position, so several calls may share it; its own position means nothing."""
 
@@ -214,14 +230,15 @@ class MultipartStore(Store, Protocol):
         """
         ...
 
-    def list_parts(self, upload: Multipart) -> list[Part]:
+    def list_parts(self, upload: Multipart) -> tuple[Part, ...]:
         """The parts that arrived, by number, each once: what need not be sent again after a restart."""
         ...
 
     def complete_multipart(self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest) -> Stored:
         """Make the object of `parts`, in the order of their numbers; it then has the content of `digest`.
 
-        After an error it may have happened all the same: NoSuchMultipart on the second call, and `head` shows the object.
+        After an error it may have happened all the same: then the second call raises NoSuchMultipart, and `head` shows
+        the object.
         """
         ...
 

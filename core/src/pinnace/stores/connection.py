@@ -1,0 +1,275 @@
+"""One HTTP/1.1 exchange after the other over one socket. Knows bytes, framing and time-outs; no S3 and no policy.
+
+The socket never blocks, and every wait is bounded: `stall_seconds` without a byte moving in either direction ends the
+exchange. While a body is being sent the socket is also watched for an answer: a server that refuses early is heard at
+once, and a connection on which not everything was sent is not used again. A file's bytes go from the page cache to a
+plain socket by sendfile, to TLS through 256 KiB of memory. Memory does not depend on sizes.
+"""
+
+import errno
+import os
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from pinnace.stores import http1
+from pinnace.stores.http1 import Answer, FileSlice, Head, HttpRequest
+from pinnace.stores.store import CorruptContent, StoreUnreachable
+
+#: The most that is kept of an answer's body which goes into no sink: a page of 1000 keys of 1024 encoded bytes fits.
+MAX_ANSWER_BYTES: Final = 4 * 2**20
+MAX_HEAD_BYTES: Final = 64 * 2**10
+_BLOCK_BYTES: Final = 256 * 2**10
+_HEAD_BLOCK_BYTES: Final = 16 * 2**10
+#: Up to this size a body is sent in one call with the head: one copy is cheaper than two packets.
+_SMALL_BODY_BYTES: Final = 64 * 2**10
+
+#: What the other side, or the network, does to a socket. Any other error of sendfile is the file's.
+_BROKEN: Final = frozenset(
+    {errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}
+)
+_NO_SENDFILE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_WAITING: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Connection:
+    """One socket that has been connected (and has shaken hands). Used by one thread at a time.
+
+    After an exchange `reusable` says whether another may follow. After an exception it is to be closed;
+    `dropped_unanswered` then says whether the other side had closed it before a single byte of an answer.
+    """
+
+    def __init__(self, sock: socket.socket, *, stall_seconds: float) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._stall_ms = int(stall_seconds * 1000)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._buffer = bytearray()
+        self._answered = False
+        self.reusable = False
+        self.dropped_unanswered = False
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def is_quiet(self) -> bool:
+        """Whether an idle connection is still open and has nothing to say: else it is of no more use."""
+        self._poll.modify(self._socket, select.POLLIN)
+        return not self._poll.poll(0)
+
+    def exchange(self, request: HttpRequest) -> Answer:
+        """Send a request and read its answer.
+
+        Raises StoreUnreachable when the answer does not come or breaks off, CorruptContent when the file is shorter
+        than its slice, TransientStoreError `BadAnswer` for what isn't HTTP, OSError when the file or the sink fails.
+        """
+        self.reusable = self._answered = self.dropped_unanswered = False
+        sent = self._send(http1.request_head(request), request.body)
+        head = self._read_head()
+        while head.status < 200:
+            if not sent:
+                raise http1.bad_answer(f"an interim {head.status} that nobody asked for")
+            head = self._read_head()
+        kept = bytearray()
+        delimited = request.method == "HEAD" or head.status in (204, 304)
+        if not delimited:
+            sink = request.sink if head.status == request.sink_status else None
+            delimited = self._read_body(head.headers, sink.write if sink else _bounded(kept))
+        self.reusable = sent and delimited and head.keep_alive and not self._buffer
+        return Answer(status=head.status, headers=head.headers, body=bytes(kept))
+
+    # --- sending: each returns False when the other side has answered or gone before everything was sent
+
+    def _send(self, head: bytes, body: bytes | FileSlice) -> bool:
+        if isinstance(body, bytes):
+            return self._send_bytes(head + body)
+        if body.size <= _SMALL_BODY_BYTES:
+            return self._send_bytes(head + _read_slice(body, 0, body.size))
+        if not self._send_bytes(head):
+            return False
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self._send_by_copy(body, 0)
+        return self._send_by_kernel(body)
+
+    def _send_bytes(self, data: bytes) -> bool:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except _WAITING:
+                if self._is_answered_while_sending():
+                    return False
+            except OSError:
+                # The answer may lie in our receive buffer all the same; reading it tells.
+                return False
+        return True
+
+    def _send_by_copy(self, body: FileSlice, position: int) -> bool:
+        while position < body.size:
+            data = _read_slice(body, position, min(_BLOCK_BYTES, body.size - position))
+            if not self._send_bytes(data):
+                return False
+            position += len(data)
+        return True
+
+    def _send_by_kernel(self, body: FileSlice) -> bool:
+        out, source, position = self._socket.fileno(), body.source.fileno(), 0
+        while position < body.size:
+            try:
+                count = os.sendfile(out, source, body.offset + position, body.size - position)
+            except BlockingIOError:
+                if self._is_answered_while_sending():
+                    return False
+                continue
+            except OSError as error:
+                if error.errno in _BROKEN:
+                    return False
+                if error.errno in _NO_SENDFILE:
+                    return self._send_by_copy(body, position)
+                raise
+            if count == 0:
+                raise _too_short(body, position)
+            position += count
+        return True
+
+    def _is_answered_while_sending(self) -> bool:
+        """Wait until there is room to send or something to read; whether it was something to read."""
+        if not self._wait(select.POLLIN | select.POLLOUT) & ~select.POLLOUT:
+            return False
+        try:
+            data = self._socket.recv(_BLOCK_BYTES)
+        except _WAITING:
+            return False  # TLS's own talk
+        except OSError:
+            return True
+        self._buffer += data
+        return True
+
+    # --- receiving
+
+    def _wait(self, events: int) -> int:
+        self._poll.modify(self._socket, events)
+        ready = self._poll.poll(self._stall_ms)
+        if not ready:
+            raise StoreUnreachable(
+                f"no byte moved for {self._stall_ms / 1000:g} s",
+                hint="the store is overloaded or the network drops packets",
+            )
+        return ready[0][1]
+
+    def _receive_into(self, block: memoryview) -> int:
+        """At least one byte; StoreUnreachable when there will be none."""
+        count = self._receive_until_closed(block)
+        if count == 0:
+            raise self._broken_off("closed by the store")
+        return count
+
+    def _receive_until_closed(self, block: memoryview) -> int:
+        """Like `_receive_into`, but 0 when the store has closed the connection in good order."""
+        while True:
+            try:
+                return self._socket.recv_into(block)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(select.POLLIN)
+            except OSError as error:
+                raise self._broken_off(str(error)) from error
+
+    def _broken_off(self, how: str) -> StoreUnreachable:
+        answered = self._answered or bool(self._buffer)
+        self.dropped_unanswered = not answered
+        return StoreUnreachable(
+            f"the connection ended {'in the middle of' if answered else 'before'} the answer: {how}"
+        )
+
+    def _fill(self) -> None:
+        block = bytearray(_HEAD_BLOCK_BYTES)
+        count = self._receive_into(memoryview(block))
+        self._buffer += block[:count]
+
+    def _read_head(self) -> Head:
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            if len(self._buffer) > MAX_HEAD_BYTES:
+                raise http1.bad_answer(f"headers of more than {MAX_HEAD_BYTES} bytes")
+            self._fill()
+        self._answered = True
+        head = http1.parse_head(bytes(self._buffer[:end]))
+        del self._buffer[: end + 4]
+        return head
+
+    def _read_body(self, headers: dict[str, str], write: Callable[[memoryview], object]) -> bool:
+        """Pass the body on; whether its end was marked, other than by the end of the connection."""
+        size = http1.content_length(headers)
+        if http1.is_chunked(headers):
+            self._read_chunks(write)
+            # Both at once is how requests are smuggled: don't trust what follows.
+            return size is None
+        if size is None:
+            self._read_to_the_end(write)
+            return False
+        self._read_exactly(size, write)
+        return True
+
+    def _read_exactly(self, size: int, write: Callable[[memoryview], object]) -> None:
+        if taken := bytes(self._buffer[:size]):
+            del self._buffer[:size]
+            write(memoryview(taken))
+        remaining = size - len(taken)
+        block = memoryview(bytearray(min(remaining, _BLOCK_BYTES)))
+        while remaining:
+            count = self._receive_into(block[: min(remaining, _BLOCK_BYTES)])
+            write(block[:count])
+            remaining -= count
+
+    def _read_chunks(self, write: Callable[[memoryview], object]) -> None:
+        while size := http1.parse_chunk_size(self._read_line()):
+            self._read_exactly(size, write)
+            if self._read_line():
+                raise http1.bad_answer("a chunk that is longer than it says")
+        while self._read_line():
+            pass  # trailers tell us nothing
+
+    def _read_line(self) -> bytes:
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            if len(self._buffer) > MAX_HEAD_BYTES:
+                raise http1.bad_answer("a line without an end")
+            self._fill()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        return line
+
+    def _read_to_the_end(self, write: Callable[[memoryview], object]) -> None:
+        block = memoryview(bytearray(_BLOCK_BYTES))
+        self._read_exactly(len(self._buffer), write)
+        while count := self._receive_until_closed(block):
+            write(block[:count])
+
+
+def _read_slice(body: FileSlice, position: int, size: int) -> bytes:
+    data = os.pread(body.source.fileno(), size, body.offset + position)
+    if len(data) < size:
+        if not data:
+            raise _too_short(body, position)
+        return data + _read_slice(body, position + len(data), size - len(data))
+    return data
+
+
+def _bounded(kept: bytearray) -> Callable[[memoryview], object]:
+    def write(data: memoryview) -> None:
+        if len(kept) + len(data) > MAX_ANSWER_BYTES:
+            raise http1.bad_answer(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+        kept.extend(data)
+
+    return write
+
+
+def _too_short(body: FileSlice, position: int) -> CorruptContent:
+    return CorruptContent(
+        f"the file ends at byte {body.offset + position}, and {body.size} bytes from {body.offset} on were to be sent",
+        code="SourceTooShort",
+        hint="hash the source again",
+    )

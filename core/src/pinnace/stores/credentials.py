@@ -1,0 +1,161 @@
+"""Where the credentials of a request come from. Asked for each request, so renewed ones are used from the next on.
+
+botocore's chain (environment, files, web identity, container, instance; refreshed before they expire) is imported when
+it is asked for the first time: it costs 25 MiB, and whoever has a folder of credentials doesn't need it.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from pinnace.settings import StoreSettings
+from pinnace.signing import Credentials
+from pinnace.stores.store import CredentialsMissing
+
+KEY_ID_FILE: Final = "AWS_ACCESS_KEY_ID"
+SECRET_FILE: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a file's name
+TOKEN_FILE: Final = "AWS_SESSION_TOKEN"  # noqa: S105
+
+_FOLDER_HINT: Final = f"put the files {KEY_ID_FILE} and {SECRET_FILE} there, or mount the Secret that has them"
+_CHAIN_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the workload an identity"
+
+
+class CredentialsSource(Protocol):
+    """Gives the credentials to sign with. Safe to use from several threads at once."""
+
+    def current(self) -> Credentials:
+        """Those of this moment. CredentialsMissing when there are none: trying again helps once somebody puts some."""
+        ...
+
+    def forget(self) -> None:
+        """The store refused what `current` gave: resolve anew at the next call."""
+        ...
+
+
+def credentials_for(settings: StoreSettings) -> CredentialsSource:
+    """The source that the settings name: their folder, else botocore's chain."""
+    return FolderCredentials(Path(settings.credentials_dir)) if settings.credentials_dir else ChainCredentials()
+
+
+class StaticCredentials:
+    """The same for ever."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def current(self) -> Credentials:
+        return self._credentials
+
+    def forget(self) -> None:
+        """Nothing else is known."""
+
+
+class FolderCredentials:
+    """A folder with a file for each field, read again when one of them has changed.
+
+    Kubernetes updates a mounted Secret by swapping the link `..data`; all files are read from behind one and the same
+    link, so a key id never meets another key's secret.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._read: tuple[tuple[tuple[int, ...], ...], Credentials] | None = None
+
+    def current(self) -> Credentials:
+        try:
+            stamp = tuple(_stamp(self._folder / name) for name in (KEY_ID_FILE, SECRET_FILE, TOKEN_FILE))
+            with self._lock:
+                if self._read is None or self._read[0] != stamp:
+                    self._read = (stamp, self._read_files())
+                return self._read[1]
+        except (OSError, UnicodeDecodeError) as error:
+            raise CredentialsMissing(
+                f"the credentials in {self._folder} can't be read: {error}", hint=_FOLDER_HINT
+            ) from error
+
+    def forget(self) -> None:
+        with self._lock:
+            self._read = None
+
+    def _read_files(self) -> Credentials:
+        link = self._folder / "..data"
+        folder = os.open(link if link.exists() else self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            credentials = Credentials(
+                access_key_id=_read_field(folder, KEY_ID_FILE),
+                secret_access_key=_read_field(folder, SECRET_FILE),
+                session_token=_read_field(folder, TOKEN_FILE, default=""),
+            )
+        finally:
+            os.close(folder)
+        return _checked(credentials, f"the credentials in {self._folder}", _FOLDER_HINT)
+
+
+class ChainCredentials:
+    """botocore's chain. Temporary credentials are refreshed before they expire, also in the middle of an upload."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._resolved: Any = None
+
+    def current(self) -> Credentials:
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - 25 MiB, see above
+
+        try:
+            with self._lock:
+                if self._resolved is None:
+                    self._resolved = _resolve()
+                resolved = self._resolved
+            frozen = resolved.get_frozen_credentials() if resolved is not None else None
+        except BotoCoreError as error:
+            raise CredentialsMissing(f"botocore found no credentials: {error}", hint=_CHAIN_HINT) from error
+        if frozen is None:
+            raise CredentialsMissing("botocore found no credentials anywhere", hint=_CHAIN_HINT)
+        credentials = Credentials(
+            access_key_id=frozen.access_key or "",
+            secret_access_key=frozen.secret_key or "",
+            session_token=frozen.token or "",
+        )
+        return _checked(credentials, "the credentials that botocore found", _CHAIN_HINT)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._resolved = None
+
+
+def _resolve() -> Any:
+    from botocore.session import Session  # noqa: PLC0415
+
+    return Session().get_credentials()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return ()
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _read_field(folder: int, name: str, *, default: str | None = None) -> str:
+    try:
+        file = os.open(name, os.O_RDONLY, dir_fd=folder)
+    except FileNotFoundError:
+        if default is None:
+            raise
+        return default
+    try:
+        return os.read(file, 64 * 2**10).decode().strip()
+    finally:
+        os.close(file)
+
+
+def _checked(credentials: Credentials, whose: str, hint: str) -> Credentials:
+    fields = (credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+    if not fields[0] or not fields[1]:
+        raise CredentialsMissing(f"{whose} are empty", hint=hint)
+    if not all(field.isascii() and field.isprintable() and " " not in field for field in fields):
+        raise CredentialsMissing(f"{whose} have characters that no credentials have", hint=hint)
+    return credentials

@@ -1,0 +1,187 @@
+"""An S3-compatible store: AWS, MinIO and the like.
+
+Every body is protected twice: by its SHA-256, which is part of the signature, and (StoreSettings.checksums) by the
+CRC32C that the store compares, keeps and tells. A multipart object has one CRC32C over the whole content, so one HEAD
+is enough to compare it with the digest that was taken before the upload.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from pinnace.digests import ContentDigest, PartDigest
+from pinnace.settings import StoreSettings
+from pinnace.stores import http1, s3_answers, s3_xml
+from pinnace.stores.credentials import CredentialsSource
+from pinnace.stores.http1 import FileSlice
+from pinnace.stores.pool import ConnectionPool
+from pinnace.stores.s3_bucket import Bucket, Call, endpoint_of
+from pinnace.stores.store import (
+    Multipart,
+    NoSuchMultipart,
+    NoSuchObject,
+    ObjectInfo,
+    Part,
+    Sink,
+    Source,
+    Stored,
+    check_range,
+)
+
+_BINARY: Final = {"content-type": "application/octet-stream"}
+_PAGE: Final = "1000"
+
+
+class S3Store:
+    """One bucket, as store.MultipartStore has it. The settings' prefix is in the keys already: see ids.object_key.
+
+    `now` is the clock; `connections` are made from the settings unless they are given.
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        credentials: CredentialsSource,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        connections: ConnectionPool | None = None,
+    ) -> None:
+        self._checksums = settings.checksums
+        self._connections = connections or ConnectionPool(endpoint_of(settings), ca_file=settings.ca_file)
+        self._bucket = Bucket(settings, credentials, self._connections, now)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._connections.close()
+
+    def put(self, key: str, source: Source, digest: PartDigest) -> Stored:
+        return self._send(key, (), _BINARY, source, digest)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        call = Call(method="HEAD", key=key, headers=self._checksum_mode())
+        answer = self._bucket.exchange(call)
+        if answer.status == 200:
+            return s3_answers.object_info(key, answer)
+        if answer.status == 404 and answer.headers.get("x-minio-error-code", "NoSuchKey") == "NoSuchKey":
+            return None
+        # An answer to HEAD has no body, and so no reason in it: ask the same in a way that has.
+        try:
+            self._bucket.call(Call(method="GET", key=key, headers={"range": "bytes=0-0"}, expected=(206, 200)))
+        except NoSuchObject:
+            return None
+        raise self._bucket.refused(call, answer)
+
+    def get(self, key: str, sink: Sink, *, start: int = 0, size: int | None = None) -> ObjectInfo:
+        check_range(start, size)
+        if start == 0 and size is None:
+            call = Call(method="GET", key=key, headers=self._checksum_mode(), sink=sink)
+        else:
+            end = "" if size is None else str(start + size - 1)
+            call = Call(method="GET", key=key, headers={"range": f"bytes={start}-{end}"}, sink=sink, expected=(206,))
+        answer = self._bucket.exchange(call)
+        if answer.status not in call.expected:
+            raise self._bucket.refused(call, answer)
+        if answer.status == 206 and s3_answers.content_range(answer.headers)[0] != start:
+            raise http1.bad_answer("another range than was asked for")
+        return s3_answers.object_info(key, answer)
+
+    def delete(self, key: str) -> None:
+        try:
+            self._bucket.call(Call(method="DELETE", key=key, expected=(204, 200)))
+        except NoSuchObject:
+            return
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        query = (("list-type", "2"), ("prefix", prefix), ("max-keys", _PAGE), ("encoding-type", "url"))
+        for root in self._pages(None, query, {"continuation-token": "NextContinuationToken"}):
+            encoded = s3_xml.is_url_encoded(root)
+            for element in s3_xml.each(root, "Contents"):
+                yield s3_answers.listed_object(element, encoded=encoded)
+
+    def create_multipart(self, key: str) -> Multipart:
+        headers = {**_BINARY}
+        if self._checksums:
+            headers |= {"x-amz-checksum-algorithm": "CRC32C", "x-amz-checksum-type": "FULL_OBJECT"}
+        root = self._bucket.document(
+            Call(method="POST", key=key, query=(("uploads", ""),), headers=headers, repeatable=False)
+        )
+        return Multipart(key=key, upload_id=s3_xml.required(root, "UploadId"))
+
+    def put_part(self, upload: Multipart, number: int, source: Source, digest: PartDigest) -> Part:
+        query = (("partNumber", str(number)), ("uploadId", upload.upload_id))
+        stored = self._send(upload.key, query, {}, source, digest)
+        return Part(number=number, size=digest.size, etag=stored.etag, crc32c=stored.crc32c)
+
+    def list_parts(self, upload: Multipart) -> tuple[Part, ...]:
+        # By number: some stores list a part that was sent again twice, the newest last.
+        parts: dict[int, Part] = {}
+        query = (("uploadId", upload.upload_id), ("max-parts", _PAGE))
+        for root in self._pages(upload.key, query, {"part-number-marker": "NextPartNumberMarker"}):
+            parts |= {part.number: part for part in map(s3_answers.listed_part, s3_xml.each(root, "Part"))}
+        return tuple(parts[number] for number in sorted(parts))
+
+    def complete_multipart(self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest) -> Stored:
+        body = s3_xml.complete_request(sorted(parts, key=lambda part: part.number))
+        headers = {"content-type": "application/xml"}
+        if self._checksums:
+            headers |= {"x-amz-checksum-crc32c": digest.crc32c, "x-amz-checksum-type": "FULL_OBJECT"}
+        root = self._bucket.document(
+            Call(
+                method="POST",
+                key=upload.key,
+                query=(("uploadId", upload.upload_id),),
+                headers=headers,
+                payload_sha256=hashlib.sha256(body).hexdigest(),
+                body=body,
+                repeatable=False,
+            )
+        )
+        return s3_answers.completed(root, digest.crc32c)
+
+    def abort_multipart(self, upload: Multipart) -> None:
+        query = (("uploadId", upload.upload_id),)
+        try:
+            self._bucket.call(Call(method="DELETE", key=upload.key, query=query, expected=(204, 200)))
+        except NoSuchMultipart:
+            return
+
+    def list_multiparts(self, prefix: str) -> Iterator[Multipart]:
+        query = (("uploads", ""), ("prefix", prefix), ("max-uploads", _PAGE), ("encoding-type", "url"))
+        markers = {"key-marker": "NextKeyMarker", "upload-id-marker": "NextUploadIdMarker"}
+        for root in self._pages(None, query, markers):
+            encoded = s3_xml.is_url_encoded(root)
+            for element in s3_xml.each(root, "Upload"):
+                key = s3_xml.key(element, "Key", encoded=encoded)
+                yield Multipart(key=key, upload_id=s3_xml.required(element, "UploadId"))
+
+    def _send(
+        self, key: str, query: tuple[tuple[str, str], ...], headers: dict[str, str], source: Source, digest: PartDigest
+    ) -> Stored:
+        answer, _ = self._bucket.call(
+            Call(
+                method="PUT",
+                key=key,
+                query=query,
+                headers={**headers, "x-amz-checksum-crc32c": digest.crc32c} if self._checksums else headers,
+                payload_sha256=digest.sha256,
+                body=FileSlice(source, digest.offset, digest.size),
+            )
+        )
+        return s3_answers.stored(answer, digest.crc32c)
+
+    def _pages(self, key: str | None, query: tuple[tuple[str, str], ...], markers: dict[str, str]) -> Iterator[Element]:
+        """All pages of a listing. `markers`: query parameter → the element of the page before that has its value."""
+        position: tuple[tuple[str, str], ...] = ()
+        while True:
+            root = self._bucket.document(Call(method="GET", key=key, query=query + position))
+            yield root
+            if s3_xml.text(root, "IsTruncated") != "true":
+                return
+            before, position = position, tuple((name, s3_xml.marker(root, tag)) for name, tag in markers.items())
+            if position == before:
+                raise http1.bad_answer("a list that does not come to an end")
+
+    def _checksum_mode(self) -> dict[str, str]:
+        return {"x-amz-checksum-mode": "ENABLED"} if self._checksums else {}
