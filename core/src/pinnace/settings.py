@@ -42,6 +42,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     credentials_dir: str = ""
     #: PEM file with the authorities to trust instead of the system's. Empty: the system's.
     ca_file: str = ""
+    #: Send a CRC32C with each upload and let the store compare it. False for a store that refuses what it doesn't know.
+    checksums: bool = True
 
     def __post_init__(self) -> None:
         if self.endpoint:
