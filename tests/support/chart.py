@@ -33,7 +33,7 @@ def helm(*arguments: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def render(*values: Path, **settings: Any) -> list[Manifest]:
+def render(*values: Path, namespace: str = NAMESPACE, **settings: Any) -> list[Manifest]:
     """The objects for these value files, then for `settings` (`api__service__type="NodePort"`)."""
     overrides: dict[str, Any] = {}
     for name, value in settings.items():
@@ -42,7 +42,7 @@ def render(*values: Path, **settings: Any) -> list[Manifest]:
         for parent in parents:
             inner = inner.setdefault(parent, {})
         inner[last] = value
-    command = ["template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--kube-version", "1.34"]
+    command = ["template", RELEASE, str(CHART), "--namespace", namespace, "--kube-version", "1.34"]
     for file in values:
         command += ["--values", str(file)]
     command += ["--values", "-"]

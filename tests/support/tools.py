@@ -12,3 +12,11 @@ def tool(name: str) -> str:
     if not found:
         pytest.skip(f"{name} is not on the PATH: `python3 -m cluster tools` brings it along")
     return found
+
+
+def cluster() -> None:
+    """Skip the test unless a cluster is up, where `cluster.kubectl` finds it: by KUBECONFIG."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("no cluster: `make cluster-up`, then `python3 -m cluster run -- pytest …`")
+    tool("kubectl")
+    tool("helm")
