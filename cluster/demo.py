@@ -126,10 +126,8 @@ def compare(console: Console, installation: Installation, artifacts: list[Artifa
     settings = StoreSettings(
         endpoint=installation.store_url, region=installation.region, bucket=installation.bucket, addressing="path"
     )
-    key = StaticCredentials(
-        Credentials(access_key_id=installation.access_key, secret_access_key=installation.secret_key)
-    )
-    store = S3Store(settings, key)
+    identity = Credentials(access_key_id=installation.access_key, secret_access_key=installation.secret_key)
+    store = S3Store(settings, StaticCredentials(identity))
     different = [row.path for row in artifacts if downloaded_sha256(store, row.location.key) != row.sha256]
     if different or not artifacts:
         raise DemoFailed(f"the bytes in the store are not those of the rows: {', '.join(different) or 'no artifacts'}")
