@@ -1,0 +1,81 @@
+"""Processes as (pid, start time): a pid alone may belong to somebody else by the time that it is used."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Seconds between two looks at a condition.
+LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process for as long as the machine runs: its pid is reused, its start time with it never."""
+
+    pid: int
+    start: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Process | None":
+        """The process that has this pid now; None when there is none, or no /proc to look at."""
+        start = start_time(pid)
+        return None if start is None else cls(pid, start)
+
+    @classmethod
+    def parse(cls, text: str) -> "Process | None":
+        """The reverse of str(); None when the text is torn."""
+        numbers = text.split()[:2]
+        if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
+            return cls(int(numbers[0]), int(numbers[1]))
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.pid} {self.start}"
+
+    def alive(self) -> bool:
+        """Whether it runs still; a zombie does not."""
+        return start_time(self.pid) == self.start
+
+    def end(self, *, grace_s: float) -> None:
+        """SIGTERM, and SIGKILL after `grace_s`. Harmless when it has ended."""
+        for number, patience in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+            if not self.alive():
+                return
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+            until(lambda: not self.alive(), patience)
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks from boot to the process's start; None when it does not run (any more)."""
+    try:
+        # the second field is a name in parentheses, which may hold spaces and parentheses itself
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def marked(variable: str) -> Iterator[tuple[Process, str]]:
+    """Every process that was started with this variable in its environment, and the variable's value."""
+    sought = f"{variable}=".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            for entry in (folder / "environ").read_bytes().split(b"\0"):
+                process = Process.of(int(folder.name)) if entry.startswith(sought) else None
+                if process is not None:
+                    yield process, entry[len(sought) :].decode(errors="replace")
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether the condition came true within `seconds`."""
+    silence = threading.Event()
+    for _ in range(max(1, round(seconds / LOOK_S))):
+        if condition():
+            return True
+        silence.wait(LOOK_S)
+    return condition()

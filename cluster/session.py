@@ -1,0 +1,209 @@
+"""The verbs: what `python3 -m cluster` does, step by step."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from cluster import debian, engine, kind
+from cluster.cache import Cache
+from cluster.choice import Origin
+from cluster.commands import Commands, end_orphans
+from cluster.docker import Docker
+from cluster.engine import Engine, OwnEngine
+from cluster.errors import ClusterError, Exit
+from cluster.images import Images
+from cluster.kind import Kind
+from cluster.node_image import NodeImages
+from cluster.processes import until
+from cluster.programs import HELM, KIND, KUBECTL, MINIO, Programs
+from cluster.progress import Progress
+from cluster.settings import NODE_IMAGE_VARIABLE, Settings
+from cluster.shell import variables
+
+#: Seconds that a node gets to come back when its container was restarted.
+COME_BACK_S = 60.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call of a verb: settings, a clock, and the programs found so far."""
+
+    settings: Settings
+    progress: Progress
+
+    @cached_property
+    def cache(self) -> Cache:
+        def waiting(name: str, holder: str) -> None:
+            self.progress.say(f"waiting for another run (pid {holder or 'unknown'}) that is at work on {name}")
+
+        return Cache(self.settings.cache, waiting)
+
+    @cached_property
+    def commands(self) -> Commands:
+        return Commands(progress=self.progress, environment=self.settings.environment, logs=self.settings.logs)
+
+    @cached_property
+    def programs(self) -> Programs:
+        return Programs(settings=self.settings, cache=self.cache, commands=self.commands)
+
+    def up(self) -> bool:
+        """Bring the cluster up unless it is; returns whether it had to. Raises ClusterError."""
+        with self.cache.lock("cluster"):
+            self._tidy()
+            found = engine.ensure(self.settings, self.commands)
+            cluster = self._kind(found)
+            self.settings.state.mkdir(parents=True, exist_ok=True)
+            if cluster.exists():
+                if until(cluster.healthy, COME_BACK_S):
+                    self.programs.tool(HELM)
+                    self._say_up(cluster, "the cluster is up already")
+                    return False
+                self.progress.say("removing a cluster that does not answer: half made, or broken")
+                cluster.delete()
+            image = self._node_image(found)
+            self.programs.tool(HELM)
+            self.progress.say("creating the cluster (about half a minute)")
+            try:
+                cluster.create(image, own_engine=found.own)
+            except ClusterError:
+                cluster.delete()
+                raise
+            self._say_up(cluster, "the cluster is up")
+            return True
+
+    def down(self) -> None:
+        """Remove the cluster and whatever else was brought up for it, also after a crash. Programs stay cached."""
+        with self.cache.lock("cluster"):
+            self._tidy()
+            own = OwnEngine(self.settings, self.commands)
+            if own.running() is not None or own.leftovers():
+                self._empty(own)
+            elif (found := engine.find(self.settings, self.commands)) is not None:
+                if nodes := kind.delete(self.settings, self._commands_for(found)):
+                    self.progress.say(f"removed {nodes} node")
+            elif self.settings.kubeconfig.exists():
+                raise ClusterError(
+                    "the Docker engine that holds the cluster does not answer",
+                    hint="start it and try again",
+                    code=Exit.MISSING,
+                )
+            own.stop()
+            shutil.rmtree(self.settings.state, ignore_errors=True)
+            self.progress.say("the cluster is down")
+
+    def images(self, names: Sequence[str]) -> list[str]:
+        """Build these images where they are out of date and load them where the node lacks them."""
+        with self.cache.lock("cluster"):
+            found, cluster = self._running()
+            commands = self._commands_for(found)
+            docker = Docker(commands)
+            builder = Images(
+                settings=self.settings, cache=self.cache, commands=commands, docker=docker, programs=self.programs
+            )
+            images = builder.build(names)
+            missing = [image for image in images if docker.image_id(image) not in cluster.loaded(image)]
+            if missing:
+                self.progress.say(f"loading {', '.join(missing)} into the node")
+                cluster.load(missing)
+            self.progress.say(f"images in the node: {', '.join(images)}")
+            return images
+
+    def environment(self) -> tuple[Engine, dict[str, str]]:
+        """The engine, and the variables by which tools find the cluster. Raises ClusterError when it is down."""
+        found, _ = self._running()
+        return found, variables(self.settings, found)
+
+    def run(self, command: Sequence[str], names: Sequence[str]) -> int:
+        """Run a command with the cluster up and the images loaded; take down what had to be brought up for it."""
+        brought = self.up()
+        try:
+            self.images(names)
+            _, extra = self.environment()
+            return subprocess.run(list(command), env={**self.settings.environment, **extra}, check=False).returncode
+        except FileNotFoundError as missing:
+            raise ClusterError(
+                f"{command[0]} is not on the PATH", hint="check the command", code=Exit.USAGE
+            ) from missing
+        finally:
+            if brought:
+                replace(self, progress=replace(self.progress, quiet=True)).down()
+
+    def status(self) -> dict[str, str]:
+        """What is there, in words; `cluster` is `up`, `broken` or `down`. Builds and starts nothing."""
+        found = engine.find(self.settings, self.commands)
+        if found is None:
+            return {"cluster": "down", "engine": "none answers"}
+        told = {"cluster": "down", "engine": "our own" if found.own else "yours", "docker_host": found.host}
+        if not self._tools_there():
+            return told
+        cluster = self._kind(found)
+        if cluster.exists():
+            told["cluster"] = "up" if cluster.healthy() else "broken"
+            told["node_image"] = cluster.node_image()
+            told["kubeconfig"] = str(self.settings.kubeconfig)
+        return told
+
+    def minio_binary(self) -> str:
+        """The path of MinIO's server, built when it is missing."""
+        return str(self.programs.built(MINIO))
+
+    def _tools_there(self) -> bool:
+        path = f"{self.settings.bin}{os.pathsep}{self.settings.environment.get('PATH', '')}"
+        return all(shutil.which(program.name, path=path) for program in (KIND, KUBECTL))
+
+    def _running(self) -> tuple[Engine, Kind]:
+        found = engine.find(self.settings, self.commands)
+        if found is not None and self._tools_there() and (cluster := self._kind(found)).exists():
+            return found, cluster
+        raise ClusterError("there is no cluster", hint="`python3 -m cluster up` (or `make cluster-up`)", code=Exit.DOWN)
+
+    def _commands_for(self, found: Engine) -> Commands:
+        return replace(self.commands, environment=found.environment(self.settings))
+
+    def _kind(self, found: Engine) -> Kind:
+        return Kind(
+            settings=self.settings,
+            commands=self._commands_for(found),
+            programs=self.programs,
+        )
+
+    def _node_image(self, found: Engine) -> str:
+        commands = self._commands_for(found)
+        images = NodeImages(
+            settings=self.settings, cache=self.cache, commands=commands, docker=Docker(commands), programs=self.programs
+        )
+        choice = images.ensure(withheld=found.own and engine.withheld())
+        if choice.origin is not Origin.BUILT:
+            self.progress.say(f"node image: {choice.image.partition('@')[0]}, because {choice.why}")
+        return choice.image
+
+    def _say_up(self, cluster: Kind, text: str) -> None:
+        image = cluster.node_image()
+        wish = self.settings.node_image
+        self.progress.say(f"{text} (node image {image.partition('@')[0]})")
+        if (wish == "built") != image.startswith("pinnace/node:") and wish in ("built", "published"):
+            self.progress.say(f"{NODE_IMAGE_VARIABLE}={wish} takes effect for the next cluster: `down` first")
+
+    def _empty(self, own: OwnEngine) -> None:
+        """Remove every container, volume and network of our own engine; its images stay for the next time."""
+        try:
+            commands = self._commands_for(own.start())
+            kind.delete(self.settings, commands)
+            if left := commands.answer("docker", "ps", "--all", "--quiet").split():
+                commands.answer("docker", "rm", "--force", "--volumes", *left, timeout_s=120)
+            for kept in ("network", "volume", "image"):
+                commands.answer("docker", kept, "prune", "--force", timeout_s=120)
+        except ClusterError as error:
+            self.progress.say(f"our engine could not be emptied, so it is ended as it is: {error.what}")
+
+    def _tidy(self) -> None:
+        """Take away what a run that was killed has left; we hold the lock, so there is no such run any more."""
+        if ended := end_orphans():
+            self.progress.say(f"ended {ended} processes of a run that was killed")
+        if swept := self.cache.sweep():
+            self.progress.say(f"removed {swept} unfinished folders of a run that was killed")
+        if debian.can_install():
+            debian.remove_policy()
