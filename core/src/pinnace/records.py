@@ -18,8 +18,9 @@ MAX_ARTIFACTS_PER_REQUEST = 1000
 MAX_POINTS_PER_REQUEST = 10_000
 MAX_PROBLEMS_PER_REPORT = 8
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in lower-case hex")]
-ProjectName = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9._]{0,98}[a-z0-9])?$", max_length=100)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="SHA-256 in lower-case hex")]
+#: `$` alone would let a newline follow.
+ProjectName = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9._]{0,98}[a-z0-9])?$(?!\n)", max_length=100)]
 Text = Annotated[str, Meta(max_length=4096)]
 Tag = Annotated[str, Meta(min_length=1, max_length=100)]
 MetricKey = Annotated[str, Meta(min_length=1, max_length=250)]
@@ -155,7 +156,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=0)]
     sha256: Sha256
     #: Base64 of the big-endian CRC32C, as S3 has it.
-    crc32c: Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{6}==$")]
+    crc32c: Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{6}==$", max_length=8)]
     location: Location
     #: The file's own modification time.
     modified_at: datetime

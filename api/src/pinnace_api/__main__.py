@@ -1,0 +1,67 @@
+"""`python -m pinnace_api` serves; `python -m pinnace_api openapi` prints the API's description."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from pinnace.settings import SettingsError
+from pinnace_api import logs, openapi
+from pinnace_api.app import create_app
+from pinnace_api.identity import TokenReviewer
+from pinnace_api.settings import ApiSettings
+
+#: Requests under way get this long when the process is asked to end; Kubernetes gives 30 s.
+_GRACE_SECONDS = 20
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit codes: 0 ended as asked, 2 wrong settings or arguments, 3 the start failed."""
+    if list(arguments) == ["openapi"]:
+        sys.stdout.write(openapi.document(create_app(ApiSettings())))
+        return 0
+    if arguments:
+        sys.stderr.write("usage: python -m pinnace_api [openapi]\n")
+        return 2
+    try:
+        settings = ApiSettings.from_env(os.environ)
+        settings.check_surroundings()
+        reviewer = _reviewer(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logs.configure(settings.log_level)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings, reviewer=reviewer),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    server.run()
+    return 0 if server.started else 3
+
+
+def _reviewer(settings: ApiSettings) -> TokenReviewer | None:
+    if not settings.kubernetes:
+        return None
+    from kubernetes.config import ConfigException  # noqa: PLC0415 - large, and only needed here
+
+    from pinnace_api.cluster import KubernetesReviewer  # noqa: PLC0415
+
+    try:
+        return KubernetesReviewer.from_surroundings()
+    except ConfigException as error:
+        raise SettingsError(
+            f"PINNACE_API_KUBERNETES is on, but there is no Kubernetes to ask: {error}",
+            hint="run in a pod with a service account, or switch it off",
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,91 @@
+"""Artifacts in SQL."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
+
+from pinnace.records import Artifact, ArtifactPage, Location
+from pinnace_api import paging
+from pinnace_api.artifacts.tables import ARTIFACTS
+from pinnace_api.iterations.tables import ITERATIONS
+from pinnace_api.paging import Cut, Moment, Number, Order
+from pinnace_api.tables import insert_missing
+
+_OF_ITERATION = Order(columns=(ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Moment, UUID])
+_OF_EXPERIMENT = Order(
+    columns=(ITERATIONS.c.number, ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Number, Moment, UUID]
+)
+#: How many values one IN list takes at a time.
+_IN_LIST = 500
+
+
+def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
+    """How many were new. In the order of the ids, so that two transactions never wait for each other."""
+    rows = [
+        {
+            "id": artifact.id,
+            "iteration_id": artifact.iteration_id,
+            "path": artifact.path,
+            "size": artifact.size,
+            "sha256": artifact.sha256,
+            "crc32c": artifact.crc32c,
+            "endpoint": artifact.location.endpoint,
+            "region": artifact.location.region,
+            "bucket": artifact.location.bucket,
+            "key": artifact.location.key,
+            "modified_at": artifact.modified_at,
+            "suspect": artifact.suspect,
+            "pod_uid": artifact.pod_uid,
+            "recorded_at": artifact.recorded_at,
+        }
+        for artifact in sorted(artifacts, key=lambda artifact: artifact.id)
+    ]
+    return insert_missing(connection, ARTIFACTS, rows)
+
+
+def find_all(connection: Connection, artifacts: Collection[UUID]) -> dict[UUID, Artifact]:
+    """Those of them that exist."""
+    statement = select(ARTIFACTS).where(ARTIFACTS.c.id.in_(bindparam("ids", expanding=True)))
+    ids = sorted(artifacts)
+    return {
+        row.id: _record(row)
+        for start in range(0, len(ids), _IN_LIST)
+        for row in connection.execute(statement, {"ids": ids[start : start + _IN_LIST]})
+    }
+
+
+def clear_suspicion(connection: Connection, artifact: UUID) -> None:
+    connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact).values(suspect=False))
+
+
+def page_of_iteration(connection: Connection, iteration: UUID, cut: Cut) -> ArtifactPage:
+    statement = select(ARTIFACTS).where(ARTIFACTS.c.iteration_id == iteration)
+    return _page(connection, statement, _OF_ITERATION, cut)
+
+
+def page_of_experiment(connection: Connection, experiment: UUID, cut: Cut) -> ArtifactPage:
+    statement = select(ARTIFACTS).join_from(ITERATIONS, ARTIFACTS).where(ITERATIONS.c.experiment_id == experiment)
+    return _page(connection, statement, _OF_EXPERIMENT, cut)
+
+
+def _page(connection: Connection, statement: Select[Any], order: Order, cut: Cut) -> ArtifactPage:
+    part = paging.fetch(connection, statement, order, cut)
+    return ArtifactPage(items=tuple(_record(row) for row in part.rows), next=part.next)
+
+
+def _record(row: Row[Any]) -> Artifact:
+    return Artifact(
+        id=row.id,
+        iteration_id=row.iteration_id,
+        path=row.path,
+        size=row.size,
+        sha256=row.sha256,
+        crc32c=row.crc32c,
+        location=Location(endpoint=row.endpoint, region=row.region, bucket=row.bucket, key=row.key),
+        modified_at=row.modified_at,
+        suspect=row.suspect,
+        pod_uid=row.pod_uid,
+        recorded_at=row.recorded_at,
+    )

@@ -1,0 +1,72 @@
+"""/artifacts, and those of an iteration or an experiment"""
+
+from uuid import UUID
+
+from litestar import Response, get, put
+
+from pinnace.records import Artifact, ArtifactBatch, ArtifactPage
+from pinnace_api.access import check_pods
+from pinnace_api.artifacts import service
+from pinnace_api.database import Database
+from pinnace_api.identity import Caller
+from pinnace_api.openapi import created, refusals
+from pinnace_api.paging import Cut
+
+
+@put(
+    "/iterations/{iteration_id:uuid}/artifacts",
+    operation_id="put_artifacts",
+    summary="Register artifacts of an iteration",
+    tags=["artifacts"],
+    responses=created(ArtifactBatch) | refusals(401, 403, 404, 409, 413, 422, 503),
+    sync_to_thread=True,
+)
+def put_artifacts(
+    iteration_id: UUID, data: ArtifactBatch, database: Database, caller: Caller
+) -> Response[ArtifactBatch]:
+    """All or nothing; answers the rows as stored, in the same order. Send it when the bytes are in the store.
+
+    A row that is there stays as it was first recorded, but it stops being suspect when it comes as not suspect.
+    """
+    check_pods(caller, {artifact.pod_uid for artifact in data.artifacts})
+    batch, is_new = service.put(database, iteration_id, data)
+    return Response(batch, status_code=201 if is_new else 200)
+
+
+@get(
+    "/iterations/{iteration_id:uuid}/artifacts",
+    operation_id="list_iteration_artifacts",
+    summary="An iteration's artifacts in the order of recording",
+    tags=["artifacts"],
+    responses=refusals(401, 403, 404, 422, 503),
+    sync_to_thread=True,
+)
+def list_iteration_artifacts(iteration_id: UUID, database: Database, cut: Cut) -> ArtifactPage:
+    return service.page_of_iteration(database, iteration_id, cut)
+
+
+@get(
+    "/experiments/{experiment_id:uuid}/artifacts",
+    operation_id="list_experiment_artifacts",
+    summary="An experiment's artifacts by iteration, in the order of recording",
+    tags=["artifacts"],
+    responses=refusals(401, 403, 404, 422, 503),
+    sync_to_thread=True,
+)
+def list_experiment_artifacts(experiment_id: UUID, database: Database, cut: Cut) -> ArtifactPage:
+    return service.page_of_experiment(database, experiment_id, cut)
+
+
+@get(
+    "/artifacts/{artifact_id:uuid}",
+    operation_id="get_artifact",
+    summary="One artifact",
+    tags=["artifacts"],
+    responses=refusals(401, 403, 404, 503),
+    sync_to_thread=True,
+)
+def get_artifact(artifact_id: UUID, database: Database) -> Artifact:
+    return service.get(database, artifact_id)
+
+
+ROUTES = (put_artifacts, list_iteration_artifacts, list_experiment_artifacts, get_artifact)

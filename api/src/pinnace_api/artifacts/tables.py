@@ -1,0 +1,36 @@
+"""The table of artifacts."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index
+from sqlmodel import Field
+
+from pinnace_api.tables import Row, UtcDateTime, prose, table_of, word
+
+
+class ArtifactRow(Row, table=True):
+    """`id` is ids.artifact_id(iteration_id, path, sha256); everything but `suspect` stays as it was first recorded."""
+
+    __tablename__ = "artifacts"
+    # By time and not by path: a path may be longer than an index takes.
+    __table_args__ = (Index(None, "iteration_id", "recorded_at", "id"),)
+
+    id: UUID = Field(primary_key=True)
+    iteration_id: UUID = Field(foreign_key="iterations.id")
+    path: str = Field(sa_type=prose())
+    size: int = Field(sa_type=BigInteger)
+    sha256: str = Field(sa_type=word(64))
+    crc32c: str = Field(sa_type=word(8))
+    endpoint: str = Field(sa_type=prose())
+    region: str = Field(sa_type=word(64))
+    bucket: str = Field(sa_type=word(63))
+    key: str = Field(sa_type=prose())
+    modified_at: datetime = Field(sa_type=UtcDateTime)
+    suspect: bool
+    #: The first that registered it; `pod_artifacts` has all of them.
+    pod_uid: str = Field(sa_type=word(64))
+    recorded_at: datetime = Field(sa_type=UtcDateTime)
+
+
+ARTIFACTS = table_of(ArtifactRow)

@@ -1,0 +1,1 @@
+"""Experiments: one per Experiment resource of a cluster, under its `metadata.uid`."""

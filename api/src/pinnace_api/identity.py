@@ -1,0 +1,202 @@
+"""Who is calling: a bearer token becomes a Caller, or is refused.
+
+Three kinds of tokens: the admin's (a file), the operator's service account, and a service account bound to a pod
+whose label names the iteration that it may write to. Service accounts are looked up through a `TokenReviewer`; what
+it said is remembered for a while by the token's hash, so that it isn't asked at each request.
+"""
+
+import hashlib
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
+
+from pinnace.records import WriterEnd
+from pinnace_api.refusals import Forbidden, Refused, Unauthorized
+
+#: How long a good answer is trusted: a deleted pod's token works for at most so much longer.
+TRUST_SECONDS: Final = 60.0
+#: How long a bad one is: short, because the pod's label may just not be visible yet.
+DISTRUST_SECONDS: Final = 5.0
+_MAX_REMEMBERED: Final = 10_000
+_MAX_TOKEN_LENGTH: Final = 16_384
+
+_log = logging.getLogger(__name__)
+
+
+class Role(StrEnum):
+    """What a caller is to the API."""
+
+    #: Holds the admin's token.
+    ADMIN = "admin"
+    #: The operator's service account.
+    OPERATOR = "operator"
+    #: A pod of an iteration.
+    SIDECAR = "sidecar"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Somebody with a role. The other fields are a sidecar's; empty for everybody else."""
+
+    role: Role
+    namespace: str = ""
+    pod_name: str = ""
+    pod_uid: str = ""
+    iteration: UUID | None = None
+
+    def __str__(self) -> str:
+        return f"sidecar:{self.namespace}/{self.pod_name}" if self.role is Role.SIDECAR else self.role.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccount:
+    """What Kubernetes says of a token: `subject` is `system:serviceaccount:NAMESPACE:NAME`."""
+
+    subject: str
+    #: Empty when the token is not bound to a pod.
+    pod_name: str = ""
+    pod_uid: str = ""
+
+    @property
+    def namespace(self) -> str:
+        """Empty when the subject is no service account."""
+        parts = self.subject.split(":")
+        return parts[2] if len(parts) == 4 and parts[:2] == ["system", "serviceaccount"] else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """What the API needs to know of a pod."""
+
+    uid: str
+    #: From its label; None without one.
+    iteration: UUID | None
+    writers: WriterEnd
+
+
+class TokenReviewer(Protocol):
+    """Kubernetes, as far as the API asks it. Both raise Unavailable when it can't be asked."""
+
+    def review(self, token: str) -> ServiceAccount | None:
+        """Whose token it is; None when it is nobody's, has expired, or is for another audience."""
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod as it is now; None when there is none."""
+
+
+class AdminToken:
+    """The admin's token in a file, read again when the file changes. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: tuple[tuple[int, int, int], bytes] | None = None
+
+    def matches(self, token: str) -> bool:
+        """Takes equally long for every wrong token. A file that is missing or empty matches nothing."""
+        expected = self._expected()
+        return bool(expected) and hmac.compare_digest(expected, token.encode())
+
+    def _expected(self) -> bytes:
+        try:
+            stat = self._path.stat()
+            state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if self._read is None or self._read[0] != state:
+                self._read = (state, self._path.read_bytes().strip())
+        except OSError as error:
+            _log.warning("admin_token.unreadable", extra={"fields": {"cause": error.strerror}})
+            return b""
+        return self._read[1]
+
+
+class Identifier:
+    """Tokens to callers. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        *,
+        admin: AdminToken | None,
+        operator_subject: str,
+        reviewer: TokenReviewer | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._admin = admin
+        self._operator_subject = operator_subject
+        self._reviewer = reviewer
+        self._clock = clock
+        self._remembered: dict[bytes, tuple[float, Caller | Refused]] = {}
+        self._lock = threading.Lock()
+
+    def recall(self, token: str) -> Caller | None:
+        """The caller if that is known without asking anybody, None otherwise; never blocks.
+
+        Raises Unauthorized or Forbidden when that was the answer a moment ago.
+        """
+        if self._admin is not None and self._admin.matches(token):
+            return Caller(role=Role.ADMIN)
+        if self._reviewer is None or len(token) > _MAX_TOKEN_LENGTH:
+            raise _unknown()
+        with self._lock:
+            until, answer = self._remembered.get(_hash(token), (0.0, None))
+        if answer is None or self._clock() >= until:
+            return None
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    def identify(self, token: str) -> Caller:
+        """The caller, asking Kubernetes. Raises Unauthorized, Forbidden or Unavailable."""
+        try:
+            caller = self._ask(token)
+        except (Unauthorized, Forbidden) as refused:
+            self._remember(token, refused, DISTRUST_SECONDS)
+            raise
+        self._remember(token, caller, TRUST_SECONDS)
+        return caller
+
+    def _ask(self, token: str) -> Caller:
+        account = None if self._reviewer is None else self._reviewer.review(token)
+        if self._reviewer is None or account is None:
+            raise _unknown()
+        if self._operator_subject and account.subject == self._operator_subject:
+            return Caller(role=Role.OPERATOR)
+        if not (account.namespace and account.pod_name and account.pod_uid):
+            raise Forbidden(
+                "this service account is neither the operator's nor bound to a pod",
+                hint="use the projected token that the operator mounts into the pod",
+            )
+        pod = self._reviewer.pod(account.namespace, account.pod_name)
+        if pod is None or pod.uid != account.pod_uid:
+            raise Unauthorized("the pod of this token is gone")
+        if pod.iteration is None:
+            raise Forbidden("the pod of this token belongs to no iteration", hint="its iteration label is missing")
+        return Caller(
+            role=Role.SIDECAR,
+            namespace=account.namespace,
+            pod_name=account.pod_name,
+            pod_uid=account.pod_uid,
+            iteration=pod.iteration,
+        )
+
+    def _remember(self, token: str, answer: Caller | Refused, seconds: float) -> None:
+        now = self._clock()
+        with self._lock:
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered = {key: entry for key, entry in self._remembered.items() if entry[0] > now}
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[_hash(token)] = (now + seconds, answer)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _unknown() -> Unauthorized:
+    return Unauthorized("nobody vouches for this token", hint="it may have expired, or be for another audience")

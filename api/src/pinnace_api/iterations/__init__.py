@@ -1,0 +1,1 @@
+"""Iterations: one combination of parameters of an experiment, one Job."""

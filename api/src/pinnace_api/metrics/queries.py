@@ -1,0 +1,217 @@
+"""Metrics in SQL."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Select, bindparam, func, literal, select, tuple_, update
+
+from pinnace.records import MetricPoint, MetricSummary, MetricValue, metric_value_to_wire
+from pinnace_api import paging
+from pinnace_api.metrics.summary import Point, Summary
+from pinnace_api.metrics.tables import METRIC_POINTS, METRIC_SOURCES, METRICS, NO_TIME
+from pinnace_api.paging import Cut, Number
+from pinnace_api.tables import insert_missing
+from pinnace_api.values import moment_of
+
+_Position = tuple[str, Number, Number, Number, Number]
+
+#: How many values one IN list takes at a time.
+_IN_LIST = 500
+
+
+def metrics_for_update(
+    connection: Connection, iteration: UUID, keys: Collection[str]
+) -> dict[str, tuple[int, Summary | None]]:
+    """The id and summary (None: it has no points yet) of each key; those that aren't there are added.
+
+    Held until the transaction ends, in the order of their ids, so that two of them never wait for each other.
+    """
+    found = _metrics(connection, iteration, keys)
+    if missing := sorted(set(keys) - set(found)):
+        blank = {
+            "iteration_id": iteration,
+            "points": 0,
+            "low": None,
+            "high": None,
+            "last_step": 0,
+            "last_time": NO_TIME,
+            "last_source": 0,
+            "last_offset": 0,
+            "last_value": None,
+        }
+        insert_missing(connection, METRICS, [{**blank, "key": key} for key in missing])
+        found = _metrics(connection, iteration, keys)
+    return found
+
+
+def sources(connection: Connection, iteration: UUID, names: Collection[str]) -> dict[str, int]:
+    """The number of each source; those that aren't there are added."""
+    digests = {hashlib.sha256(name.encode()).hexdigest(): name for name in names}
+    found = _sources(connection, iteration, digests)
+    if missing := {digest: name for digest, name in sorted(digests.items()) if name not in found}:
+        rows = [{"iteration_id": iteration, "digest": digest, "source": name} for digest, name in missing.items()]
+        insert_missing(connection, METRIC_SOURCES, rows)
+        found |= _sources(connection, iteration, missing)
+    return found
+
+
+def add_points(connection: Connection, points: Mapping[int, Sequence[Point]]) -> int:
+    """Add points by metric; returns how many weren't there yet."""
+    rows = [
+        {"metric_id": metric, "step": step, "source_id": source, "offset": offset, "time": time, "value": value}
+        for metric in sorted(points)
+        for step, time, source, offset, value in points[metric]
+    ]
+    return insert_missing(connection, METRIC_POINTS, rows)
+
+
+def count_again(connection: Connection, metrics: Collection[int]) -> dict[int, Summary]:
+    """Summaries from the points themselves."""
+    points = METRIC_POINTS.c
+    statement = (
+        select(points.metric_id, func.count(), func.min(points.value), func.max(points.value))
+        .where(points.metric_id.in_(bindparam("metrics", expanding=True)))
+        .group_by(points.metric_id)
+    )
+    rows = _in_parts(connection, statement, "metrics", sorted(metrics))
+    return {metric: Summary(number, low, high, _last(connection, metric)) for metric, number, low, high in rows}
+
+
+def set_summaries(connection: Connection, summaries: Mapping[int, Summary]) -> None:
+    rows = [
+        {
+            "metric": metric,
+            "points": summary.points,
+            "low": summary.low,
+            "high": summary.high,
+            "last_step": summary.last.step,
+            "last_time": summary.last.time,
+            "last_source": summary.last.source,
+            "last_offset": summary.last.offset,
+            "last_value": summary.last.value,
+        }
+        for metric, summary in sorted(summaries.items())
+        if summary.last is not None
+    ]
+    if rows:
+        connection.execute(update(METRICS).where(METRICS.c.id == bindparam("metric")), rows)
+
+
+def summaries(connection: Connection, iterations: Collection[UUID]) -> dict[UUID, dict[str, MetricSummary]]:
+    """By iteration and key, for a whole page of iterations at once."""
+    statement = (
+        select(METRICS)
+        .where(METRICS.c.iteration_id.in_(bindparam("iterations", expanding=True)), METRICS.c.points > 0)
+        .order_by(METRICS.c.key)
+    )
+    found: dict[UUID, dict[str, MetricSummary]] = {}
+    for row in _in_parts(connection, statement, "iterations", list(iterations)):
+        found.setdefault(row.iteration_id, {})[row.key] = MetricSummary(
+            last=_wire(row.last_value),
+            last_step=row.last_step,
+            min=None if row.low is None else metric_value_to_wire(row.low),
+            max=None if row.high is None else metric_value_to_wire(row.high),
+            count=row.points,
+        )
+    return found
+
+
+def page(
+    connection: Connection, iteration: UUID, key: str | None, cut: Cut
+) -> tuple[tuple[MetricPoint, ...], str | None]:
+    """Points by (key, step, time, source, offset), and the next cursor.
+
+    In two steps, the rest of the series in which the page before ended and then the following ones, because each
+    alone runs along an index.
+    """
+    position = cut.position(_Position)
+    whole = _series(iteration).order_by(METRICS.c.key, *_order())
+    rows: list[Any] = []
+    if position is not None:
+        at, *place = position
+        step, *rest = _order()
+        reached = tuple_(*(literal(part, column.type) for part, column in zip(place, _order(), strict=True)))
+        begun = _series(iteration).where(METRICS.c.key == at, step >= place[0], tuple_(step, *rest) > reached)
+        rows += connection.execute(begun.order_by(*_order()).limit(cut.limit + 1))
+        whole = whole.where(METRICS.c.key > at)
+    if key is not None:
+        rows = [row for row in rows if row.key == key]
+        whole = whole.where(METRICS.c.key == key)
+    if len(rows) <= cut.limit:
+        rows += connection.execute(whole.limit(cut.limit + 1 - len(rows)))
+    following = None
+    if len(rows) > cut.limit:
+        rows = rows[: cut.limit]
+        end = rows[-1]
+        following = paging.cursor((end.key, end.step, end.time, end.source_id, end.offset))
+    return tuple(_point(row) for row in rows), following
+
+
+def _metrics(connection: Connection, iteration: UUID, keys: Collection[str]) -> dict[str, tuple[int, Summary | None]]:
+    statement = (
+        select(METRICS)
+        .where(METRICS.c.iteration_id == iteration, METRICS.c.key.in_(bindparam("keys", expanding=True)))
+        .order_by(METRICS.c.id)
+        .with_for_update()
+    )
+    found: dict[str, tuple[int, Summary | None]] = {}
+    for row in _in_parts(connection, statement, "keys", sorted(keys)):
+        last = Point(row.last_step, row.last_time, row.last_source, row.last_offset, row.last_value)
+        found[row.key] = (row.id, Summary(row.points, row.low, row.high, last) if row.points else None)
+    return found
+
+
+def _sources(connection: Connection, iteration: UUID, digests: Mapping[str, str]) -> dict[str, int]:
+    statement = select(METRIC_SOURCES.c.id, METRIC_SOURCES.c.digest).where(
+        METRIC_SOURCES.c.iteration_id == iteration,
+        METRIC_SOURCES.c.digest.in_(bindparam("digests", expanding=True)),
+    )
+    return {digests[row.digest]: row.id for row in _in_parts(connection, statement, "digests", list(digests))}
+
+
+def _last(connection: Connection, metric: int) -> Point:
+    points = METRIC_POINTS.c
+    statement = (
+        select(points.step, points.time, points.source_id, points.offset, points.value)
+        .where(points.metric_id == metric)
+        .order_by(*(column.desc() for column in _order()))
+        .limit(1)
+    )
+    return Point(*connection.execute(statement).one())
+
+
+def _series(iteration: UUID) -> Select[Any]:
+    return (
+        select(METRIC_POINTS, METRICS.c.key, METRIC_SOURCES.c.source)
+        .join_from(METRICS, METRIC_POINTS)
+        .join(METRIC_SOURCES)
+        .where(METRICS.c.iteration_id == iteration)
+    )
+
+
+def _order() -> tuple[Any, Any, Any, Any]:
+    return METRIC_POINTS.c.step, METRIC_POINTS.c.time, METRIC_POINTS.c.source_id, METRIC_POINTS.c.offset
+
+
+def _in_parts(connection: Connection, statement: Select[Any], name: str, values: Sequence[Any]) -> list[Any]:
+    rows: list[Any] = []
+    for start in range(0, len(values), _IN_LIST):
+        rows += connection.execute(statement, {name: values[start : start + _IN_LIST]})
+    return rows
+
+
+def _point(row: Any) -> MetricPoint:
+    return MetricPoint(
+        key=row.key,
+        step=row.step,
+        value=_wire(row.value),
+        time=None if row.time == NO_TIME else moment_of(row.time),
+        source=row.source,
+        offset=row.offset,
+    )
+
+
+def _wire(value: float | None) -> MetricValue:
+    return "NaN" if value is None else metric_value_to_wire(value)

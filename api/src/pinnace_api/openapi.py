@@ -1,0 +1,98 @@
+"""The API's own description: what it is called, how one proves who one is, and which answers a route has."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+from litestar import Litestar, Request, get
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+
+from pinnace.records import ProblemDetails
+from pinnace_api.problems import MEDIA_TYPE
+
+_MEANINGS: Final = {
+    401: "No token, or one that nobody vouches for",
+    403: "The token is good, but not for this",
+    404: "There is no such thing (yet)",
+    409: "The id holds other content that may not change",
+    413: "The body is too large",
+    422: "The request is wrong; `field` says where",
+    503: "The database or Kubernetes can't be reached at the moment; try again",
+}
+
+
+def config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Pinnace metadata API",
+        version=version("pinnace"),
+        description=(
+            "What was run, with which parameters, what it measured, and where every byte lies. Every write is a PUT "
+            "with the caller's id: 201 the first time, 200 when it is there already, 409 when the id holds something "
+            "else. Lists come in pages: `next` of one page is `after` of the following. Every error is an "
+            "application/problem+json with a stable `code`."
+        ),
+        render_plugins=[JsonRenderPlugin()],  # `describe` serves it; the framework's own routes have no rule
+        use_handler_docstrings=True,
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    description="The admin's token, or a service-account token of the audience `pinnace-api`",
+                )
+            }
+        ),
+        tags=[
+            Tag(name="projects"),
+            Tag(name="experiments"),
+            Tag(name="iterations"),
+            Tag(name="artifacts"),
+            Tag(name="metrics"),
+            Tag(name="pods"),
+            Tag(name="health", description="For Kubernetes and Prometheus; needs no token"),
+        ],
+    )
+
+
+def created(record: Any) -> dict[int, ResponseSpec]:
+    """The second answer of a PUT: what was sent was new."""
+    return {201: ResponseSpec(record, generate_examples=False, description="Created")}
+
+
+def refusals(*statuses: int) -> dict[int, ResponseSpec]:
+    """The error responses of a route."""
+    return {
+        status: ResponseSpec(
+            ProblemDetails,
+            generate_examples=False,
+            description=_MEANINGS[status],
+            media_type=MEDIA_TYPE,
+        )
+        for status in statuses
+    }
+
+
+def correct(app: Litestar) -> None:
+    """Take out of the document what the framework assumes and this API doesn't do: 400 for wrong input."""
+    for path in (app.openapi_schema.paths or {}).values():
+        for operation in _operations(path):
+            (operation.responses or {}).pop("400", None)
+
+
+@get("/openapi.json", operation_id="openapi", include_in_schema=False, sync_to_thread=False)
+def describe(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    return request.app.openapi_schema.to_schema()
+
+
+def document(app: Litestar) -> str:
+    """The document as it is committed: JSON with sorted keys, so that a difference shows the change only."""
+    text = msgspec.json.encode(app.openapi_schema.to_schema(), order="sorted")
+    return msgspec.json.format(text, indent=2).decode() + "\n"
+
+
+def _operations(path: Any) -> Iterable[Any]:
+    return (operation for operation in (path.get, path.put, path.post, path.patch, path.delete) if operation)

@@ -1,0 +1,69 @@
+"""What may be done with pods."""
+
+from uuid import UUID
+
+from pinnace.records import PodPage, PodReport, PodStanding, WriterEnd, WriterStatus
+from pinnace_api.clock import now
+from pinnace_api.database import Database
+from pinnace_api.experiments import queries as experiments
+from pinnace_api.identity import TokenReviewer
+from pinnace_api.iterations import queries as iterations
+from pinnace_api.paging import Cut
+from pinnace_api.pods import queries
+from pinnace_api.refusals import ExperimentNotFound, Invalid, IterationNotFound
+from pinnace_api.values import check_number, check_text
+
+
+def put_report(
+    database: Database, iteration: UUID, pod_uid: str, report: PodReport, *, name: str
+) -> tuple[PodStanding, bool]:
+    """Keep the pod's report unless a newer one (by `sequence`) is there. The bool says whether the pod is new.
+
+    `name` is what Kubernetes calls the pod, empty when that isn't known. The answer is what the API holds.
+    """
+    _check(iteration, pod_uid, report)
+    with database.write() as connection:
+        if not iterations.exists(connection, iteration):
+            raise IterationNotFound(iteration)
+        is_new = queries.add(connection, iteration, [pod_uid]) == 1
+        queries.set_report(connection, report, name, now())
+        standing, computed = queries.standing(connection, iteration, pod_uid)
+        if computed:
+            queries.set_recorded(connection, standing)
+    return standing, is_new
+
+
+def page(database: Database, experiment: UUID, cut: Cut) -> PodPage:
+    with database.read() as connection:
+        if not experiments.exists(connection, experiment):
+            raise ExperimentNotFound(experiment)
+        return queries.page(connection, experiment, cut)
+
+
+def writers(
+    database: Database, reviewer: TokenReviewer | None, iteration: UUID, pod_uid: str, *, name: str
+) -> WriterStatus:
+    """Whether the pod's own containers have ended. `name` as for `put_report`; empty: what the pod itself told."""
+    check_text(pod_uid, "pod_uid")
+    with database.read() as connection:
+        namespace = iterations.namespace(connection, iteration)
+        if namespace is None:
+            raise IterationNotFound(iteration)
+        name = name or queries.name(connection, iteration, pod_uid)
+    if reviewer is None or not namespace or not name:
+        return WriterStatus(ended=WriterEnd.UNKNOWN)
+    pod = reviewer.pod(namespace, name)
+    known = pod is not None and pod.uid == pod_uid
+    return WriterStatus(ended=pod.writers if pod is not None and known else WriterEnd.UNKNOWN)
+
+
+def _check(iteration: UUID, pod_uid: str, report: PodReport) -> None:
+    if report.iteration_id != iteration:
+        raise Invalid("the report is about another iteration", field="iteration_id")
+    if report.pod_uid != pod_uid:
+        raise Invalid("the report is about another pod", field="pod_uid")
+    check_text(pod_uid, "pod_uid")
+    check_number(report.sequence, "sequence")
+    for index, problem in enumerate(report.problems):
+        check_text(problem.reason, f"problems[{index}].reason")
+        check_text(problem.message, f"problems[{index}].message")

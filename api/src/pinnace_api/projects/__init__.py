@@ -1,0 +1,1 @@
+"""Projects: names under which experiments gather."""

@@ -1,0 +1,109 @@
+"""What the API says no with: one tree of refusals, free of HTTP libraries (problems.py writes them down).
+
+Refused                      status and stable `code` are the class's; detail, hint and field belong to the case
+├── Unauthorized             401 unauthorized, with WWW-Authenticate
+├── Forbidden                403 forbidden
+├── NotFound                 404 not-found
+│   ├── ExperimentNotFound   404 experiment-not-found
+│   └── IterationNotFound    404 iteration-not-found
+├── MethodNotAllowed         405 method-not-allowed
+├── Conflict                 409 conflict
+├── TooLarge                 413 too-large
+├── Invalid                  422 invalid, with `field` where it is known
+├── Unavailable              503 unavailable, with Retry-After
+└── Broken                   500 internal: a defect of the API
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import ClassVar
+from uuid import UUID
+
+from pinnace.records import ProblemDetails
+
+
+class Refused(Exception):
+    """A request that is not carried out. Nothing was stored."""
+
+    status: ClassVar[HTTPStatus]
+    code: ClassVar[str]
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, detail: str = "", *, hint: str = "", field: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.field = field
+
+    def to_problem(self) -> ProblemDetails:
+        return ProblemDetails(
+            title=self.status.phrase,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            hint=self.hint,
+            field=self.field,
+        )
+
+
+class Unauthorized(Refused):
+    status = HTTPStatus.UNAUTHORIZED
+    code = "unauthorized"
+    headers: ClassVar[Mapping[str, str]] = {"www-authenticate": 'Bearer realm="pinnace"'}
+
+
+class Forbidden(Refused):
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
+
+
+class NotFound(Refused):
+    status = HTTPStatus.NOT_FOUND
+    code = "not-found"
+
+
+class ExperimentNotFound(NotFound):
+    code = "experiment-not-found"
+
+    def __init__(self, experiment: UUID) -> None:
+        super().__init__(f"there is no experiment {experiment}", hint="it may be about to be registered; try again")
+
+
+class IterationNotFound(NotFound):
+    code = "iteration-not-found"
+
+    def __init__(self, iteration: UUID) -> None:
+        super().__init__(f"there is no iteration {iteration}", hint="it may be about to be registered; try again")
+
+
+class MethodNotAllowed(Refused):
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    code = "method-not-allowed"
+
+
+class Conflict(Refused):
+    status = HTTPStatus.CONFLICT
+    code = "conflict"
+
+
+class TooLarge(Refused):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "too-large"
+
+
+class Invalid(Refused):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "invalid"
+
+
+class Unavailable(Refused):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+
+
+class Broken(Refused):
+    """500: a defect. What went wrong is in the log, not in the answer."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = "internal"

@@ -1,0 +1,91 @@
+"""What the API is told: `PINNACE_API_<FIELD>` in the environment."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+import msgspec
+import sqlalchemy
+from msgspec import Meta
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from pinnace import settings
+from pinnace.settings import SettingsError
+
+PREFIX: Final = "PINNACE_API_"
+
+#: The most that one request's body may hold; the largest sensible batch of artifacts or metrics stays below.
+MAX_BODY_BYTES: Final = 32 * 2**20
+#: A shorter admin token could be guessed.
+MIN_TOKEN_LENGTH: Final = 16
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`from_env` reads it; every mistake is reported together as SettingsError."""
+
+    #: `sqlite:///FILE` (four slashes: an absolute path), or `postgresql+DRIVER://…` for more than one replica.
+    database_url: Annotated[str, Meta(min_length=1, max_length=2048)] = "sqlite:///pinnace.db"
+    #: Every IPv4 address: in a pod the network policy and the token guard it, and nobody could reach a narrower one.
+    host: Annotated[str, Meta(min_length=1, max_length=253)] = "0.0.0.0"  # noqa: S104
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    #: A file with the admin's bearer token, read again when it changes. Empty: there is no admin.
+    admin_token_file: str = ""
+    #: The operator's service account, `system:serviceaccount:NAMESPACE:NAME`. Empty: there is no operator.
+    operator_subject: Annotated[str, Meta(pattern="^(|system:serviceaccount:[^:]+:[^:]+)$")] = ""
+    #: Whether service-account tokens are accepted, by asking the Kubernetes that the API runs in.
+    kubernetes: bool = False
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+    def __post_init__(self) -> None:
+        check_database_url(self.database_url)
+
+    def __repr__(self) -> str:
+        return f"ApiSettings(host={self.host!r}, port={self.port})"  # the database's URL may hold a password
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Raises SettingsError naming every variable that is wrong."""
+        # Kubernetes announces a Service called `pinnace-api` to the pods of its namespace as
+        # PINNACE_API_PORT=tcp://10.0.0.1:8080, which is not meant for us.
+        announced = re.compile(r"(tcp|udp|sctp)://")
+        return settings.load(
+            cls, {name: value for name, value in environ.items() if not announced.match(value)}, PREFIX
+        )
+
+    def check_surroundings(self) -> None:
+        """Raise SettingsError when a file or folder that a setting names can't be used."""
+        if self.admin_token_file:
+            try:
+                token = Path(self.admin_token_file).read_bytes().strip()
+            except OSError as error:
+                raise SettingsError(f"{PREFIX}ADMIN_TOKEN_FILE can't be read: {error}") from error
+            if len(token) < MIN_TOKEN_LENGTH:
+                raise SettingsError(
+                    f"{PREFIX}ADMIN_TOKEN_FILE holds a token of less than {MIN_TOKEN_LENGTH} characters",
+                    hint="make one with: openssl rand -hex 32",
+                )
+        url = sqlalchemy.make_url(self.database_url)
+        if url.get_backend_name() == "sqlite" and url.database:
+            folder = Path(url.database).absolute().parent
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise SettingsError(
+                    f"{PREFIX}DATABASE_URL lies in the folder {folder}, which is not there or can't be written to"
+                )
+
+
+def check_database_url(url: str) -> None:
+    """Raise ValueError unless SQLAlchemy understands `url`, its driver is installed and the tables can live there."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+        parsed.get_dialect().import_dbapi()
+    except ArgumentError:
+        raise ValueError("database_url is not a database URL; example: sqlite:////var/lib/pinnace/pinnace.db") from None
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ValueError(f"database_url asks for a driver that is not installed: {error}") from None
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise ValueError(f"database_url must be of sqlite or postgresql, not {backend}")
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ValueError("database_url must name a file: what is in memory would be lost")
