@@ -27,7 +27,8 @@ OPERATOR = [
     ("create", "batch", "jobs", ""),
     ("patch", "batch", "jobs", ""),
     ("watch", "", "pods", ""),
-    ("create", "", "events", ""),
+    ("create", "events.k8s.io", "events", ""),
+    ("update", "pinnace.dev", "experiments", "finalizers"),
 ]
 API = [("get", "", "pods", "")]
 #: What neither may do anywhere.
@@ -86,7 +87,7 @@ class Release:
             "print(json.dumps([a.status, json.loads(a.read())]))\n"
         )
         text = "" if body is None else json.dumps(body)
-        command = ["exec", "deployment/pinnace-api", "--", "python", "-c", program, method, path, text]
+        command = ["exec", "deployment/pinnace-api", "--", "python3", "-c", program, method, path, text]
         status, answer = json.loads(kubectl(*command, namespace=self.namespace))
         return status, answer
 

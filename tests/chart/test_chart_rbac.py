@@ -1,18 +1,20 @@
 """What the chart's service accounts may do: the whole of it, so that nothing is added by accident."""
 
+import ast
 import re
 
 import pytest
 
-from support.chart import CHART, NAMESPACE, Manifest, of_kind, one, render
+from support.chart import CHART, NAMESPACE, ROOT, Manifest, of_kind, one, render
 
 #: What each part may do where it serves Experiments.
 OPERATOR = {
     ("pinnace.dev", "experiments"): {"get", "list", "watch"},
-    ("pinnace.dev", "experiments/status"): {"patch"},
+    ("pinnace.dev", "experiments/status"): {"get", "patch"},
+    ("pinnace.dev", "experiments/finalizers"): {"update"},
     ("batch", "jobs"): {"get", "list", "watch", "create", "patch"},
     ("", "pods"): {"get", "list", "watch"},
-    ("", "events"): {"create", "patch"},
+    ("events.k8s.io", "events"): {"create"},
 }
 API = {("", "pods"): {"get"}}
 TOKEN_REVIEW = {("authentication.k8s.io", "tokenreviews"): {"create"}}
@@ -102,3 +104,13 @@ def test_every_rule_of_the_operator_and_the_api_says_why_it_is_there() -> None:
         assert defined
         rules = [block for block in defined[1].split("\n# ") if block.strip()]
         assert len(rules) == defined[1].count("- apiGroups:")
+
+
+def test_the_operators_role_is_what_its_own_code_says_it_needs() -> None:
+    needed: dict[tuple[str, str], set[str]] = {}
+    code = (ROOT / "operator" / "src" / "pinnace_operator" / "perform.py").read_text()
+    for line in (ast.get_docstring(ast.parse(code), clean=False) or "").splitlines():
+        if entry := re.match(r" {4}(\(core\)|[a-z0-9.]+) +([a-z/]+) +([a-z]+(?:, [a-z]+)*)  ", line):
+            group, resource, verbs = entry.groups()
+            needed.setdefault((group.replace("(core)", ""), resource), set()).update(verbs.split(", "))
+    assert needed == OPERATOR
