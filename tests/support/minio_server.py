@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,37 +26,55 @@ class MinioServer:
 
 
 @contextmanager
-def minio_server(directory: Path) -> Iterator[MinioServer]:
-    """Start MinIO with its data in `directory`; it is ended with the block."""
+def minio_server(
+    directory: Path, *, certificates: Path | None = None, port: int = 0, root_password: str = ""
+) -> Iterator[MinioServer]:
+    """Start MinIO with its data in `directory`; it is ended with the block.
+
+    With `certificates`, a folder with `public.crt` and `private.key`, it speaks https. `port` and `root_password` are
+    for one that is started again.
+    """
     program = tool("minio")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    server = MinioServer(endpoint=f"http://{address}", root_user="root", root_password=secrets.token_urlsafe(24))
+        address = f"127.0.0.1:{port or free.getsockname()[1]}"
+    scheme = "http" if certificates is None else "https"
+    server = MinioServer(
+        endpoint=f"{scheme}://{address}", root_user="root", root_password=root_password or secrets.token_urlsafe(24)
+    )
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(directory),
         "MINIO_ROOT_USER": server.root_user,
         "MINIO_ROOT_PASSWORD": server.root_password,
+        # Without one it takes any region for its own.
+        "MINIO_SITE_REGION": "us-east-1",
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
     }
     command = [program, "server", "--quiet", "--address", address, str(directory / "data")]
+    command += ["--certs-dir", str(certificates or directory / "no-certificates")]
     with (
         (directory / "minio.log").open("w") as log,
         subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            eventually(lambda: _ready(server.endpoint), timeout=30, interval=0.1, what=f"MinIO on {address} is ready")
+            eventually(
+                lambda: _ready(server.endpoint, certificates),
+                timeout=30,
+                interval=0.1,
+                what=f"MinIO on {address} is ready",
+            )
             yield server
         finally:
             process.terminate()
             process.wait(timeout=20)
 
 
-def _ready(endpoint: str) -> bool:
+def _ready(endpoint: str, certificates: Path | None) -> bool:
+    trust = None if certificates is None else ssl.create_default_context(cafile=certificates / "public.crt")
     try:
-        with urlopen(f"{endpoint}/minio/health/ready", timeout=2) as answer:
+        with urlopen(f"{endpoint}/minio/health/ready", timeout=2, context=trust) as answer:
             return bool(answer.status == 200)
     except (URLError, ConnectionError, TimeoutError):
         return False

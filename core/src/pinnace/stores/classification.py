@@ -55,7 +55,9 @@ _BY_CODE: Final[dict[str, Verdict]] = {
         code="BadDigest",
         hint="hash the source again; send it again only when it still has that digest",
     ),
-    **_means(TerminalStoreError, "KeyTooLongError XMinioInvalidObjectName", code="InvalidKey"),
+    **_means(
+        TerminalStoreError, "KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName", code="InvalidKey"
+    ),
     # Every object, until a person does something.
     **_means(
         StoreRefused,
