@@ -1,0 +1,51 @@
+"""`python -m pinnace_operator`: settings from the environment, objects made and connected, kopf started."""
+
+import os
+import socket
+import sys
+from datetime import UTC, datetime
+
+import kopf
+
+from pinnace.client import Client
+from pinnace.settings import SettingsError
+from pinnace_operator.handlers import build_registry
+from pinnace_operator.kubernetes_cluster import KubernetesCluster
+from pinnace_operator.reconcile import Reconciliation
+from pinnace_operator.settings import from_env
+
+#: One request to the metadata API; an API that hangs must not hold up the Jobs of others.
+API_TIMEOUT_S = 5.0
+
+
+def main() -> int:
+    try:
+        settings, platform = from_env(os.environ)
+    except SettingsError as error:
+        print(f"pinnace-operator: {error}", file=sys.stderr)
+        return 2
+    kopf.configure(
+        debug=settings.log_level == "debug",
+        quiet=settings.log_level in ("warning", "error"),
+        log_format=kopf.LogFormat.JSON,
+    )
+    with Client(settings.client, timeout=API_TIMEOUT_S) as api:
+        reconciliation = Reconciliation(
+            cluster=KubernetesCluster.connected(),
+            api=api,
+            platform=platform,
+            now=lambda: datetime.now(UTC),
+            instance=socket.gethostname(),
+        )
+        kopf.run(
+            registry=build_registry(reconciliation),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

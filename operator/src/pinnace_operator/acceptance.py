@@ -1,0 +1,149 @@
+"""Can this Experiment be carried out? What the CRD's rules can't see is decided here, before any Job exists.
+
+Whatever Pinnace adds to a pod and the user has set already is refused by name; nothing of the user's is overwritten.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from pinnace.errors import PinnaceError
+from pinnace.settings import StoreSettings
+from pinnace_operator import quantity
+from pinnace_operator.experiment import Artifacts, Experiment, Store
+from pinnace_operator.search import Combination, SearchError, combinations
+from pinnace_operator.settings import Platform
+
+#: What the sidecar gets to end properly after its own drain deadline.
+GRACE_MARGIN_S: Final = 30
+
+#: Names that begin so, in a pod, are ours.
+NAME_PREFIX: Final = "pinnace-"
+VARIABLE_PREFIX: Final = "PINNACE_"
+LABEL_PREFIX: Final = "pinnace.dev/"
+
+
+class NotAcceptedError(PinnaceError):
+    """The spec can't be carried out until somebody changes it; `reason` is the condition's."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What follows from a spec that can be carried out."""
+
+    #: By iteration index.
+    combinations: tuple[Combination, ...]
+    #: Without credentials_dir.
+    store: StoreSettings
+    credentials_secret: str
+
+
+def accept(experiment: Experiment, platform: Platform) -> Accepted:
+    """Raises NotAcceptedError with a message that names the field and says what to write instead."""
+    try:
+        found = combinations(experiment.spec.parameters)
+    except SearchError as error:
+        raise NotAcceptedError("InvalidParameters", str(error)) from error
+    artifacts = experiment.spec.artifacts
+    for clash in _clashes(experiment):
+        raise NotAcceptedError("NameClash", clash)
+    _check_sizes(artifacts)
+    reference = artifacts.store.credentials_secret_ref
+    return Accepted(
+        combinations=found,
+        store=_store(artifacts.store, platform.default_store),
+        credentials_secret=reference.name if reference else platform.store_credentials_secret,
+    )
+
+
+def grace_seconds(experiment: Experiment) -> int:
+    """What a pod of `experiment` needs at least between SIGTERM and SIGKILL."""
+    return experiment.spec.artifacts.drain_timeout_seconds + GRACE_MARGIN_S
+
+
+def _store(wanted: Store, default: StoreSettings | None) -> StoreSettings:
+    fields = msgspec.structs.asdict(default) if default else {}
+    fields["credentials_dir"] = ""
+    for name in ("endpoint", "region", "bucket", "prefix"):
+        value = getattr(wanted, name)
+        if value is not None:
+            fields[name] = value
+    if wanted.addressing is not None:
+        fields["addressing"] = wanted.addressing.value.lower()
+    if "bucket" not in fields:
+        raise NotAcceptedError(
+            "StoreNotConfigured",
+            "spec.artifacts.store.bucket is not set and the operator has no default store: name a bucket there, "
+            "or have the administrator set the operator's default store",
+        )
+    try:
+        return msgspec.convert(fields, StoreSettings)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise NotAcceptedError("InvalidStore", f"spec.artifacts.store: {error}: correct it there") from error
+
+
+def _check_sizes(artifacts: Artifacts) -> None:
+    for field, size in (
+        ("volume.emptyDir.sizeLimit", artifacts.volume.empty_dir.size_limit),
+        ("buffer.sizeLimit", artifacts.buffer.size_limit),
+    ):
+        try:
+            quantity.to_bytes(size)
+        except ValueError as error:
+            raise NotAcceptedError(
+                "InvalidSize", f"spec.artifacts.{field}: {error}: write for instance 10Gi"
+            ) from error
+
+
+def _clashes(experiment: Experiment) -> Iterator[str]:
+    template, mount_path = experiment.spec.template, experiment.spec.artifacts.mount_path
+    pod = template.spec
+    for label in template.metadata.labels:
+        if label.startswith(LABEL_PREFIX):
+            yield f"spec.template.metadata.labels: {label} is set by Pinnace: choose another prefix"
+    for volume in pod.get("volumes") or ():
+        if _name(volume).startswith(NAME_PREFIX):
+            yield f"spec.template.spec.volumes: {_name(volume)} is a name of Pinnace's: rename the volume"
+    for kind in ("initContainers", "containers"):
+        for position, container in enumerate(pod.get(kind) or ()):
+            yield from _container_clashes(container, f"spec.template.spec.{kind}[{position}]", mount_path)
+    if not pod.get("containers"):
+        yield "spec.template.spec.containers is empty: describe at least one container"
+    if pod.get("restartPolicy", "Never") not in ("Never", "OnFailure"):
+        yield "spec.template.spec.restartPolicy must be Never or OnFailure: leave it out for Never"
+    grace = pod.get("terminationGracePeriodSeconds")
+    if isinstance(grace, int) and grace < grace_seconds(experiment):
+        yield (
+            f"spec.template.spec.terminationGracePeriodSeconds is {grace} and must be at least "
+            f"{grace_seconds(experiment)} (spec.artifacts.drainTimeoutSeconds + {GRACE_MARGIN_S}): raise it, "
+            "or leave it out"
+        )
+
+
+def _container_clashes(container: dict[str, Any], field: str, mount_path: str) -> Iterator[str]:
+    if _name(container).startswith(NAME_PREFIX):
+        yield f"{field}.name: {_name(container)} is a name of Pinnace's: rename the container"
+    for variable in container.get("env") or ():
+        if _name(variable).startswith(VARIABLE_PREFIX):
+            yield f"{field}.env: {_name(variable)} is set by Pinnace: rename the variable"
+    for mount in container.get("volumeMounts") or ():
+        if _name(mount).startswith(NAME_PREFIX):
+            yield (
+                f"{field}.volumeMounts: {_name(mount)} is a volume of Pinnace's (the artifacts volume is mounted at "
+                f"{mount_path} by itself): remove this mount"
+            )
+        if str(mount.get("mountPath", "")).rstrip("/") == mount_path:
+            yield (
+                f"{field}.volumeMounts: {mount_path} is where the artifacts volume is mounted: mount "
+                f"{_name(mount)} elsewhere, or set spec.artifacts.mountPath to another folder"
+            )
+
+
+def _name(item: dict[str, Any]) -> str:
+    return str(item.get("name", ""))

@@ -1,0 +1,273 @@
+"""The Experiment resource as values: the manifest is parsed here, once, and travels no further.
+
+The defaults equal those of crds/experiments.yaml (a test compares them), so a manifest reads the same with and without
+an API server between.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from pinnace.errors import PinnaceError
+from pinnace_operator.indexes import IndexSet
+
+
+class ConditionType(StrEnum):
+    """Every Experiment has all of them from the start, in this order."""
+
+    #: The spec can be carried out.
+    ACCEPTED = "Accepted"
+    #: Pods are at work.
+    RUNNING = "Running"
+    #: Every iteration ended well.
+    SUCCEEDED = "Succeeded"
+    #: Every completed file of every pod is in the store and recorded.
+    ARTIFACTS_SYNCED = "ArtifactsSynced"
+
+
+class ConditionStatus(StrEnum):
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Goal(StrEnum):
+    MAXIMIZE = "Maximize"
+    MINIMIZE = "Minimize"
+
+
+class Addressing(StrEnum):
+    PATH = "Path"
+    VIRTUAL = "Virtual"
+
+
+class DeletionPolicy(StrEnum):
+    #: Objects and rows stay when the Experiment is deleted.
+    RETAIN = "Retain"
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of everything read from or written to the cluster: camelCase there, unknown fields ignored."""
+
+
+class Parameters(Manifest, frozen=True, kw_only=True):
+    """Exactly one of the two; `search.combinations` checks names and values."""
+
+    grid: dict[str, list[Any]] | None = None
+    list: list[dict[str, Any]] | None = None
+
+
+class Objective(Manifest, frozen=True, kw_only=True):
+    metric: str
+    goal: Goal = Goal.MAXIMIZE
+
+
+class Completion(Manifest, frozen=True, kw_only=True):
+    settle_seconds: int = 5
+    markers: bool = True
+
+
+class EmptyDir(Manifest, frozen=True, kw_only=True):
+    size_limit: int | str = "20Gi"
+
+
+class Volume(Manifest, frozen=True, kw_only=True):
+    empty_dir: EmptyDir = EmptyDir()
+
+
+class Buffer(Manifest, frozen=True, kw_only=True):
+    size_limit: int | str = "10Gi"
+
+
+class SecretRef(Manifest, frozen=True, kw_only=True):
+    name: str
+
+
+class Store(Manifest, frozen=True, kw_only=True):
+    """None: the operator's default store says."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    bucket: str | None = None
+    prefix: str | None = None
+    addressing: Addressing | None = None
+    credentials_secret_ref: SecretRef | None = None
+
+
+class Artifacts(Manifest, frozen=True, kw_only=True):
+    mount_path: str = "/artifacts"
+    include: tuple[str, ...] = ("**",)
+    exclude: tuple[str, ...] = ("*.tmp", "*.part")
+    completion: Completion = Completion()
+    volume: Volume = Volume()
+    buffer: Buffer = Buffer()
+    store: Store = Store()
+    drain_timeout_seconds: int = 600
+    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+
+
+class Metrics(Manifest, frozen=True, kw_only=True):
+    files: tuple[str, ...] = ("metrics.jsonl",)
+
+
+class TemplateMetadata(Manifest, frozen=True, kw_only=True):
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class Template(Manifest, frozen=True, kw_only=True):
+    """A PodTemplateSpec; its spec stays as the user wrote it."""
+
+    metadata: TemplateMetadata = TemplateMetadata()
+    spec: dict[str, Any]
+
+
+class Spec(Manifest, frozen=True, kw_only=True):
+    project: str | None = None
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    suspend: bool = False
+    parameters: Parameters | None = None
+    parallelism: int = 1
+    backoff_limit: int = 2
+    active_deadline_seconds: int | None = None
+    objective: Objective | None = None
+    artifacts: Artifacts = Artifacts()
+    metrics: Metrics = Metrics()
+    template: Template
+
+
+class Condition(Manifest, frozen=True, kw_only=True):
+    """A metav1.Condition."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: str
+    message: str
+    last_transition_time: datetime
+    observed_generation: int
+
+
+class IterationCounts(Manifest, frozen=True, kw_only=True):
+    """The index sets are memory: what stands in them once is not run, and not proven, again."""
+
+    total: int = 0
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    synced: int = 0
+    succeeded_indexes: str = ""
+    failed_indexes: str = ""
+    synced_indexes: str = ""
+    best_iteration: int | UnsetType = UNSET
+    best_value: str | UnsetType = UNSET
+
+
+class ArtifactCounts(Manifest, frozen=True, kw_only=True):
+    recorded: int = 0
+    bytes: int = 0
+    pending: int = 0
+    suspect: int = 0
+    quarantined: int = 0
+    oldest_unshipped_seconds: int = 0
+
+
+class Status(Manifest, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    experiment_id: str = ""
+    iterations: IterationCounts = IterationCounts()
+    artifacts: ArtifactCounts = ArtifactCounts()
+    start_time: datetime | UnsetType = UNSET
+    completion_time: datetime | UnsetType = UNSET
+    conditions: tuple[Condition, ...] = ()
+
+    def condition(self, type_: ConditionType) -> Condition | None:
+        return next((condition for condition in self.conditions if condition.type is type_), None)
+
+    def to_manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = msgspec.to_builtins(self)
+        return manifest
+
+    @property
+    def succeeded(self) -> IndexSet:
+        return IndexSet.from_text(self.iterations.succeeded_indexes)
+
+    @property
+    def failed(self) -> IndexSet:
+        return IndexSet.from_text(self.iterations.failed_indexes)
+
+    @property
+    def synced(self) -> IndexSet:
+        return IndexSet.from_text(self.iterations.synced_indexes)
+
+    @property
+    def done(self) -> bool:
+        """Every iteration has ended and every artifact is proven ashore: this never changes again."""
+        synced = self.condition(ConditionType.ARTIFACTS_SYNCED)
+        return (
+            synced is not None
+            and synced.status is ConditionStatus.TRUE
+            and 0 < self.iterations.total == self.iterations.succeeded + self.iterations.failed
+        )
+
+
+class Metadata(Manifest, frozen=True, kw_only=True):
+    """What we read of any object's metadata."""
+
+    name: str
+    namespace: str = ""
+    uid: str
+    generation: int = 0
+    resource_version: str = "0"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+
+    @property
+    def version(self) -> int:
+        """Grows with each change of an object. Opaque by the book, and an integer in every API server there is."""
+        return int(self.resource_version) if self.resource_version.isdigit() else 0
+
+
+class Experiment(Manifest, frozen=True, kw_only=True):
+    metadata: Metadata
+    spec: Spec
+    status: Status = Status()
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> "Experiment":
+        """Raises MalformedError when the manifest is not what the CRD promises (another version of it)."""
+        try:
+            return msgspec.convert(manifest, cls)
+        except msgspec.ValidationError as error:
+            name = manifest.get("metadata", {}).get("name", "?")
+            raise MalformedError(
+                f"Experiment {name} can't be read: {error}",
+                hint="the installed CRD is of another version than this operator: upgrade both together",
+            ) from error
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.metadata.uid)
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    @property
+    def project(self) -> str:
+        return self.spec.project or self.metadata.namespace
+
+
+class MalformedError(PinnaceError):
+    """An object of the cluster does not have the shape that its schema promises. Trying again can't help."""

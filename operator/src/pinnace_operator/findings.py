@@ -1,0 +1,132 @@
+"""What the four conditions say, each by one pure function. Messages say what is, and what to do."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from pinnace_operator.conditions import Finding, false, true, unknown
+from pinnace_operator.experiment import ArtifactCounts, ConditionStatus, ConditionType, Experiment
+from pinnace_operator.observed import Observed, Trouble
+from pinnace_operator.progress import IterationProgress, Stage
+from pinnace_operator.proof import Standing
+
+
+def running(
+    experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed, now: datetime
+) -> Finding:
+    """True while a pod is at work. False says why none is; True with another reason than Running says what is stuck."""
+    total, ended = len(iterations), sum(iteration.ended for iteration in iterations)
+    if ended == total:
+        return false("Finished", f"all {total} iterations have ended")
+    active = sum(iteration.running for iteration in iterations)
+    says = true if active else false
+    reason, message = next(_activity(experiment, iterations, observed, now))
+    count = f"{active} running, {ended} of {total} ended"
+    return says(reason, f"{message} ({count})" if message else count)
+
+
+def succeeded(iterations: Sequence[IterationProgress]) -> Finding:
+    """Unknown until every iteration has ended."""
+    total = len(iterations)
+    failed = [iteration for iteration in iterations if iteration.stage is Stage.FAILED]
+    ended = sum(iteration.ended for iteration in iterations)
+    first = (
+        f"iteration {failed[0].index} failed{': ' + failed[0].failure if failed[0].failure else ''}" if failed else ""
+    )
+    if ended < total:
+        return unknown("InProgress", f"{ended} of {total} iterations have ended{'; ' + first if first else ''}")
+    if failed:
+        return false(
+            "IterationsFailed", f"{len(failed)} of {total} iterations failed; {first}; look at the log of its pod"
+        )
+    return true("AllSucceeded", f"all {total} iterations ended well")
+
+
+def artifacts_synced(iterations: Sequence[IterationProgress], observed: Observed, counts: ArtifactCounts) -> Finding:
+    """True exactly when every iteration has ended and is proven; never on missing knowledge."""
+    total, synced = len(iterations), sum(iteration.synced for iteration in iterations)
+    if synced == total and all(iteration.ended for iteration in iterations):
+        return true("AllRecorded", _all_recorded(total, counts))
+    if all(iteration.stage is Stage.WAITING for iteration in iterations):
+        return unknown("NotStarted", "no iteration has started")
+    trouble = (_shipping_trouble(observed) if observed.rows else None) or observed.api_trouble
+    if trouble is not None:
+        return false(trouble.reason, trouble.message)
+    return _unproven(iterations, synced, total)
+
+
+def not_accepted(experiment: Experiment) -> dict[ConditionType, Finding]:
+    """What the other conditions say of a spec that can't be carried out: what they said, or that nothing began."""
+    found: dict[ConditionType, Finding] = {}
+    for type_ in (ConditionType.RUNNING, ConditionType.SUCCEEDED, ConditionType.ARTIFACTS_SYNCED):
+        old = experiment.status.condition(type_)
+        begun = old is not None and old.status is not ConditionStatus.UNKNOWN
+        found[type_] = (
+            Finding(status=old.status, reason=old.reason, message=old.message)
+            if old is not None and begun
+            else unknown("NotAccepted", "the spec can't be carried out: see the condition Accepted")
+        )
+    return found
+
+
+def _activity(
+    experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed, now: datetime
+) -> Iterator[tuple[str, str]]:
+    """Reason and message of the condition Running, the weightiest first."""
+    active = any(iteration.running for iteration in iterations)
+    if experiment.spec.suspend:
+        yield "Suspending" if active else "Suspended", "set spec.suspend to false to go on"
+    if observed.refusal is not None:
+        yield observed.refusal.trouble.reason, observed.refusal.trouble.message
+    for iteration in iterations:
+        trouble = iteration.trouble(now)
+        if trouble is not None:
+            yield trouble.reason, f"iteration {iteration.index}: {trouble.message}"
+    if active:
+        yield "Running", ""
+    jobs = [iteration.job for iteration in iterations if iteration.stage is Stage.ACTIVE and iteration.job is not None]
+    if jobs and all(job.suspended for job in jobs):
+        yield "Queued", "the Jobs are suspended by something else than Pinnace, for instance a queue"
+    yield "Starting", ""
+
+
+def _shipping_trouble(observed: Observed) -> Trouble | None:
+    """The problem that holds up the most files, as the sidecars of living pods report it."""
+    alive = {pod.uid for pod in observed.pods if not pod.ended}
+    problems = [
+        (problem.files, problem.reason, problem.message)
+        for standing in (observed.rows.standings if observed.rows else ())
+        if standing.pod_uid in alive and standing.report is not None and not standing.report.final
+        for problem in standing.report.problems
+    ]
+    if not problems:
+        return None
+    _, reason, message = max(problems)
+    return Trouble(reason=reason, message=message or reason)
+
+
+def _unproven(iterations: Sequence[IterationProgress], synced: int, total: int) -> Finding:
+    count = f"{synced} of {total} iterations are proven"
+    judged = [(it.verdict.standing, it.index, it.verdict.message) for it in iterations if it.verdict is not None]
+    standing, index, message = max(judged, default=(Standing.IN_PROGRESS, 0, ""))
+    match standing:
+        case Standing.UNPROVEN:
+            reason = "Unproven"
+        case Standing.QUARANTINED:
+            reason = "Quarantined"
+        case Standing.RECORDS_MISSING:
+            reason = "RecordsMissing"
+        case Standing.DRAINING:
+            return false("Draining", f"a pod of iteration {index} is shipping its last files; {count}")
+        case _:
+            return false("InProgress", count)
+    return false(reason, f"iteration {index}: {message} ({count})")
+
+
+def _all_recorded(total: int, counts: ArtifactCounts) -> str:
+    suspect = (
+        f"; {counts.suspect} of them are marked suspect, because their writer ended before they were known to be "
+        "complete"
+        if counts.suspect
+        else ""
+    )
+    return f"{counts.recorded} artifacts of {total} iterations are in the store and recorded{suspect}"

@@ -1,0 +1,157 @@
+"""The Cluster of ports.py on a real API server, by the official client's connection and our own manifests.
+
+Manifests travel as plain JSON: the client's model classes would drop fields that they don't know.
+"""
+
+from typing import Any, Final
+
+import msgspec
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+
+from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
+from pinnace_operator.job import SUSPENDED_ANNOTATION
+from pinnace_operator.ports import ClusterError, GoneError, RefusedError, RejectedError, UnavailableError
+
+FIELD_MANAGER: Final = "pinnace-operator"
+
+#: Who suspends and resumes is another manager than who made the Job: to apply is to say all that one wants, and
+#: whoever says only `suspend` must not take the rest away.
+SUSPEND_MANAGER: Final = "pinnace-operator-suspend"
+
+CONNECT_TIMEOUT_S: Final = 5.0
+READ_TIMEOUT_S: Final = 30.0
+
+_APPLY: Final = "application/apply-patch+yaml"
+_JSON: Final = "application/json"
+
+#: The API server's word for a change of a Job's template.
+_IMMUTABLE: Final = "field is immutable"
+
+
+class _Status(msgspec.Struct, frozen=True):
+    """The part of a metav1.Status that says why."""
+
+    message: str = ""
+    reason: str = ""
+
+
+class KubernetesCluster:
+    """Safe to use from several threads at once."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        # The client knows proxies, certificates and the rotation of tokens; we only want its connections.
+        client: Any = ApiClient(configuration)
+        self._pool: urllib3.PoolManager = client.rest_client.pool_manager
+        self._configuration: Any = configuration
+
+    @classmethod
+    def connected(cls) -> "KubernetesCluster":
+        """With the service account of the pod that we run in; outside of a cluster, with the kubeconfig."""
+        configuration = Configuration()
+        try:
+            load_incluster_config(client_configuration=configuration)
+        except ConfigException:
+            load_kube_config(client_configuration=configuration)
+        return cls(configuration)
+
+    def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
+        return self._list(f"/apis/batch/v1/namespaces/{namespace}/jobs", experiment_id)
+
+    def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
+        return self._list(f"/api/v1/namespaces/{namespace}/pods", experiment_id)
+
+    def apply_job(self, manifest: dict[str, Any]) -> None:
+        try:
+            self._apply(_job_path(manifest["metadata"]["namespace"], manifest["metadata"]["name"]), manifest)
+        except RejectedError as error:
+            # It exists with another template, made by another version of the operator: that one goes on.
+            if _IMMUTABLE not in str(error):
+                raise
+
+    def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
+        manifest = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": uid,
+                "annotations": {SUSPENDED_ANNOTATION: "true"} if suspend else {},
+            },
+            "spec": {"suspend": suspend},
+        }
+        self._apply(_job_path(namespace, name), manifest, manager=SUSPEND_MANAGER)
+
+    def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "status": status,
+        }
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}/status"
+        return int(self._apply(path, manifest)["metadata"]["resourceVersion"])
+
+    def create_event(self, manifest: dict[str, Any]) -> None:
+        namespace = manifest["metadata"]["namespace"]
+        try:
+            self._call("POST", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", manifest, _JSON)
+        except RefusedError as error:
+            if error.reason != "AlreadyExists":
+                raise
+
+    def _authorization(self) -> dict[str, str]:
+        settings = self._configuration.auth_settings().values()
+        return {auth["key"]: auth["value"] for auth in settings if auth["in"] == "header" and auth["value"]}
+
+    def _list(self, path: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
+        answer = self._call("GET", f"{path}?labelSelector={EXPERIMENT_ID_LABEL}%3D{experiment_id}")
+        return answer["items"], int(answer["metadata"]["resourceVersion"])
+
+    def _apply(self, path: str, manifest: dict[str, Any], *, manager: str = FIELD_MANAGER) -> dict[str, Any]:
+        return self._call("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, _APPLY)
+
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""
+    ) -> dict[str, Any]:
+        headers = {"Accept": _JSON} | ({"Content-Type": content_type} if body is not None else {})
+        what = f"{method} {path.partition('?')[0]}"
+        try:
+            response = self._pool.request(
+                method,
+                self._configuration.host + path,
+                body=None if body is None else msgspec.json.encode(body),
+                headers=headers | self._authorization(),
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+                retries=False,
+                redirect=False,
+            )
+            content = response.data
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnavailableError(f"{what}: the API server does not answer: {error}") from error
+        if not 200 <= response.status <= 299:
+            raise _error(what, response.status, content)
+        try:
+            return msgspec.json.decode(content, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise UnavailableError(f"{what}: the answer can't be read: {error}") from error
+
+
+def _error(what: str, status: int, content: bytes) -> ClusterError:
+    try:
+        said = msgspec.json.decode(content, type=_Status)
+    except msgspec.DecodeError:
+        said = _Status(message=content[:256].decode(errors="replace"))
+    message = said.message or f"{what}: HTTP {status}"
+    kind = {400: RejectedError, 422: RejectedError, 404: GoneError, 403: RefusedError, 409: RefusedError}.get(
+        status, UnavailableError
+    )
+    if status == 401:
+        return UnavailableError(message, reason=said.reason, hint="the operator's own token is not accepted")
+    return kind(message, reason=said.reason)
+
+
+def _job_path(namespace: str, name: str) -> str:
+    return f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"

@@ -1,0 +1,72 @@
+"""Looking at the world around one Experiment: what the watches have shown, and what the metadata API says."""
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pinnace.client import ApiError, NotFound
+from pinnace.records import ExperimentWrite
+from pinnace_operator.experiment import Experiment, MalformedError
+from pinnace_operator.observed import Observed, Refusal, Rows, Trouble, job_view, pod_view
+from pinnace_operator.perform import trouble_of
+from pinnace_operator.ports import Api, Cluster
+from pinnace_operator.sightings import Sightings
+
+_ViewT = TypeVar("_ViewT")
+
+_log = logging.getLogger(__name__)
+
+
+def relist(experiment: Experiment, sightings: Sightings, cluster: Cluster, now: datetime) -> None:
+    """Correct `sightings` by a full list when it is due. Raises ClusterError."""
+    if not sightings.is_due(now):
+        return
+    jobs, jobs_version = cluster.jobs(experiment.namespace, experiment.metadata.uid)
+    pods, pods_version = cluster.pods(experiment.namespace, experiment.metadata.uid)
+    sightings.replace(parsed(jobs, job_view), jobs_version, parsed(pods, pod_view), pods_version)
+    sightings.listed_at = now
+
+
+def observe(
+    experiment: Experiment,
+    sightings: Sightings,
+    api: Api,
+    *,
+    experiment_row: ExperimentWrite | None,
+    refusal: Refusal | None,
+    api_trouble: Trouble | None,
+) -> Observed:
+    """The world as it is known now. That the API does not answer is part of the picture, not an error.
+
+    `experiment_row`, `refusal` and `api_trouble` are what came of the last round.
+    """
+    rows: Rows | None = None
+    try:
+        rows = Rows(
+            iterations={row.index: row for row in api.iterations(experiment.id)},
+            standings=tuple(api.pods(experiment.id)),
+        )
+    except NotFound:
+        rows, experiment_row = Rows(), None
+    except ApiError as error:
+        api_trouble = trouble_of(error)
+    return Observed(
+        jobs=sightings.jobs(),
+        pods=sightings.pods(),
+        rows=rows,
+        api_trouble=api_trouble,
+        experiment_row=experiment_row,
+        refusal=refusal,
+    )
+
+
+def parsed(manifests: Iterable[dict[str, Any]], view: Callable[[dict[str, Any]], _ViewT]) -> list[_ViewT]:
+    """The views of those manifests that are ours; others are logged and left out."""
+    views: list[_ViewT] = []
+    for manifest in manifests:
+        try:
+            views.append(view(manifest))
+        except MalformedError as error:
+            _log.warning("object.malformed error=%s", error)
+    return views

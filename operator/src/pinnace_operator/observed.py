@@ -1,0 +1,285 @@
+"""What is seen of an Experiment's Jobs and pods, and of its rows in the metadata API: small values, parsed once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from pinnace.naming import ITERATION_LABEL, SIDECAR_CONTAINER
+from pinnace.records import ExperimentWrite, Iteration, PodReport, PodStanding
+from pinnace_operator.experiment import MalformedError, Manifest, Metadata
+from pinnace_operator.job import SUSPENDED_ANNOTATION
+
+
+class JobEnd(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Why something does not go on, as a condition says it: one word, and a sentence with what to do."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    uid: str
+    name: str
+    index: int
+    version: int = 0
+    suspended: bool = False
+    #: By us, not by a queue.
+    suspended_by_us: bool = False
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    #: None: not ended.
+    end: JobEnd | None = None
+    #: Why it failed, in Kubernetes' words.
+    message: str = ""
+    #: Pods that ended, by the Job controller's count, whether or not they still exist.
+    pods_ended: int = 0
+    pods_active: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    uid: str
+    name: str
+    index: int
+    version: int = 0
+    created_at: datetime | None = None
+    #: Some container has run, so there may be files.
+    started: bool = False
+    #: All containers have ended, or the pod is gone.
+    ended: bool = False
+    #: The sidecar's termination message; None when there is none, or it can't be read.
+    report: PodReport | None = None
+    #: Why it does not start or run.
+    trouble: Trouble | None = None
+    #: It is being set up, and nothing tells why it might hang.
+    setting_up: bool = False
+    #: How its training failed; empty when it has not.
+    failure: str = ""
+
+    def gone(self) -> "PodView":
+        return replace(self, ended=True, trouble=None, setting_up=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What the metadata API holds."""
+
+    iterations: Mapping[int, Iteration] = field(default_factory=dict)
+    standings: Sequence[PodStanding] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A Job that could not be made."""
+
+    trouble: Trouble
+    #: The generation of the Experiment whose Job it was.
+    generation: int
+    #: When to try again; None: not before the spec changes.
+    retry_at: datetime | None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The world around one Experiment at one moment."""
+
+    jobs: Mapping[int, JobView] = field(default_factory=dict)
+    pods: Sequence[PodView] = ()
+    #: None: the API did not answer; `api_trouble` says why.
+    rows: Rows | None = None
+    api_trouble: Trouble | None = None
+    #: The row of the Experiment as it was last written; None: not by this process.
+    experiment_row: ExperimentWrite | None = None
+    refusal: Refusal | None = None
+
+
+def job_view(manifest: Mapping[str, Any]) -> JobView:
+    """Raises MalformedError for a Job that isn't one of ours."""
+    job = _convert(manifest, _Job)
+    ended = next((c for c in job.status.conditions if c.status == "True" and c.type in _ENDS), None)
+    meta, status = job.metadata, job.status
+    return JobView(
+        uid=meta.uid,
+        name=meta.name,
+        index=_index(meta),
+        version=meta.version,
+        suspended=job.spec.suspend,
+        suspended_by_us=job.spec.suspend and SUSPENDED_ANNOTATION in meta.annotations,
+        created_at=meta.creation_timestamp,
+        started_at=status.start_time,
+        ended_at=status.completion_time or (ended.last_transition_time if ended else None),
+        end=_ENDS[ended.type] if ended else None,
+        message=" ".join(filter(None, (ended.reason, ended.message))) if ended else "",
+        pods_ended=status.succeeded + status.failed,
+        pods_active=status.active,
+    )
+
+
+def pod_view(manifest: Mapping[str, Any]) -> PodView:
+    """Raises MalformedError for a pod that isn't one of ours."""
+    pod = _convert(manifest, _Pod)
+    meta, status = pod.metadata, pod.status
+    containers = (*status.init_container_statuses, *status.container_statuses)
+    trouble = None if status.phase in _POD_ENDS else _trouble(pod, containers)
+    return PodView(
+        uid=meta.uid,
+        name=meta.name,
+        index=_index(meta),
+        version=meta.version,
+        created_at=meta.creation_timestamp,
+        started=any(container.has_run for container in containers),
+        ended=status.phase in _POD_ENDS,
+        report=_report(pod),
+        trouble=trouble,
+        setting_up=trouble is None and status.phase == "Pending" and not any(c.has_run for c in containers),
+        failure=_failure(status),
+    )
+
+
+class _State(Manifest, frozen=True, kw_only=True):
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class _ContainerState(Manifest, frozen=True, kw_only=True):
+    waiting: _State | None = None
+    running: dict[str, Any] | None = None
+    terminated: _State | None = None
+
+
+class _ContainerStatus(Manifest, frozen=True, kw_only=True):
+    name: str
+    state: _ContainerState = _ContainerState()
+    last_state: _ContainerState = _ContainerState()
+
+    @property
+    def has_run(self) -> bool:
+        return self.state.running is not None or any(s.terminated is not None for s in (self.state, self.last_state))
+
+
+class _Condition(Manifest, frozen=True, kw_only=True):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+class _PodStatus(Manifest, frozen=True, kw_only=True):
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    conditions: tuple[_Condition, ...] = ()
+    init_container_statuses: tuple[_ContainerStatus, ...] = ()
+    container_statuses: tuple[_ContainerStatus, ...] = ()
+
+
+class _Pod(Manifest, frozen=True, kw_only=True):
+    metadata: Metadata
+    status: _PodStatus = _PodStatus()
+
+
+class _JobSpec(Manifest, frozen=True, kw_only=True):
+    suspend: bool = False
+
+
+class _JobStatus(Manifest, frozen=True, kw_only=True):
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    conditions: tuple[_Condition, ...] = ()
+
+
+class _Job(Manifest, frozen=True, kw_only=True):
+    metadata: Metadata
+    spec: _JobSpec = _JobSpec()
+    status: _JobStatus = _JobStatus()
+
+
+_ENDS = {"Complete": JobEnd.SUCCEEDED, "Failed": JobEnd.FAILED}
+_POD_ENDS = ("Succeeded", "Failed")
+
+#: A container's waiting reason → our reason, and what to do.
+_WAITING = {
+    "ErrImagePull": ("ImagePullFailed", "check the image's name and the pull secrets"),
+    "ImagePullBackOff": ("ImagePullFailed", "check the image's name and the pull secrets"),
+    "InvalidImageName": ("ImagePullFailed", "correct the image's name in spec.template"),
+    "ErrImageNeverPull": ("ImagePullFailed", "load the image onto the node, or change imagePullPolicy"),
+    "CreateContainerConfigError": ("ConfigMissing", "create the Secret or ConfigMap that it names"),
+    "CreateContainerError": ("ContainerNotCreated", "look at kubectl describe pod"),
+    "RunContainerError": ("ContainerNotStarted", "check the command in spec.template"),
+    "CrashLoopBackOff": ("CrashLooping", "look at kubectl logs --previous"),
+}
+
+
+def _convert(manifest: Mapping[str, Any], type_: type[Any]) -> Any:
+    try:
+        return msgspec.convert(manifest, type_)
+    except msgspec.ValidationError as error:
+        raise MalformedError(f"{type_.__name__[1:]} can't be read: {error}") from error
+
+
+def _index(meta: Metadata) -> int:
+    text = meta.labels.get(ITERATION_LABEL, "")
+    if not text.isdigit():
+        raise MalformedError(f"{meta.name} has no index in its label {ITERATION_LABEL}: {text!r}")
+    return int(text)
+
+
+def _report(pod: _Pod) -> PodReport | None:
+    for container in pod.status.init_container_statuses:
+        if container.name == SIDECAR_CONTAINER and container.state.terminated is not None:
+            try:
+                report = msgspec.json.decode(container.state.terminated.message, type=PodReport)
+            except msgspec.DecodeError:
+                return None
+            return report if report.pod_uid == pod.metadata.uid else None
+    return None
+
+
+def _trouble(pod: _Pod, containers: Sequence[_ContainerStatus]) -> Trouble | None:
+    name = pod.metadata.name
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False" and condition.reason == "Unschedulable":
+            return Trouble(
+                reason="PodUnschedulable",
+                message=f"pod {name} finds no node: {condition.message}; free resources, or ask for less in "
+                "spec.template",
+            )
+    for container in containers:
+        waiting = container.state.waiting
+        if waiting is not None and waiting.reason in _WAITING:
+            reason, advice = _WAITING[waiting.reason]
+            return Trouble(
+                reason=reason,
+                message=f"container {container.name} of pod {name} waits: {waiting.reason}"
+                f"{': ' + waiting.message if waiting.message else ''}; {advice}",
+            )
+    return None
+
+
+def _failure(status: _PodStatus) -> str:
+    for container in status.container_statuses:
+        ended = container.state.terminated or container.last_state.terminated
+        if ended is not None and ended.exit_code != 0:
+            why = f" ({ended.reason})" if ended.reason not in ("", "Error") else ""
+            return f"container {container.name} ended with exit code {ended.exit_code}{why}"
+    if status.phase == "Failed":
+        return ": ".join(filter(None, (status.reason, status.message))) or "the pod failed"
+    return ""

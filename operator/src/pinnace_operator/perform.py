@@ -1,0 +1,186 @@
+"""Carrying out a plan: the only code that writes, to the cluster by server-side apply and to the metadata API by PUT.
+
+What the operator's role must allow, and why:
+
+    pinnace.dev         experiments                get, list, watch     the work to do
+    pinnace.dev         experiments/status         get, patch           conditions and counts, by server-side apply
+    pinnace.dev         experiments/finalizers     update               an owner reference that blocks deletion, where
+                                                                        the API server checks that (OpenShift does)
+    batch               jobs                       get, list, watch     how the iterations stand
+    batch               jobs                       create, patch        server-side apply of a Job; suspend and resume
+    (core)              pods                       get, list, watch     termination messages, and why a pod waits
+    events.k8s.io       events                     create               one Event for each transition
+
+Nothing is ever deleted, and no Secret is read.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pinnace.client import ApiError, Unavailable, Unexpected, Unreachable
+from pinnace.records import ExperimentWrite
+from pinnace_operator.events import build_event
+from pinnace_operator.experiment import Experiment, Status
+from pinnace_operator.observed import Refusal, Trouble
+from pinnace_operator.plan import Action, CreateJob, PutExperimentRow, PutIterationRow, SuspendJob, WriteStatus
+from pinnace_operator.ports import Api, Cluster, ClusterError, GoneError, RejectedError, UnavailableError
+
+#: Pauses before a refused Job is tried again: doubled from the first to the last.
+FIRST_RETRY: Final = timedelta(seconds=5)
+LAST_RETRY: Final = timedelta(minutes=5)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a plan, as far as the next look can't see it."""
+
+    #: Why a Job could not be made; the first one, because the others were not tried.
+    refusal: Refusal | None = None
+    api_trouble: Trouble | None = None
+    #: The row of the Experiment, if it was written.
+    experiment_row: ExperimentWrite | None = None
+    #: The status, if it was written, and the version that the Experiment has since.
+    status: Status | None = None
+    version: int = 0
+    #: The API server did not answer: look again soon.
+    unavailable: bool = False
+    jobs_created: int = 0
+
+
+def perform(
+    actions: Sequence[Action],
+    experiment: Experiment,
+    cluster: Cluster,
+    api: Api,
+    *,
+    now: datetime,
+    instance: str,
+    last_refusal: Refusal | None = None,
+) -> Outcome:
+    """Carry out `actions` in order. A failure is an outcome, not an exception, and stops only what depends on it."""
+    refusal, created, unavailable = _create_jobs(actions, experiment, cluster, now, last_refusal)
+    unavailable |= _suspend_jobs(actions, experiment, cluster)
+    row, trouble = _put_rows(actions, api)
+    status, version = None, 0
+    for action in actions:
+        if isinstance(action, WriteStatus):
+            try:
+                version = _write_status(action, experiment, cluster, now, instance)
+                status = action.status
+            except GoneError:
+                _log.info("experiment.gone name=%s/%s", experiment.namespace, experiment.name)
+            except ClusterError as error:
+                _log.warning("status.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
+                unavailable = True
+    return Outcome(
+        refusal=refusal,
+        api_trouble=trouble,
+        experiment_row=row,
+        status=status,
+        version=version,
+        unavailable=unavailable,
+        jobs_created=created,
+    )
+
+
+def trouble_of(error: ApiError) -> Trouble:
+    """What a condition says when the metadata API does not do its part. Training never waits for it."""
+    if isinstance(error, Unreachable | Unavailable | Unexpected):
+        return Trouble(
+            reason="ApiUnreachable",
+            message=f"the metadata API does not answer: {error.detail}; training and shipping go on, and what is "
+            "missing is recorded when it is back: look at the pods of the API",
+        )
+    return Trouble(
+        reason="ApiRefused",
+        message=f"the metadata API refuses the operator: {error.detail}{'; ' + error.hint if error.hint else ''}; "
+        "check the operator's token and the API's setting operator_subject",
+    )
+
+
+def _create_jobs(
+    actions: Sequence[Action], experiment: Experiment, cluster: Cluster, now: datetime, last: Refusal | None
+) -> tuple[Refusal | None, int, bool]:
+    created = 0
+    for action in actions:
+        if not isinstance(action, CreateJob):
+            continue
+        try:
+            cluster.apply_job(action.manifest)
+        except UnavailableError as error:
+            _log.warning("job.failed name=%s error=%s", action.manifest["metadata"]["name"], error)
+            return None, created, True
+        except ClusterError as error:
+            return _refusal(error, experiment, now, last), created, False
+        _log.info("job.created name=%s/%s", experiment.namespace, action.manifest["metadata"]["name"])
+        created += 1
+    return (None if created else last), created, False
+
+
+def _refusal(error: ClusterError, experiment: Experiment, now: datetime, last: Refusal | None) -> Refusal:
+    generation = experiment.metadata.generation
+    if isinstance(error, RejectedError):
+        return Refusal(
+            trouble=Trouble(
+                reason="TemplateRejected",
+                message=f"the Job of spec.template is not valid: {error}; correct spec.template",
+            ),
+            generation=generation,
+            retry_at=None,
+        )
+    attempts = last.attempts + 1 if last is not None and last.generation == generation else 1
+    pause = min(FIRST_RETRY * 2 ** min(attempts - 1, 10), LAST_RETRY)
+    return Refusal(
+        trouble=Trouble(
+            reason="JobRefused",
+            message=f"a Job can't be created: {error}; it is tried again by itself once that is mended",
+        ),
+        generation=generation,
+        retry_at=now + pause,
+        attempts=attempts,
+    )
+
+
+def _suspend_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Cluster) -> bool:
+    failed = False
+    for action in actions:
+        if isinstance(action, SuspendJob):
+            try:
+                cluster.suspend_job(experiment.namespace, action.name, action.uid, suspend=action.suspend)
+            except GoneError:
+                continue
+            except ClusterError as error:
+                _log.warning("job.suspend.failed name=%s error=%s", action.name, error)
+                failed = True
+    return failed
+
+
+def _put_rows(actions: Sequence[Action], api: Api) -> tuple[ExperimentWrite | None, Trouble | None]:
+    written: ExperimentWrite | None = None
+    for action in actions:
+        try:
+            if isinstance(action, PutExperimentRow):
+                api.put_experiment(action.id, action.row)
+                written = action.row
+            elif isinstance(action, PutIterationRow):
+                api.put_iteration(action.id, action.row)
+        except ApiError as error:
+            return written, trouble_of(error)
+    return written, None
+
+
+def _write_status(action: WriteStatus, experiment: Experiment, cluster: Cluster, now: datetime, instance: str) -> int:
+    meta = experiment.metadata
+    version = cluster.apply_status(meta.namespace, meta.name, meta.uid, action.status.to_manifest())
+    for condition in action.transitions:
+        try:
+            cluster.create_event(build_event(experiment, condition, instance, now))
+        except ClusterError as error:
+            # An Event is a courtesy; the condition is the fact.
+            _log.warning("event.failed name=%s/%s error=%s", meta.namespace, meta.name, error)
+    return version

@@ -1,0 +1,210 @@
+"""What to do next about one Experiment: (experiment, observed, platform, now) → actions. Pure, and level-based.
+
+It is asked the same question whatever happened, and looks at the whole state each time. On a world in which every
+action has been carried out, the plan is empty. An iteration that the status once counted as ended is never run again,
+and an Experiment whose artifacts are proven is left alone for ever, even if its Jobs are deleted.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from pinnace.records import ExperimentWrite, IterationState, IterationWrite
+from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept
+from pinnace_operator.conditions import transitions
+from pinnace_operator.experiment import Condition, Experiment, Status
+from pinnace_operator.job import build_job
+from pinnace_operator.observed import Observed, Refusal
+from pinnace_operator.progress import IterationProgress, Stage, progress
+from pinnace_operator.proof import Standing
+from pinnace_operator.settings import Platform
+from pinnace_operator.statuses import status_of, status_of_refused
+
+#: Rows written in one round, so that a large sweep does not keep the others waiting.
+MAX_ROWS: Final = 100
+
+#: How often to look at something that will hardly change by itself.
+SLOW_POLL_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateJob:
+    index: int
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendJob:
+    """`suspend` False: let it go on."""
+
+    name: str
+    uid: str
+    suspend: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutExperimentRow:
+    id: UUID
+    row: ExperimentWrite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutIterationRow:
+    id: UUID
+    row: IterationWrite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteStatus:
+    status: Status
+    #: What to announce as Events, once the status is written.
+    transitions: tuple[Condition, ...] = ()
+
+
+Action = CreateJob | SuspendJob | PutExperimentRow | PutIterationRow | WriteStatus
+
+
+def plan(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> tuple[Action, ...]:
+    """The actions, in the order in which they are to be carried out; Jobs first, because training waits for nothing."""
+    if experiment.metadata.deletion_timestamp is not None:
+        return ()
+    if experiment.status.done:
+        return tuple(_write_status(experiment, _up_to_date(experiment)))
+    try:
+        accepted = accept(experiment, platform)
+    except NotAcceptedError as error:
+        return tuple(_write_status(experiment, status_of_refused(experiment, error, now)))
+    iterations = progress(experiment, observed, accepted)
+    return (
+        *_jobs(experiment, iterations, observed, accepted=accepted, platform=platform, now=now),
+        *_rows(experiment, iterations, observed),
+        *_write_status(experiment, status_of(experiment, iterations, observed, now)),
+    )
+
+
+def next_look(experiment: Experiment, observed: Observed, platform: Platform) -> float | None:
+    """Seconds until it is worth looking again without being woken; None: only when something changes.
+
+    `experiment` with its new status.
+    """
+    if experiment.status.done or experiment.metadata.deletion_timestamp is not None:
+        return None
+    try:
+        accepted = accept(experiment, platform)
+    except NotAcceptedError:
+        return None
+    iterations = progress(experiment, observed, accepted)
+    if observed.rows is None:
+        return platform.poll_seconds
+    if all(iteration.ended for iteration in iterations):
+        verdicts = [iteration.verdict.standing for iteration in iterations if iteration.verdict is not None]
+        stuck = max(verdicts, default=Standing.SYNCED) >= Standing.QUARANTINED
+        return SLOW_POLL_S if stuck else platform.poll_seconds
+    alive = any(not pod.ended for pod in observed.pods)
+    hopeless = observed.refusal is not None and observed.refusal.retry_at is None
+    if (experiment.spec.suspend or hopeless) and not alive:
+        return SLOW_POLL_S
+    return platform.poll_seconds
+
+
+def _jobs(
+    experiment: Experiment,
+    iterations: Sequence[IterationProgress],
+    observed: Observed,
+    *,
+    accepted: Accepted,
+    platform: Platform,
+    now: datetime,
+) -> Iterator[Action]:
+    active = [iteration for iteration in iterations if iteration.stage is Stage.ACTIVE]
+    if experiment.spec.suspend:
+        for iteration in active:
+            if iteration.job is not None and not iteration.job.suspended:
+                yield SuspendJob(name=iteration.job.name, uid=iteration.job.uid, suspend=True)
+        return
+    held = [iteration.job for iteration in active if iteration.job is not None and iteration.job.suspended_by_us]
+    free = experiment.spec.parallelism - (len(active) - len(held))
+    for job in held[: max(free, 0)]:
+        yield SuspendJob(name=job.name, uid=job.uid, suspend=False)
+    free -= len(held)
+    if _holds_back(observed.refusal, experiment.metadata.generation, now):
+        return
+    waiting = [iteration.index for iteration in iterations if iteration.stage is Stage.WAITING]
+    for index in waiting[: max(free, 0)]:
+        yield CreateJob(index=index, manifest=build_job(experiment, index, accepted, platform))
+
+
+def _holds_back(refusal: Refusal | None, generation: int, now: datetime) -> bool:
+    """Whether a refused Job is not to be tried again yet."""
+    if refusal is None or refusal.generation != generation:
+        return False
+    return refusal.retry_at is None or now < refusal.retry_at
+
+
+def _rows(
+    experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed
+) -> Iterable[PutExperimentRow | PutIterationRow]:
+    if observed.rows is None:
+        return ()
+    row = ExperimentWrite(
+        project=experiment.project,
+        name=experiment.name,
+        namespace=experiment.namespace,
+        description=experiment.spec.description,
+        tags=experiment.spec.tags,
+    )
+    puts: list[PutExperimentRow | PutIterationRow] = []
+    if row != observed.experiment_row:
+        puts.append(PutExperimentRow(id=experiment.id, row=row))
+    # Those with a Job first: their sidecars wait for the row.
+    for iteration in sorted(iterations, key=lambda iteration: (iteration.stage is Stage.WAITING, iteration.index)):
+        wanted = _iteration_row(experiment, iteration)
+        if _differs(iteration, wanted) and len(puts) < MAX_ROWS:
+            puts.append(PutIterationRow(id=iteration.id, row=wanted))
+    return puts
+
+
+def _iteration_row(experiment: Experiment, iteration: IterationProgress) -> IterationWrite:
+    job, row = iteration.job, iteration.row
+    return IterationWrite(
+        experiment_id=experiment.id,
+        index=iteration.index,
+        parameters=iteration.parameters,
+        state=iteration.state,
+        started_at=(row.started_at if row else None) or (job.started_at if job else None),
+        ended_at=(row.ended_at if row else None) or (job.ended_at if job else None),
+    )
+
+
+#: A row's state never goes back, for instance when a Job is made again.
+_RANK: Final = {
+    IterationState.PENDING: 0,
+    IterationState.RUNNING: 1,
+    IterationState.SUCCEEDED: 2,
+    IterationState.FAILED: 2,
+}
+
+
+def _differs(iteration: IterationProgress, wanted: IterationWrite) -> bool:
+    row = iteration.row
+    if row is None:
+        return True
+    forward = _RANK[wanted.state] > _RANK[row.state]
+    same_state = wanted.state is row.state
+    times = (wanted.started_at, wanted.ended_at) != (row.started_at, row.ended_at)
+    return forward or (same_state and times)
+
+
+def _write_status(experiment: Experiment, status: Status) -> Iterator[WriteStatus]:
+    if status != experiment.status:
+        news = tuple(transitions(experiment.status.conditions, status.conditions))
+        yield WriteStatus(status=status, transitions=news)
+
+
+def _up_to_date(experiment: Experiment) -> Status:
+    """A finished Experiment's spec may still be edited: say that it was seen, and change nothing else."""
+    return msgspec.structs.replace(experiment.status, observed_generation=experiment.metadata.generation)

@@ -1,0 +1,73 @@
+"""The two outside things that the operator writes to, as it needs them, and how they refuse.
+
+ClusterError
+├── RejectedError      the API server will never take this object as it is (400, 422): somebody must change the spec
+├── RefusedError       it will not take it now (403: quota, admission, permission; 409: conflict): worth trying again
+├── GoneError          404: the object, or its namespace, is not there any more
+└── UnavailableError   no answer, 429 or 5xx: trying again soon is the right thing
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+from uuid import UUID
+
+from pinnace.errors import PinnaceError
+from pinnace.records import Experiment, ExperimentWrite, Iteration, IterationWrite, PodStanding
+
+
+class ClusterError(PinnaceError):
+    """The Kubernetes API server did not do what was asked. `reason` is its word for why, or empty."""
+
+    def __init__(self, message: str, *, reason: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class RejectedError(ClusterError):
+    """The object itself is wrong. The same call will never succeed."""
+
+
+class RefusedError(ClusterError):
+    """Not now, or not by us. Trying again later can help."""
+
+
+class GoneError(ClusterError):
+    """What it was about does not exist any more. Nothing is left to do."""
+
+
+class UnavailableError(ClusterError):
+    """No usable answer; the request may or may not have been carried out. Trying again can help."""
+
+
+class Cluster(Protocol):
+    """Every method is one request, idempotent, bounded in time, and raises ClusterError."""
+
+    def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
+        """The Experiment's Jobs, and the version of the list."""
+
+    def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
+        """The Experiment's pods, and the version of the list."""
+
+    def apply_job(self, manifest: dict[str, Any]) -> None:
+        """Create the Job. One that is there already is left as it is."""
+
+    def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
+        """Suspend or resume this very Job."""
+
+    def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
+        """Write the status of this very Experiment; its new version."""
+
+    def create_event(self, manifest: dict[str, Any]) -> None:
+        """Create the Event; one of that name that is there already is left as it is."""
+
+
+class Api(Protocol):
+    """The part of pinnace.client.Client that the operator uses; raises ApiError."""
+
+    def put_experiment(self, experiment_id: UUID, experiment: ExperimentWrite) -> Experiment: ...
+
+    def put_iteration(self, iteration_id: UUID, iteration: IterationWrite) -> Iteration: ...
+
+    def iterations(self, experiment_id: UUID) -> Iterator[Iteration]: ...
+
+    def pods(self, experiment_id: UUID) -> Iterator[PodStanding]: ...

@@ -1,0 +1,118 @@
+"""Is everything that the pods of one iteration wrote ashore? The exit codes of sidecars say nothing; reports do.
+
+A pod's proof is its sidecar's final report (the termination message, or the same report as the API holds it) with a
+manifest equal to what the API itself recorded of that pod. An iteration is proven when its Job has ended, every pod
+that ran is proven, and no pod that the Job counted is missing among them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from pinnace.records import FileState, PodReport, PodStanding
+from pinnace_operator.observed import JobView, PodView
+
+
+class Standing(IntEnum):
+    """How an iteration's artifacts stand; the larger the more somebody has to look."""
+
+    #: Everything is in the store and recorded. For ever.
+    SYNCED = 0
+    #: Its Job has not ended.
+    IN_PROGRESS = 1
+    #: The training has ended, a sidecar still ships.
+    DRAINING = 2
+    #: The sidecar says it is done, and the API does not hold all of it.
+    RECORDS_MISSING = 3
+    #: Files that can't be shipped.
+    QUARANTINED = 4
+    #: A pod ended without a final report: what it wrote last may be lost.
+    UNPROVEN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    standing: Standing
+    #: What, and what to do; empty where nothing is to be said.
+    message: str = ""
+
+
+def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodStanding]) -> Verdict:
+    """The verdict on an iteration of which Kubernetes knows `job` and `pods`, and the API `standings`.
+
+    `pods` includes those that are gone, as far as they were seen. Never SYNCED on missing knowledge.
+    """
+    if job is not None and job.end is None:
+        return Verdict(standing=Standing.IN_PROGRESS)
+    by_pod = {standing.pod_uid: standing for standing in standings}
+    ran = {pod.uid for pod in pods if pod.started} | set(by_pod)
+    seen = {pod.uid: pod for pod in pods}
+    verdicts = [_judge_pod(seen.get(uid), by_pod.get(uid), uid) for uid in sorted(ran)]
+    if any(not pod.ended for pod in pods):
+        verdicts.append(Verdict(standing=Standing.DRAINING))
+    verdicts.append(_judge_count(job, pods, len(ran)))
+    return max(verdicts, key=lambda verdict: verdict.standing)
+
+
+def final_report(pod: PodView | None, standing: PodStanding | None) -> PodReport | None:
+    """The last word of a pod's sidecar; None while, or if, there is none."""
+    reports = [pod.report if pod else None, standing.report if standing else None]
+    finals = [report for report in reports if report is not None and report.final]
+    return max(finals, key=lambda report: report.sequence, default=None)
+
+
+def _judge_pod(pod: PodView | None, standing: PodStanding | None, uid: str) -> Verdict:
+    name = pod.name if pod else uid
+    report = final_report(pod, standing)
+    if report is None:
+        if pod is not None and not pod.ended:
+            return Verdict(standing=Standing.DRAINING)
+        return Verdict(
+            standing=Standing.UNPROVEN,
+            message=f"pod {name} ended without the final report of its sidecar, so files that it wrote last may be "
+            "missing: compare its recorded artifacts with what it should have written, and run the Experiment again "
+            "if some are missing",
+        )
+    quarantined = report.files.get(FileState.QUARANTINED, 0)
+    if quarantined:
+        why = "; ".join(f"{problem.reason}: {problem.message}" for problem in report.problems)
+        return Verdict(
+            standing=Standing.QUARANTINED,
+            message=f"{quarantined} files of pod {name} can't be shipped{': ' + why if why else ''}",
+        )
+    if standing is None or standing.recorded != report.manifest:
+        held = standing.recorded.count if standing else 0
+        return Verdict(
+            standing=Standing.RECORDS_MISSING,
+            message=f"the metadata API holds {held} artifacts of pod {name}, which differ from the "
+            f"{report.manifest.count} that its sidecar shipped",
+        )
+    return Verdict(standing=Standing.SYNCED)
+
+
+def _judge_count(job: JobView | None, pods: Sequence[PodView], proven: int) -> Verdict:
+    if job is None:
+        return Verdict(
+            standing=Standing.UNPROVEN,
+            message="its Job was deleted before its artifacts were proven, so nobody can tell how many pods it had: "
+            "compare the recorded artifacts with what it should have written",
+        )
+    never_ran = sum(pod.ended and not pod.started for pod in pods)
+    missing = job.pods_ended - never_ran - proven
+    if missing > 0:
+        return Verdict(
+            standing=Standing.UNPROVEN,
+            message=f"{missing} of the {job.pods_ended} pods of Job {job.name} left neither a report nor a trace, so "
+            "files that they wrote may be missing: compare the recorded artifacts with what should be there",
+        )
+    return Verdict(standing=Standing.SYNCED)
+
+
+def standings_by_iteration(standings: Iterable[PodStanding], ids: Mapping[str, int]) -> dict[int, list[PodStanding]]:
+    """`standings` by iteration index; `ids` maps iteration ids to indexes."""
+    found: dict[int, list[PodStanding]] = {}
+    for standing in standings:
+        index = ids.get(str(standing.iteration_id))
+        if index is not None:
+            found.setdefault(index, []).append(standing)
+    return found

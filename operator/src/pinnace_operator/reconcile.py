@@ -1,0 +1,126 @@
+"""One look at one Experiment: observe → plan → perform, and what has to be remembered until the next look.
+
+It is the same whatever woke it. All of it runs in one working thread, with timeouts on every request.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from pinnace.records import ExperimentWrite
+from pinnace_operator.experiment import Experiment, Status
+from pinnace_operator.observe import observe, relist
+from pinnace_operator.observed import Refusal, Trouble
+from pinnace_operator.perform import Outcome, perform
+from pinnace_operator.plan import next_look, plan
+from pinnace_operator.ports import Api, Cluster, ClusterError
+from pinnace_operator.settings import Platform
+from pinnace_operator.sightings import Sightings
+
+#: After an unanswered request, to the cluster or to the API: doubled from the first to the last.
+FIRST_PAUSE_S: Final = 2.0
+LAST_PAUSE_S: Final = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is known of one Experiment beyond what can be seen. Losing it costs some requests and nothing else."""
+
+    sightings: Sightings = field(default_factory=Sightings)
+    #: Our last written status, for as long as the watch has not shown it.
+    status: Status | None = None
+    version: int = 0
+    experiment_row: ExperimentWrite | None = None
+    refusal: Refusal | None = None
+    api_trouble: Trouble | None = None
+    #: Rounds in a row without an answer.
+    silent_rounds: int = 0
+
+    def current(self, experiment: Experiment) -> Experiment:
+        """`experiment` with the newest status there is, so that a slow watch does not make us write twice."""
+        if self.status is None or experiment.metadata.version >= self.version:
+            return experiment
+        return msgspec.structs.replace(experiment, status=self.status)
+
+    def take(self, outcome: Outcome) -> bool:
+        """Remember what came of a plan; True when the next look would see something new in it."""
+        news = (outcome.refusal, outcome.api_trouble) != (self.refusal, self.api_trouble)
+        self.refusal, self.api_trouble = outcome.refusal, outcome.api_trouble
+        self.experiment_row = outcome.experiment_row or self.experiment_row
+        if outcome.status is not None:
+            self.status, self.version = outcome.status, outcome.version
+        return news
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """Everything that a look needs, except the Experiment."""
+
+    cluster: Cluster
+    api: Api
+    platform: Platform
+    now: Callable[[], datetime]
+    #: Who we are, in Events.
+    instance: str
+
+    def look(self, experiment: Experiment, memory: Memory) -> float | None:
+        """Look once and act. Returns the seconds until the next look; None: when something changes.
+
+        Safe to call at any time and any number of times. Never raises for what the cluster or the API answer.
+        """
+        experiment = memory.current(experiment)
+        if experiment.status.done and experiment.status.observed_generation == experiment.metadata.generation:
+            return None
+        try:
+            relist(experiment, memory.sightings, self.cluster, self.now())
+        except ClusterError as error:
+            _log.warning("list.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
+            return self._pause(memory)
+        # A second round shows in the conditions what the first one ran into.
+        for _ in range(2):
+            outcome, pause = self._round(experiment, memory)
+            news = memory.take(outcome)
+            if outcome.unavailable:
+                return self._pause(memory)
+            if not news:
+                break
+            experiment = memory.current(experiment)
+        return pause
+
+    def _round(self, experiment: Experiment, memory: Memory) -> tuple[Outcome, float | None]:
+        observed = observe(
+            experiment,
+            memory.sightings,
+            self.api,
+            experiment_row=memory.experiment_row,
+            refusal=memory.refusal,
+            api_trouble=memory.api_trouble,
+        )
+        memory.experiment_row = observed.experiment_row
+        now = self.now()
+        actions = plan(experiment, observed, self.platform, now)
+        outcome = perform(
+            actions,
+            experiment,
+            self.cluster,
+            self.api,
+            now=now,
+            instance=self.instance,
+            last_refusal=memory.refusal,
+        )
+        current = experiment if outcome.status is None else msgspec.structs.replace(experiment, status=outcome.status)
+        pause = next_look(current, observed, self.platform)
+        if observed.rows is None and pause is not None:
+            return outcome, max(pause, self._pause(memory))
+        memory.silent_rounds = 0
+        return outcome, pause
+
+    def _pause(self, memory: Memory) -> float:
+        memory.silent_rounds += 1
+        return min(FIRST_PAUSE_S * 2.0 ** min(memory.silent_rounds - 1, 10), LAST_PAUSE_S)

@@ -1,0 +1,88 @@
+"""What the operator is told: `PINNACE_OPERATOR_<FIELD>`, and `PINNACE_STORE_<FIELD>` for the default store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from pinnace.settings import STORE_PREFIX, ClientSettings, StoreSettings, check_http_url, load
+
+OPERATOR_PREFIX: Final = "PINNACE_OPERATOR_"
+
+DEFAULT_RESOURCES: Final = '{"requests":{"cpu":"50m","memory":"64Mi"},"limits":{"memory":"256Mi"}}'
+
+
+class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    #: The metadata API, as the operator reaches it.
+    api_url: str
+    #: A file with the operator's bearer token, read again for each request because it is rotated.
+    api_token_file: str = ""
+    api_ca_file: str = ""
+    #: The metadata API, as sidecars reach it. Empty: like `api_url`.
+    sidecar_api_url: str = ""
+    sidecar_image: Annotated[str, Meta(min_length=1)]
+    sidecar_image_pull_policy: Annotated[str, Meta(pattern="^(Always|IfNotPresent|Never)$")] = "IfNotPresent"
+    #: A ResourceRequirements as a JSON object.
+    sidecar_resources: str = DEFAULT_RESOURCES
+    #: The namespaces to serve, as a JSON list. Empty: all of them.
+    namespaces: tuple[str, ...] = ()
+    #: The Secret, in each Experiment's own namespace, with the credentials of the store.
+    store_credentials_secret: Annotated[str, Meta(min_length=1, max_length=253)] = "pinnace-store"  # noqa: S105 - a name
+    #: Port of /healthz on every address.
+    health_port: Annotated[int, Meta(ge=1, le=65535)] = 8080
+    #: How often to ask the API how the artifacts of an unfinished Experiment stand.
+    poll_seconds: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+    def __post_init__(self) -> None:
+        check_http_url(self.api_url, "api_url")
+        if self.sidecar_api_url:
+            check_http_url(self.sidecar_api_url, "sidecar_api_url")
+        _object(self.sidecar_resources, "sidecar_resources")
+
+    @property
+    def client(self) -> ClientSettings:
+        return ClientSettings(api_url=self.api_url, api_token_file=self.api_token_file, api_ca_file=self.api_ca_file)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What every Job gets from this installation, whatever its Experiment says."""
+
+    sidecar_image: str
+    sidecar_image_pull_policy: str
+    sidecar_resources: Mapping[str, Any]
+    sidecar_api_url: str
+    store_credentials_secret: str
+    #: None: each Experiment must name its bucket.
+    default_store: StoreSettings | None
+    poll_seconds: float
+
+    @classmethod
+    def from_settings(cls, settings: OperatorSettings, default_store: StoreSettings | None) -> "Platform":
+        return cls(
+            sidecar_image=settings.sidecar_image,
+            sidecar_image_pull_policy=settings.sidecar_image_pull_policy,
+            sidecar_resources=_object(settings.sidecar_resources, "sidecar_resources"),
+            sidecar_api_url=settings.sidecar_api_url or settings.api_url,
+            store_credentials_secret=settings.store_credentials_secret,
+            default_store=default_store,
+            poll_seconds=settings.poll_seconds,
+        )
+
+
+def from_env(environ: Mapping[str, str]) -> tuple[OperatorSettings, Platform]:
+    """Raises SettingsError naming every variable that is wrong."""
+    settings = load(OperatorSettings, environ, OPERATOR_PREFIX)
+    has_store = bool(environ.get(f"{STORE_PREFIX}BUCKET"))
+    default_store = load(StoreSettings, environ, STORE_PREFIX) if has_store else None
+    return settings, Platform.from_settings(settings, default_store)
+
+
+def _object(text: str, field: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{field} must be a JSON object, not {text[:80]!r}: {error}") from error

@@ -1,0 +1,149 @@
+"""The next status of an Experiment, from what was observed and what the last status remembers. Pure."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from pinnace.records import FileState, MetricSummary, metric_value_from_wire
+from pinnace_operator import conditions, findings
+from pinnace_operator.acceptance import NotAcceptedError
+from pinnace_operator.conditions import Finding
+from pinnace_operator.experiment import (
+    ArtifactCounts,
+    ConditionType,
+    Experiment,
+    Goal,
+    IterationCounts,
+    Objective,
+    Status,
+)
+from pinnace_operator.observed import Observed
+from pinnace_operator.progress import IterationProgress, Stage
+
+
+def status_of(
+    experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed, now: datetime
+) -> Status:
+    """The status of an accepted Experiment."""
+    counts = artifact_counts(observed, experiment.status.artifacts)
+    return _with(
+        experiment,
+        {
+            ConditionType.ACCEPTED: _accepted(experiment, observed),
+            ConditionType.RUNNING: findings.running(experiment, iterations, observed, now),
+            ConditionType.SUCCEEDED: findings.succeeded(iterations),
+            ConditionType.ARTIFACTS_SYNCED: findings.artifacts_synced(iterations, observed, counts),
+        },
+        now,
+        iterations=iteration_counts(experiment, iterations),
+        artifacts=counts,
+        start_time=_start(experiment, iterations),
+        completion_time=_completion(experiment, iterations, now),
+    )
+
+
+def status_of_refused(experiment: Experiment, error: NotAcceptedError, now: datetime) -> Status:
+    """The status when the spec can't be carried out: what had begun is left as it was."""
+    accepted = conditions.false(error.reason, str(error))
+    return _with(experiment, {ConditionType.ACCEPTED: accepted, **findings.not_accepted(experiment)}, now)
+
+
+def artifact_counts(observed: Observed, before: ArtifactCounts) -> ArtifactCounts:
+    """Over all pods, as the API knows them; as they were when it does not answer."""
+    if observed.rows is None:
+        return before
+    standings = observed.rows.standings
+    reports = [standing.report for standing in standings if standing.report is not None]
+    shipping = [report for report in reports if not report.final]
+    return ArtifactCounts(
+        recorded=sum(standing.recorded.count for standing in standings),
+        bytes=sum(standing.bytes_recorded for standing in standings),
+        pending=sum(report.pending for report in shipping),
+        suspect=sum(report.files.get(FileState.SUSPECT, 0) for report in reports),
+        quarantined=sum(report.files.get(FileState.QUARANTINED, 0) for report in reports),
+        oldest_unshipped_seconds=int(max((report.oldest_unshipped_seconds for report in shipping), default=0)),
+    )
+
+
+def iteration_counts(experiment: Experiment, iterations: Sequence[IterationProgress]) -> IterationCounts:
+    before = experiment.status
+    succeeded = before.succeeded.with_all(it.index for it in iterations if it.stage is Stage.SUCCEEDED)
+    failed = before.failed.with_all(it.index for it in iterations if it.stage is Stage.FAILED)
+    synced = before.synced.with_all(it.index for it in iterations if it.synced)
+    best = best_iteration(experiment.spec.objective, iterations)
+    if best is None:
+        kept = (before.iterations.best_iteration, before.iterations.best_value)
+        best_index, best_value = kept if experiment.spec.objective else (UNSET, UNSET)
+    else:
+        best_index, best_value = best[0], f"{best[1]:.10g}"
+    return IterationCounts(
+        total=len(iterations),
+        active=sum(it.stage is Stage.ACTIVE for it in iterations),
+        succeeded=len(succeeded),
+        failed=len(failed),
+        synced=len(synced),
+        succeeded_indexes=str(succeeded),
+        failed_indexes=str(failed),
+        synced_indexes=str(synced),
+        best_iteration=best_index,
+        best_value=best_value,
+    )
+
+
+def best_iteration(objective: Objective | None, iterations: Sequence[IterationProgress]) -> tuple[int, float] | None:
+    """Index and value of the best iteration; the lower index of two equals; None while there is no value."""
+    if objective is None:
+        return None
+    values = [
+        (value, it.index)
+        for it in iterations
+        if it.row is not None and (value := _value(objective, it.row.metrics.get(objective.metric))) is not None
+    ]
+    if not values:
+        return None
+    sign = 1 if objective.goal is Goal.MINIMIZE else -1
+    value, index = min(values, key=lambda pair: (sign * pair[0], pair[1]))
+    return index, value
+
+
+def _value(objective: Objective, summary: MetricSummary | None) -> float | None:
+    if summary is None:
+        return None
+    wire = summary.max if objective.goal is Goal.MAXIMIZE else summary.min
+    if wire is None:
+        return None
+    value = metric_value_from_wire(wire)
+    return None if math.isnan(value) else value
+
+
+def _accepted(experiment: Experiment, observed: Observed) -> Finding:
+    refusal = observed.refusal
+    if refusal is not None and refusal.retry_at is None and refusal.generation == experiment.metadata.generation:
+        return conditions.false(refusal.trouble.reason, refusal.trouble.message)
+    return conditions.true("Valid", "the spec can be carried out")
+
+
+def _with(experiment: Experiment, found: dict[ConditionType, Finding], now: datetime, **fields: object) -> Status:
+    generation = experiment.metadata.generation
+    return msgspec.structs.replace(
+        experiment.status,
+        observed_generation=generation,
+        experiment_id=experiment.metadata.uid,
+        conditions=conditions.updated(experiment.status.conditions, found, generation, now),
+        **fields,
+    )
+
+
+def _start(experiment: Experiment, iterations: Sequence[IterationProgress]) -> datetime | UnsetType:
+    if experiment.status.start_time is not UNSET:
+        return experiment.status.start_time
+    return min((it.job.started_at for it in iterations if it.job and it.job.started_at), default=UNSET)
+
+
+def _completion(experiment: Experiment, iterations: Sequence[IterationProgress], now: datetime) -> datetime | UnsetType:
+    if experiment.status.completion_time is not UNSET or not all(it.ended for it in iterations):
+        return experiment.status.completion_time
+    return max((it.job.ended_at for it in iterations if it.job and it.job.ended_at), default=now.replace(microsecond=0))
