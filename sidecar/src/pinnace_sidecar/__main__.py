@@ -1,0 +1,167 @@
+"""`python -m pinnace_sidecar`: serve one pod until SIGTERM, then drain and leave a report.
+
+`--once DIR` drains a buffer that was found: it ships and registers the copies in DIR without looking at any volume,
+prints the report and exits 0 when nothing is left on its way, 1 otherwise.
+"""
+
+import argparse
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from threading import Event, Thread
+
+import msgspec
+
+from pinnace.client import Client
+from pinnace.errors import PinnaceError
+from pinnace.records import PodReport
+from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, ClientSettings, SidecarSettings, StoreSettings, load
+from pinnace.stores.credentials import credentials_for
+from pinnace.stores.s3 import S3Store
+from pinnace_sidecar import log_lines, settings, summary
+from pinnace_sidecar.clock import SystemClock
+from pinnace_sidecar.crash import Crash, CrashPoint, never
+from pinnace_sidecar.disk import LocalDisk
+from pinnace_sidecar.files import LocalVolume, NoVolume, Volume
+from pinnace_sidecar.hands import ThreadHands
+from pinnace_sidecar.health import HealthServer
+from pinnace_sidecar.inotify import NoWatcher, Watcher, watcher_for
+from pinnace_sidecar.journal import Journal
+from pinnace_sidecar.sidecar import Sidecar, World, files_folder
+
+_log = logging.getLogger("pinnace_sidecar")
+
+_API_TIMEOUT_S = 15.0
+
+
+def main(argv: list[str], environ: Mapping[str, str]) -> int:
+    """Run until the end; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="pinnace_sidecar", description=__doc__)
+    parser.add_argument("--once", metavar="DIR", help="drain the buffer in DIR and exit")
+    arguments = parser.parse_args(argv)
+    log_lines.begin("info")
+    try:
+        if arguments.once:
+            return _drain_once(environ, Path(arguments.once))
+        return _serve(environ)
+    except PinnaceError as error:
+        _log.error("can't go on", extra={"error": str(error)})
+    except Exception:  # noqa: BLE001
+        # Everything that matters is on disk: the next process goes on from there.
+        _log.exception("ended by a defect or by its own disk")
+    return 1
+
+
+def _serve(environ: Mapping[str, str]) -> int:
+    told, bell = Event(), Event()
+    _listen_for_the_end(told, bell)
+    own = load(SidecarSettings, environ, SIDECAR_PREFIX)
+    watcher = watcher_for(own.artifacts_dir, bell.set)
+    journal = _open_journal(own)
+    sidecar = _sidecar(own, environ, journal, bell, volume=LocalVolume(own.artifacts_dir), watcher=watcher)
+    health = HealthServer(own.health_port, lambda: sidecar.status, SystemClock().monotonic) if own.health_port else None
+    _log.info("serving", extra={"volume": own.artifacts_dir, "pod": own.pod_uid, "iteration": str(own.iteration_id)})
+    try:
+        report = sidecar.run(bell, told.is_set)
+    finally:
+        if health is not None:
+            health.close()
+        watcher.close()
+        journal.close()
+    _leave_last_words(Path(own.termination_message), report)
+    return 0
+
+
+def _drain_once(environ: Mapping[str, str], buffer_dir: Path) -> int:
+    own = msgspec.structs.replace(load(SidecarSettings, environ, SIDECAR_PREFIX), buffer_dir=str(buffer_dir))
+    bell = Event()
+    journal = _open_journal(own)
+    try:
+        sidecar = _sidecar(own, environ, journal, bell, volume=NoVolume(), watcher=NoWatcher())
+        report = sidecar.drain_copies(bell)
+    finally:
+        journal.close()
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    return 1 if report.pending else 0
+
+
+def _open_journal(own: SidecarSettings) -> Journal:
+    log_lines.begin(own.log_level)
+    files_folder(own).mkdir(parents=True, exist_ok=True)
+    journal = Journal.open(Path(own.buffer_dir) / "journal.db")
+    if journal.begun_anew:
+        _log.error("the journal was damaged and is set aside; what is on the volume is looked at anew")
+    return journal
+
+
+def _sidecar(
+    own: SidecarSettings,
+    environ: Mapping[str, str],
+    journal: Journal,
+    bell: Event,
+    *,
+    volume: Volume,
+    watcher: Watcher,
+) -> Sidecar:
+    store = load(StoreSettings, environ, STORE_PREFIX)
+    world = World(
+        volume=volume,
+        watcher=watcher,
+        disk=LocalDisk(),
+        store=S3Store(store, credentials_for(store)),
+        api=Client(
+            ClientSettings(api_url=own.api_url, api_token_file=own.api_token_file, api_ca_file=own.api_ca_file),
+            timeout=_API_TIMEOUT_S,
+        ),
+        clock=SystemClock(),
+        rng=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
+        crash=_crash_at(environ.get("PINNACE_CRASH_AT", "")),
+        hands=lambda size, name: ThreadHands(size, name, bell.set),
+    )
+    return Sidecar(own, load(settings.Tuning, environ, settings.PREFIX), store, world, journal)
+
+
+def _listen_for_the_end(told: Event, bell: Event) -> None:
+    """Wait for SIGTERM or SIGINT in a thread: a handler could not ring a bell that its own thread is waiting for."""
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def listen() -> None:
+        signal.sigwait(signals)
+        told.set()
+        bell.set()
+
+    Thread(target=listen, name="signals", daemon=True).start()
+
+
+def _leave_last_words(path: Path, report: PodReport) -> None:
+    """Write the termination message in place: Kubernetes has mounted this very file, so it can't be renamed over."""
+    try:
+        path.write_bytes(summary.last_words(report))
+    except OSError as error:
+        _log.warning("no termination message could be left", extra={"path": str(path), "error": str(error)})
+    _log.info("ended", extra={"final": report.final, "files": report.files})
+
+
+def _crash_at(text: str) -> Crash:
+    """`NAME` or `NAME:N`: end the process at once at the point's first or Nth passing. For tests of restarts only."""
+    if not text:
+        return never
+    name, _, number = text.partition(":")
+    wanted, at = CrashPoint(name), int(number or 1)
+    passings = count(1)
+
+    def crash(point: CrashPoint) -> None:
+        if point is wanted and next(passings) == at:
+            os._exit(137)
+
+    return crash
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,196 @@
+"""The buffer: unchanging copies of the pod's files on the sidecar's own disk, named by their artifact's id.
+
+A copy is made in one pass, read → digests → write, or cloned by the file system where it can (FICLONE) and then only
+read. It counts when the file looked the same before and after; memory does not depend on the file's size. `used_bytes`
+(copies and reservations) never grows beyond `limit_bytes`: space is reserved before a copy begins, and a file waits
+when there is none.
+"""
+
+import errno
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pinnace.digests import ContentDigest, Digester
+from pinnace.errors import PinnaceError
+from pinnace_sidecar.disk import Disk, durable_write
+from pinnace_sidecar.files import Fingerprint, OpenFile, Volume
+
+CHUNK_BYTES: Final = 4 * 2**20
+_TEMPORARY: Final = ".incoming-"
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
+#: Not there, or no longer a file below real folders (a link was put in the way).
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR})
+
+
+class CopyError(PinnaceError):
+    """No copy was made; nothing is left behind. `code` fits records.Problem.reason."""
+
+    code = "CopyFailed"
+
+
+class Changed(CopyError):
+    """The file was written to meanwhile: it isn't complete after all."""
+
+    code = "FileChanged"
+
+
+class Gone(CopyError):
+    """The file isn't there any more."""
+
+    code = "FileGone"
+
+
+class Unreadable(CopyError):
+    """We may not read the file. Trying again can't help until its rights change."""
+
+    code = "FileUnreadable"
+
+
+class VolumeFailed(CopyError):
+    """Reading the volume failed. Trying again can help."""
+
+    code = "VolumeReadFailed"
+
+
+class BufferFull(CopyError):
+    """The buffer's disk has no room. Helps: waiting for uploads to free some."""
+
+    code = "BufferFull"
+
+
+class BufferFailed(CopyError):
+    """Writing to the buffer's disk failed. Trying again can help."""
+
+    code = "BufferWriteFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A file to copy: `fingerprint` is how it must look before and after."""
+
+    path: str
+    fingerprint: Fingerprint
+    part_size: int
+
+
+class Buffer:
+    """The copies in one folder. `copy` may run in several threads; space is accounted for in one (the caller's)."""
+
+    def __init__(self, folder: Path, limit_bytes: int, disk: Disk) -> None:
+        self._folder = folder
+        self._disk = disk
+        self.limit_bytes = limit_bytes
+        self._sizes = disk.sizes(folder)
+        self._temporaries = count()
+        self.used_bytes = sum(self._sizes.values())
+
+    def sweep(self, needed: set[str]) -> list[str]:
+        """Remove all copies but these: what a crash left half-way, or behind. Returns the names that are missing."""
+        for name in set(self._sizes) - needed:
+            self.remove(name)
+        return sorted(needed - set(self._sizes))
+
+    def reserve(self, size: int) -> bool:
+        """Set `size` bytes aside for a copy; False when that would exceed the limit."""
+        if self.used_bytes + size > self.limit_bytes:
+            return False
+        self.used_bytes += size
+        return True
+
+    def settle(self, size: int, name: str | None) -> None:
+        """The copy that `size` bytes were reserved for is there under `name`, or failed (None)."""
+        if name is None or name in self._sizes:
+            self.used_bytes -= size
+        else:
+            self._sizes[name] = size
+
+    def remove(self, name: str) -> None:
+        """Forget a copy. Not made durable: a copy that comes back after a power cut is swept."""
+        self._disk.remove(self._folder / name)
+        self.used_bytes -= self._sizes.pop(name, 0)
+
+    def open(self, name: str) -> BinaryIO:
+        """A copy's bytes. OSError when it isn't there."""
+        return self._disk.open(self._folder / name)
+
+    def copy(self, volume: Volume, order: Order, name_of: Callable[[ContentDigest], str]) -> ContentDigest:
+        """Copy a file; the copy is durable under `name_of(digest)` when this returns. Raises CopyError."""
+
+        def fill(target: BinaryIO) -> tuple[Path, ContentDigest]:
+            digest = self._fill(volume, order, target)
+            return self._folder / name_of(digest), digest
+
+        temporary = self._folder / f"{_TEMPORARY}{next(self._temporaries)}"
+        try:
+            return durable_write(self._disk, temporary, fill)
+        except OSError as error:
+            raise _disk_error(error) from error
+
+    def _fill(self, volume: Volume, order: Order, target: BinaryIO) -> ContentDigest:
+        digester = Digester(order.part_size)
+        with closing(_reading(volume, order)) as source:
+            cloned = self._disk.clone(source, target)
+            while data := (target.read(CHUNK_BYTES) if cloned else _read(source, order.path)):
+                digester.update(data)
+                if not cloned:
+                    _write(target, data)
+            digest = digester.finish()
+            _compare(source, order)
+        if digest.size != order.fingerprint.size:
+            raise Changed(f"{order.path} had {order.fingerprint.size} bytes, and {digest.size} could be read")
+        return digest
+
+
+def _reading(volume: Volume, order: Order) -> OpenFile:
+    try:
+        source = volume.open(order.path)
+    except OSError as error:
+        raise _volume_error(error, order.path) from error
+    try:
+        _compare(source, order)
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _compare(source: OpenFile, order: Order) -> None:
+    if source.fingerprint() != order.fingerprint:
+        raise Changed(f"{order.path} changed while it was being copied")
+
+
+def _read(source: OpenFile, path: str) -> bytes:
+    try:
+        return source.read(CHUNK_BYTES)
+    except OSError as error:
+        raise _volume_error(error, path) from error
+
+
+def _write(target: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[target.write(view) :]
+
+
+def _volume_error(error: OSError, path: str) -> CopyError:
+    if error.errno in _GONE:
+        return Gone(f"{path} is gone")
+    if error.errno in _FORBIDDEN:
+        return Unreadable(
+            f"{path} can't be read: {error.strerror}",
+            hint="let the training container's umask or fsGroup give the pod's group the right to read",
+        )
+    return VolumeFailed(f"reading {path} failed: {error.strerror or error}", hint="check the volume's health")
+
+
+def _disk_error(error: OSError) -> CopyError:
+    if error.errno in _FULL:
+        return BufferFull(
+            f"the buffer's disk is full: {error.strerror}", hint="give the buffer more room, or wait for uploads"
+        )
+    return BufferFailed(f"writing to the buffer failed: {error.strerror or error}", hint="check the buffer's volume")

@@ -1,0 +1,141 @@
+"""One request to the metadata API, done and answered with a value. No decisions, no journal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+from uuid import UUID
+
+from pinnace.client import ApiError, Conflict, Invalid
+from pinnace.ids import object_key
+from pinnace.records import (
+    Artifact,
+    Location,
+    MetricPoint,
+    MetricReceipt,
+    PodReport,
+    PodStanding,
+    WriterEnd,
+    WriterStatus,
+)
+from pinnace.settings import StoreSettings
+from pinnace_sidecar.files import wire_path
+from pinnace_sidecar.journal import JournaledFile
+
+_T = TypeVar("_T")
+
+_YEAR_1: Final = -62_135_596_800
+_YEAR_9999: Final = 253_402_300_799
+
+
+class Api(Protocol):
+    """What the sidecar needs of the metadata API; pinnace.client.Client has it. Raises ApiError."""
+
+    def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact], /) -> tuple[Artifact, ...]: ...
+
+    def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt: ...
+
+    def put_pod_report(self, report: PodReport, /) -> PodStanding: ...
+
+    def writers(self, iteration_id: UUID, pod_uid: str, /) -> WriterStatus: ...
+
+
+class Request(StrEnum):
+    """The kinds of requests."""
+
+    #: Rows of verified files.
+    ROWS = "rows"
+    #: Metric points.
+    POINTS = "points"
+    #: The pod's report.
+    REPORT = "report"
+    #: Whether the pod's writers have ended.
+    WRITERS = "writers"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAnswer:
+    """What came of a request. ROWS: `files` and, by id, why some were `refused`. POINTS: up to which of the outbox
+    (`last`) they were sent, and how many were refused for which reasons. REPORT: `report`. WRITERS: `writers`.
+    """
+
+    request: Request
+    error: ApiError | None = None
+    files: tuple[JournaledFile, ...] = ()
+    refused: tuple[tuple[UUID | None, str], ...] = ()
+    last: int = 0
+    report: PodReport | None = None
+    writers: WriterEnd | None = None
+
+
+class Clerk:
+    """Writes to one iteration of one API, for one pod. Safe to use from several threads."""
+
+    def __init__(self, api: Api, iteration_id: UUID, pod_uid: str, store: StoreSettings) -> None:
+        self._api = api
+        self._iteration_id = iteration_id
+        self._pod_uid = pod_uid
+        self._store = store
+
+    def ask(self, answer: ApiAnswer, points: tuple[MetricPoint, ...]) -> ApiAnswer:
+        """Do the request that `answer` is to be the answer of. An ApiError becomes part of it."""
+        try:
+            match answer.request:
+                case Request.ROWS:
+                    return replace(answer, refused=self._put_rows(answer.files))
+                case Request.POINTS:
+                    return replace(answer, refused=self._put_points(points))
+                case Request.REPORT:
+                    assert answer.report is not None
+                    self._api.put_pod_report(answer.report)
+                    return answer
+                case Request.WRITERS:
+                    return replace(answer, writers=self._api.writers(self._iteration_id, self._pod_uid).ended)
+        except ApiError as error:
+            return replace(answer, error=error)
+
+    def _put_rows(self, files: tuple[JournaledFile, ...]) -> tuple[tuple[UUID, str], ...]:
+        rows = [self._artifact(file) for file in files]
+        refused = _put_what_can_be(lambda some: self._api.put_artifacts(self._iteration_id, some), rows)
+        return tuple((row.id, why) for row, why in refused)
+
+    def _put_points(self, points: tuple[MetricPoint, ...]) -> tuple[tuple[None, str], ...]:
+        refused = _put_what_can_be(lambda some: self._api.put_metrics(self._iteration_id, some), points)
+        return tuple((None, why) for _, why in refused)
+
+    def _artifact(self, file: JournaledFile) -> Artifact:
+        return Artifact(
+            id=file.artifact_id,
+            iteration_id=self._iteration_id,
+            path=wire_path(file.path),
+            size=file.digest.size,
+            sha256=file.digest.sha256,
+            crc32c=file.digest.crc32c,
+            location=Location(
+                endpoint=self._store.endpoint,
+                region=self._store.region,
+                bucket=self._store.bucket,
+                key=object_key(self._store.prefix, file.artifact_id),
+            ),
+            modified_at=_time(file.fingerprint.mtime_ns),
+            suspect=file.suspect,
+            pod_uid=self._pod_uid,
+        )
+
+
+def _put_what_can_be(put: Callable[[Sequence[_T]], object], items: Sequence[_T]) -> list[tuple[_T, str]]:
+    """Put all items, in halves where some are refused for what they are; returns those, each with the reason."""
+    try:
+        put(items)
+    except (Conflict, Invalid) as error:
+        if len(items) == 1:
+            return [(items[0], str(error))]
+        half = len(items) // 2
+        return _put_what_can_be(put, items[:half]) + _put_what_can_be(put, items[half:])
+    return []
+
+
+def _time(mtime_ns: int) -> datetime:
+    # A file may claim any time; a row holds the years 1 to 9999.
+    return datetime.fromtimestamp(min(max(mtime_ns / 1e9, _YEAR_1), _YEAR_9999), UTC)

@@ -1,0 +1,211 @@
+"""From the volume into the buffer: complete files are copied, as far as there is room, and journaled."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from pinnace.digests import ContentDigest
+from pinnace.ids import artifact_id
+from pinnace.records import FINAL_STATES, FileState
+from pinnace.stores.store import MAX_PARTS
+from pinnace_sidecar import backoff
+from pinnace_sidecar.backoff import Backoff
+from pinnace_sidecar.buffer import Buffer, BufferFailed, BufferFull, Changed, CopyError, Gone, Order, Unreadable
+from pinnace_sidecar.clock import Clock
+from pinnace_sidecar.crash import Crash, CrashPoint
+from pinnace_sidecar.files import Volume, wire_path
+from pinnace_sidecar.hands import Hands
+from pinnace_sidecar.intake import Intake, Sighting
+from pinnace_sidecar.journal import Copy, Journal, Refusal
+from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.settings import Tuning
+from pinnace_sidecar.troubles import Troubles
+
+#: The subject of troubles that keep every file out of the buffer.
+BUFFER: Final = "buffer"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyAnswer:
+    """What came of copying a file as it was sighted."""
+
+    sighting: Sighting
+    order: Order
+    suspect: bool
+    settled_at: float
+    result: ContentDigest | CopyError
+
+
+@dataclass(slots=True)
+class _Pauses:
+    """Files whose copying failed, and the buffer itself."""
+
+    buffer: Backoff = backoff.NONE
+    files: dict[str, Backoff] = field(default_factory=dict)
+
+
+class Copier:
+    """`take` and `give` are called in turn by one loop."""
+
+    def __init__(
+        self,
+        *,
+        iteration_id: UUID,
+        tuning: Tuning,
+        intake: Intake,
+        volume: Volume,
+        buffer: Buffer,
+        journal: Journal,
+        hands: Hands[CopyAnswer],
+        troubles: Troubles,
+        clock: Clock,
+        rng: random.Random,
+        crash: Crash,
+    ) -> None:
+        self._iteration_id = iteration_id
+        self._tuning = tuning
+        self._intake = intake
+        self._volume = volume
+        self._buffer = buffer
+        self._journal = journal
+        self._hands = hands
+        self._troubles = troubles
+        self._clock = clock
+        self._rng = rng
+        self._crash = crash
+        self._pauses = _Pauses()
+        self._gave_at = 0.0
+
+    # --- answers
+
+    def take(self) -> int:
+        """Journal the copies that are there, all durable together; returns how many answers there were."""
+        answers = self._hands.take()
+        if answers:
+            with self._journal.transaction():
+                needless = [name for answer in answers for name in self._settle(answer)]
+            self._crash(CrashPoint.COPY_JOURNALED)
+            for name in needless:
+                self._buffer.remove(name)
+        return len(answers)
+
+    def _settle(self, answer: CopyAnswer) -> Iterator[str]:
+        """Returns the copies that turned out to be of content that was shipped before."""
+        sighting, digest = answer.sighting, answer.result
+        if isinstance(digest, CopyError):
+            self._buffer.settle(answer.order.fingerprint.size, None)
+            self._failed(answer, digest)
+            return
+        self._pauses.buffer = backoff.NONE
+        self._pauses.files.pop(sighting.path, None)
+        self._troubles.cleared(BUFFER)
+        self._troubles.cleared(sighting.path)
+        name = self._name(sighting.path, digest)
+        self._buffer.settle(digest.size, name)
+        file = self._journal.files.add_copy(
+            Copy(
+                path=sighting.path,
+                fingerprint=answer.order.fingerprint,
+                suspect=answer.suspect,
+                settled_at=answer.settled_at,
+                artifact_id=UUID(name),
+                digest=digest,
+            )
+        )
+        self._intake.happened(sighting, Event.COPIED)
+        if file.state in FINAL_STATES - {FileState.QUARANTINED} or file.state is FileState.VERIFIED:
+            yield name
+
+    def _failed(self, answer: CopyAnswer, error: CopyError) -> None:
+        now, sighting = self._clock.monotonic(), answer.sighting
+        match error:
+            case Changed():
+                self._intake.happened(sighting, Event.CHANGED)
+            case Gone():
+                self._intake.happened(sighting, Event.VANISHED)
+            case Unreadable():
+                self._refuse(sighting, error.code, str(error))
+            case BufferFull() | BufferFailed():
+                sighting.taken = False
+                self._pauses.buffer = self._pauses.buffer.failed(now, self._rng)
+                self._troubles.raised(BUFFER, error.code, str(error), now)
+            case _:
+                sighting.taken = False
+                pause = self._pauses.files.get(sighting.path, backoff.NONE)
+                self._pauses.files[sighting.path] = pause.failed(now, self._rng)
+                self._troubles.raised(sighting.path, error.code, str(error), now)
+
+    def _refuse(self, sighting: Sighting, reason: str, message: str) -> None:
+        refusal = Refusal(path=sighting.path, reason=reason, message=message)
+        self._journal.files.add_refused(refusal, sighting.fingerprint, sighting.settled_at)
+        self._intake.happened(sighting, Event.REFUSED)
+
+    # --- errands
+
+    def give(self) -> int:
+        """Have files copied, those first that were complete first; returns how many."""
+        now = self._gave_at = self._clock.monotonic()
+        given = 0
+        if not self._pauses.buffer.due(now) or self._hands.busy >= 2 * self._hands.size:
+            return 0
+        for sighting in self._intake.ready():
+            if self._hands.busy >= 2 * self._hands.size:
+                break
+            if not self._pauses.files.get(sighting.path, backoff.NONE).due(now):
+                continue
+            size = sighting.fingerprint.size
+            if size > self._buffer.limit_bytes:
+                self._refuse(
+                    sighting,
+                    "FileTooLarge",
+                    f"{sighting.path} has {size} bytes, and the whole buffer {self._buffer.limit_bytes}"
+                    " (raise spec.artifacts.buffer.sizeLimit)",
+                )
+            elif self._buffer.reserve(size):
+                self._give(sighting)
+                given += 1
+            else:
+                # Later files wait too: small ones passing by would keep a large one out for ever.
+                self._say_full(now)
+                break
+        return given
+
+    def due_in(self) -> float | None:
+        """Seconds until a pause ends; None when none is under way."""
+        now = self._clock.monotonic()
+        pauses = [pause for pause in (self._pauses.buffer, *self._pauses.files.values()) if pause.failures]
+        return min((pause.due_at - now for pause in pauses if pause.due_at > self._gave_at), default=None)
+
+    def _say_full(self, now: float) -> None:
+        waiting = sum(1 for _ in self._intake.ready())
+        self._troubles.raised(
+            BUFFER,
+            "BufferFull",
+            f"{waiting} complete files wait for room: {self._buffer.used_bytes} of {self._buffer.limit_bytes} bytes of"
+            " the buffer hold files on their way to the store",
+            now,
+            files=waiting,
+        )
+
+    def _give(self, sighting: Sighting) -> None:
+        sighting.taken = True
+        size = sighting.fingerprint.size
+        order = Order(sighting.path, sighting.fingerprint, self._tuning.part_size(size, MAX_PARTS))
+        suspect, settled_at = sighting.suspect, sighting.settled_at
+        self._hands.give(lambda: self._copy(sighting, order, suspect, settled_at))
+
+    def _copy(self, sighting: Sighting, order: Order, suspect: bool, settled_at: float) -> CopyAnswer:
+        try:
+            result: ContentDigest | CopyError = self._buffer.copy(
+                self._volume, order, lambda digest: self._name(order.path, digest)
+            )
+        except CopyError as error:
+            result = error
+        else:
+            self._crash(CrashPoint.COPY_WRITTEN)
+        return CopyAnswer(sighting, order, suspect, settled_at, result)
+
+    def _name(self, path: str, digest: ContentDigest) -> str:
+        return str(artifact_id(self._iteration_id, wire_path(path), digest.sha256))

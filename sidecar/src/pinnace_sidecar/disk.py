@@ -1,0 +1,95 @@
+"""The sidecar's own disk behind one seam, and the one way in which something is written there for good."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, TypeVar
+
+from pinnace_sidecar.files import OpenFile
+
+_FICLONE: Final = 0x40049409
+
+_T = TypeVar("_T")
+
+
+class Disk(Protocol):
+    """The few things the buffer needs of its disk. Each raises OSError."""
+
+    def create(self, path: Path) -> BinaryIO:
+        """A new, empty, unbuffered file for writing and reading."""
+        ...
+
+    def clone(self, source: OpenFile, target: BinaryIO) -> bool:
+        """Make `target` share the blocks of `source`; False where the file system can't."""
+        ...
+
+    def sync(self, file: BinaryIO) -> None: ...
+
+    def rename(self, source: Path, target: Path) -> None: ...
+
+    def sync_folder(self, folder: Path) -> None: ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; nothing there is fine."""
+        ...
+
+    def open(self, path: Path) -> BinaryIO: ...
+
+    def sizes(self, folder: Path) -> dict[str, int]:
+        """The files of a folder with their sizes in bytes."""
+        ...
+
+
+class LocalDisk:
+    """The machine's own file system."""
+
+    def create(self, path: Path) -> BinaryIO:
+        return open(path, "w+b", buffering=0)  # noqa: PTH123 - the caller closes it
+
+    def clone(self, source: OpenFile, target: BinaryIO) -> bool:
+        try:
+            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+        except OSError:
+            return False
+        return True
+
+    def sync(self, file: BinaryIO) -> None:
+        os.fsync(file.fileno())
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def open(self, path: Path) -> BinaryIO:
+        return open(path, "rb", buffering=0)  # noqa: PTH123 - the caller closes it
+
+    def sizes(self, folder: Path) -> dict[str, int]:
+        return {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}
+
+
+def durable_write(disk: Disk, temporary: Path, fill: Callable[[BinaryIO], tuple[Path, _T]]) -> _T:
+    """Write a file so that it is there whole or not at all, also after a power cut.
+
+    `fill` writes the content to the file it gets and answers where it belongs (a path in the folder of `temporary`) and
+    what this function shall return. On any error nothing is left behind.
+    """
+    try:
+        with disk.create(temporary) as file:
+            target, answer = fill(file)
+            disk.sync(file)
+        disk.rename(temporary, target)
+        disk.sync_folder(target.parent)
+    except BaseException:
+        disk.remove(temporary)
+        raise
+    return answer

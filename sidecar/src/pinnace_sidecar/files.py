@@ -1,0 +1,222 @@
+"""What is on the volume: a full look at it, and safe reading.
+
+The volume is written by somebody we don't trust: no path component is ever followed through a symlink, so a link to one
+of the sidecar's own secrets can't be shipped, and only regular files are opened, so a FIFO can't hang us. Names are
+`str` with surrogate escapes for bytes that are not UTF-8; `wire_path` is how the API spells them.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: O_NONBLOCK, because opening a FIFO that replaced a file would wait for its writer.
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What changes when a file's content does. ctime is there because it can't be set back, unlike mtime."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def from_stat(cls, status: os.stat_result) -> "Fingerprint":
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a folder. `fingerprint` is None for what is no regular file: links, FIFOs, devices."""
+
+    path: str
+    fingerprint: Fingerprint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One folder as it was found: the names in it that are not folders. `path` is empty for the volume's root.
+
+    `problem` is the reason why it could not be read; then `entries` is empty.
+    """
+
+    path: str
+    entries: tuple[Entry, ...] = ()
+    problem: OSError | None = None
+
+
+class OpenFile(Protocol):
+    """A regular file of the volume, open for reading from its beginning."""
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; empty at the end."""
+        ...
+
+    def seek(self, offset: int) -> None:
+        """Read on from byte `offset`."""
+        ...
+
+    def fingerprint(self) -> Fingerprint:
+        """How the open file looks now."""
+        ...
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Volume(Protocol):
+    """The files of the pod. Paths are relative to its root."""
+
+    def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
+        """Every folder with its files, once. `enter` is called with a folder's path before it is read."""
+        ...
+
+    def open(self, path: str) -> OpenFile:
+        """The regular file at `path`. OSError when it is gone, not regular, behind a link or forbidden."""
+        ...
+
+    def fingerprint(self, path: str) -> Fingerprint | None:
+        """How the regular file at `path` looks now; None when there is none."""
+        ...
+
+
+class _LocalFile:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, size: int) -> bytes:
+        return os.read(self._descriptor, size)
+
+    def seek(self, offset: int) -> None:
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint.from_stat(os.fstat(self._descriptor))
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class LocalVolume:
+    """A folder of this machine."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
+        waiting = [""]
+        while waiting:
+            path = waiting.pop()
+            enter(path)
+            try:
+                entries, folders = self._read(path)
+            except FileNotFoundError as error:
+                if not path:
+                    yield Folder(path, problem=error)
+            except OSError as error:
+                yield Folder(path, problem=error)
+            else:
+                waiting.extend(folders)
+                yield Folder(path, tuple(entries))
+
+    def open(self, path: str) -> OpenFile:
+        parent = self._open_folder(folder_of(path))
+        try:
+            descriptor = os.open(path.rpartition("/")[2], _FILE_FLAGS, dir_fd=parent)
+        finally:
+            os.close(parent)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, "no longer a regular file", path)
+        return _LocalFile(descriptor)
+
+    def fingerprint(self, path: str) -> Fingerprint | None:
+        try:
+            parent = self._open_folder(folder_of(path))
+        except OSError:
+            return None
+        try:
+            status = os.stat(path.rpartition("/")[2], dir_fd=parent, follow_symlinks=False)
+        except OSError:
+            return None
+        finally:
+            os.close(parent)
+        return Fingerprint.from_stat(status) if stat.S_ISREG(status.st_mode) else None
+
+    def _read(self, path: str) -> tuple[list[Entry], list[str]]:
+        entries: list[Entry] = []
+        folders: list[str] = []
+        descriptor = self._open_folder(path)
+        try:
+            with os.scandir(descriptor) as names:
+                for name in names:
+                    inner = f"{path}/{name.name}" if path else name.name
+                    if name.is_dir(follow_symlinks=False):
+                        folders.append(inner)
+                        continue
+                    try:
+                        status = name.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    regular = stat.S_ISREG(status.st_mode)
+                    entries.append(Entry(inner, Fingerprint.from_stat(status) if regular else None))
+        finally:
+            os.close(descriptor)
+        return entries, folders
+
+    def _open_folder(self, path: str) -> int:
+        """A descriptor of the folder, reached one component at a time."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for part in PurePosixPath(path).parts:
+            try:
+                inner = os.open(part, _FOLDER_FLAGS, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = inner
+        return descriptor
+
+
+class NoVolume:
+    """Where there is nothing to look at: a buffer that was found without its volume."""
+
+    def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
+        enter("")
+        yield Folder("")
+
+    def open(self, path: str) -> OpenFile:
+        raise FileNotFoundError(errno.ENOENT, "there is no volume", path)
+
+    def fingerprint(self, path: str) -> Fingerprint | None:  # noqa: ARG002 - the Protocol's
+        return None
+
+
+def folder_of(path: str) -> str:
+    """The folder that `path` lies in; empty for the volume's root."""
+    return path.rpartition("/")[0]
+
+
+def wire_path(path: str) -> str:
+    """`path` as UTF-8 can carry it: unchanged, or with `%XX` for each byte that is not UTF-8, and `%` as `%25` then."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "".join(_spelled(character) for character in path)
+    return path
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"%{code - 0xDC00:02X}"
+    return "%25" if character == "%" else character

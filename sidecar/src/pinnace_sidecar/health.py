@@ -1,0 +1,119 @@
+"""What can be asked of a running sidecar: /healthz (is the loop alive?) and /metrics (Prometheus)."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pinnace.records import FileState
+
+_log = logging.getLogger(__name__)
+
+#: A loop that has not passed for this long is stuck. A store or an API that is away is no reason.
+STUCK_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One moment of the sidecar, published by its loop after each pass. `last_pass_at` in monotonic seconds."""
+
+    last_pass_at: float
+    files: dict[FileState, int] = field(default_factory=dict)
+    oldest_unshipped_seconds: float = 0.0
+    uploaded_bytes: int = 0
+    upload_failures: dict[str, int] = field(default_factory=dict)
+    buffer_bytes: int = 0
+    buffer_limit_bytes: int = 0
+    rescans: int = 0
+    inotify_overflows: int = 0
+
+
+class StatusCollector(Collector):
+    """Turns the latest status into Prometheus metrics when they are asked for."""
+
+    def __init__(self, status: Callable[[], Status]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        status = self._status()
+        files = GaugeMetricFamily("pinnace_files", "Files by state", labels=["state"])
+        for state in FileState:
+            files.add_metric([state], status.files.get(state, 0))
+        yield files
+        failures = CounterMetricFamily("pinnace_upload_failures", "Failed errands at the store", labels=["code"])
+        for code, count in status.upload_failures.items():
+            failures.add_metric([code], count)
+        yield failures
+        yield GaugeMetricFamily(
+            "pinnace_oldest_unshipped_seconds",
+            "Age of the oldest complete file without a row",
+            value=status.oldest_unshipped_seconds,
+        )
+        yield CounterMetricFamily(
+            "pinnace_uploaded_bytes", "Bytes that the store acknowledged", value=status.uploaded_bytes
+        )
+        yield GaugeMetricFamily("pinnace_buffer_bytes", "Bytes in the buffer", value=status.buffer_bytes)
+        yield GaugeMetricFamily(
+            "pinnace_buffer_bytes_limit", "Bytes that the buffer may hold", value=status.buffer_limit_bytes
+        )
+        yield CounterMetricFamily("pinnace_rescans", "Full looks at the volume", value=status.rescans)
+        yield CounterMetricFamily(
+            "pinnace_inotify_overflows", "Times that the kernel dropped events", value=status.inotify_overflows
+        )
+
+
+class HealthServer:
+    """Serves on `port` of every address (0: any free one, see `port`) until `close`."""
+
+    def __init__(self, port: int, status: Callable[[], Status], monotonic: Callable[[], float]) -> None:
+        registry = CollectorRegistry()
+        registry.register(StatusCollector(status))
+
+        def alive() -> bool:
+            return monotonic() - status().last_pass_at < STUCK_S
+
+        self._server = ThreadingHTTPServer(("", port), _handler(registry, alive))
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        self._thread = Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _handler(registry: CollectorRegistry, alive: Callable[[], bool]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        # A probe that connects and says nothing must not hold a thread for ever.
+        timeout = 10
+
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self._answer(HTTPStatus.OK, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
+            elif self.path != "/healthz":
+                self._answer(HTTPStatus.NOT_FOUND, b"only /healthz and /metrics are here\n")
+            elif alive():
+                self._answer(HTTPStatus.OK, b"ok\n")
+            else:
+                self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"the loop is stuck\n")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
+            _log.debug(format % args)
+
+        def _answer(self, status: HTTPStatus, body: bytes, kind: str = "text/plain") -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler

@@ -1,0 +1,265 @@
+"""What is on the volume now, which of it is complete, and which of it the journal knows already.
+
+Every look is a full scan; whatever woke us only decides when. Memory holds the files that are not copied yet and,
+during a scan, one folder: what is dealt with stands in the journal, which is asked folder by folder.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pinnace.naming import DONE_SUFFIX
+from pinnace.records import FileState, WriterEnd
+from pinnace.settings import SidecarSettings
+from pinnace_sidecar import lifecycle
+from pinnace_sidecar.clock import Clock
+from pinnace_sidecar.completeness import Ending, Evidence, Verdict, judge
+from pinnace_sidecar.files import Entry, Fingerprint, Folder, Volume
+from pinnace_sidecar.inotify import Watcher
+from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.patterns import Patterns
+
+_log = logging.getLogger(__name__)
+
+#: With inotify at work, a scan without any reason finds what its events missed.
+IDLE_S: Final = 60.0
+#: Without inotify, scans are all there is.
+POLL_S: Final = 2.0
+#: Scans take at most one fiftieth of the time, so that a hundred thousand files cost no more of a core than ten.
+_SHARE: Final = 50.0
+_SHORTEST_PAUSE_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class Sighting:
+    """A file that is not copied yet. `since` is monotonic, `settled_at` seconds since the epoch."""
+
+    path: str
+    fingerprint: Fingerprint
+    since: float
+    looks: int = 1
+    renamed: bool = False
+    grows: bool = False
+    state: FileState = FileState.SEEN
+    suspect: bool = False
+    settled_at: float = 0.0
+    #: Being copied, or waiting for another try at it.
+    taken: bool = False
+    number: int = 0
+
+
+class Intake:
+    """The volume's side of the sidecar. `known` is the journal's knowledge of one folder."""
+
+    def __init__(
+        self,
+        settings: SidecarSettings,
+        *,
+        volume: Volume,
+        watcher: Watcher,
+        known: Callable[[str], dict[str, Fingerprint]],
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._include = Patterns(settings.include)
+        self._exclude = Patterns(settings.exclude)
+        self._metrics = Patterns(settings.metrics_files)
+        self._volume = volume
+        self._watcher = watcher
+        self._known = known
+        self._clock = clock
+        self._sightings: dict[str, Sighting] = {}
+        self._renamed: set[str] = set()
+        self._looks = self._looks_at_end = 0
+        self._last_began = self._last_ended = clock.monotonic()
+        self._woken = True
+        self.ending: Ending | None = None
+        #: Of the latest look: files left out, and folders that could not be read (with the reason).
+        self.excluded = 0
+        self.unreadable: tuple[Folder, ...] = ()
+        #: Metric files seen so far.
+        self.metric_files: set[str] = set()
+
+    # --- what others ask
+
+    @property
+    def looks(self) -> int:
+        """How many scans there have been."""
+        return self._looks
+
+    def states(self) -> dict[FileState, int]:
+        """How many files are seen, settled and excluded."""
+        settled = sum(1 for sighting in self._sightings.values() if sighting.state is FileState.SETTLED)
+        return {
+            FileState.SEEN: len(self._sightings) - settled,
+            FileState.SETTLED: settled,
+            FileState.EXCLUDED: self.excluded,
+        }
+
+    def oldest_settled_at(self) -> float | None:
+        """When the oldest file that is complete and not copied yet became so."""
+        return min((s.settled_at for s in self._sightings.values() if s.state is FileState.SETTLED), default=None)
+
+    def ready(self) -> Iterator[Sighting]:
+        """Complete files that nobody has taken, those that were complete first first."""
+        waiting = [s for s in self._sightings.values() if s.state is FileState.SETTLED and not s.taken]
+        return iter(sorted(waiting, key=lambda sighting: sighting.settled_at))
+
+    def looked_since_end(self) -> bool:
+        """Whether a whole scan came after the news that the writers have ended."""
+        return self.ending is not None and self._looks_at_end < self._looks
+
+    # --- what others tell
+
+    def end(self, ending: Ending) -> None:
+        """The writers are said to have ended, or how they ended became known."""
+        if self.ending is None:
+            self._looks_at_end = self._looks
+        self.ending = ending
+        self._woken = True
+
+    def happened(self, sighting: Sighting, event: Event) -> None:
+        """What came of copying a file: COPIED, CHANGED, VANISHED or REFUSED."""
+        sighting.taken = False
+        current = self._sightings.get(sighting.path)
+        if current is not sighting:
+            return
+        after = lifecycle.step(sighting.state, event)
+        if after is FileState.SEEN:
+            sighting.state, sighting.looks, sighting.since = after, 0, self._clock.monotonic()
+            self._woken = True
+        else:
+            del self._sightings[sighting.path]
+
+    # --- looking
+
+    def due_in(self) -> float:
+        """Seconds until the next look is worth while; 0 or less: now."""
+        now = self._clock.monotonic()
+        pause = max(_SHORTEST_PAUSE_S, _SHARE * (self._last_ended - self._last_began))
+        return self._last_ended + max(pause, self._wanted_pause()) - now if self._looks else 0.0
+
+    def _wanted_pause(self) -> float:
+        if self._woken or self._watcher.stirred:
+            return 0.0
+        pause = IDLE_S if self._watcher.works else POLL_S
+        unsettled = [s for s in self._sightings.values() if s.state is FileState.SEEN and not s.grows]
+        if unsettled:
+            earliest = min(sighting.since for sighting in unsettled) + self._settings.settle_seconds
+            pause = min(pause, max(0.0, earliest - self._last_ended))
+        if self.ending is not None and self._sightings:
+            pause = min(pause, 1.0)
+        return pause
+
+    def look(self) -> None:
+        """Scan the volume once and judge every file on it that is not copied yet."""
+        self._woken = False
+        self._last_began = self._clock.monotonic()
+        self._looks += 1
+        excluded = 0
+        unreadable: list[Folder] = []
+        # A rename may be told before the scan comes to the folder, or after: it counts for two looks.
+        fresh = self._renames()
+        renamed, self._renamed = self._renamed | fresh, fresh
+        for folder in self._volume.scan(self._watcher.enter):
+            if folder.problem:
+                unreadable.append(folder)
+                self._keep(folder.path)
+            else:
+                excluded += self._look_into(folder, renamed)
+        self._drop_vanished()
+        self.excluded, self.unreadable = excluded, tuple(unreadable)
+        self._last_ended = self._clock.monotonic()
+
+    def _renames(self) -> set[str]:
+        # Only out of an excluded name: who renames another file may go on writing to it (log rotation does).
+        return {move.target for move in self._watcher.take_moves() if self._exclude.match(move.source)}
+
+    def _look_into(self, folder: Folder, renamed: set[str]) -> int:
+        """Judge the files of one folder; returns how many of them are left out."""
+        known = self._known(folder.path)
+        markers = self._markers(folder)
+        excluded = 0
+        for entry in folder.entries:
+            fingerprint = entry.fingerprint
+            if fingerprint is not None and self._metrics.match(entry.path):
+                self.metric_files.add(entry.path)
+            if fingerprint is None or self._left_out(entry):
+                excluded += 1
+            elif known.get(entry.path) == fingerprint:
+                self._sightings.pop(entry.path, None)
+            else:
+                sighting = self._see(entry.path, fingerprint)
+                sighting.renamed = sighting.renamed or entry.path in renamed
+                marked = markers.get(entry.path, -1) >= fingerprint.mtime_ns
+                if sighting.state is FileState.SEEN:
+                    self._judge(sighting, marked=marked)
+        return excluded
+
+    def _markers(self, folder: Folder) -> dict[str, int]:
+        """The names marked as complete in a folder, with the marker's own mtime in nanoseconds."""
+        if not self._settings.markers:
+            return {}
+        return {
+            entry.path.removesuffix(DONE_SUFFIX): entry.fingerprint.mtime_ns
+            for entry in folder.entries
+            if entry.fingerprint is not None and entry.path.endswith(DONE_SUFFIX)
+        }
+
+    def _left_out(self, entry: Entry) -> bool:
+        if self._settings.markers and entry.path.endswith(DONE_SUFFIX):
+            return True
+        return not self._include.match(entry.path) or self._exclude.match(entry.path)
+
+    def _see(self, path: str, fingerprint: Fingerprint) -> Sighting:
+        sighting = self._sightings.get(path)
+        if sighting is None or (sighting.taken and sighting.fingerprint != fingerprint):
+            # The copy under way is of the file as it was; its outcome finds that it speaks of another sighting.
+            sighting = Sighting(path, fingerprint, self._last_began, grows=self._metrics.match(path))
+            self._sightings[path] = sighting
+        elif sighting.fingerprint != fingerprint:
+            after = lifecycle.step(sighting.state, Event.CHANGED)
+            assert after is not None
+            sighting.state, sighting.fingerprint, sighting.since = after, fingerprint, self._last_began
+            sighting.looks, sighting.renamed = 1, False
+        elif sighting.number != self._looks:
+            sighting.looks += 1
+        sighting.number = self._looks
+        return sighting
+
+    def _judge(self, sighting: Sighting, *, marked: bool) -> None:
+        evidence = Evidence(
+            modified_at=sighting.fingerprint.mtime_ns / 1e9,
+            unchanged_for=self._last_began - sighting.since,
+            looks=sighting.looks,
+            marked=marked,
+            renamed=sighting.renamed,
+            grows=sighting.grows,
+        )
+        verdict = judge(evidence, self._settings.settle_seconds, self.ending)
+        if verdict is Verdict.WAIT:
+            return
+        after = lifecycle.step(sighting.state, Event.SETTLED)
+        assert after is not None
+        sighting.state, sighting.suspect = after, verdict is Verdict.TORN
+        sighting.settled_at = self._clock.now()
+
+    def _keep(self, folder: str) -> None:
+        """A folder that can't be read at the moment: what was seen in it has not vanished."""
+        inside = f"{folder}/" if folder else ""
+        for path, sighting in self._sightings.items():
+            if path.startswith(inside):
+                sighting.number = self._looks
+
+    def _drop_vanished(self) -> None:
+        for path, sighting in list(self._sightings.items()):
+            if sighting.number != self._looks and not sighting.taken:
+                lifecycle.step(sighting.state, Event.VANISHED)
+                del self._sightings[path]
+                _log.info("disappeared before it was complete", extra={"path": path})
+
+
+def writers_may_write(ending: Ending | None) -> bool:
+    """Whether somebody may still be writing to the volume, as far as known."""
+    return ending is None or ending.writers is WriterEnd.RUNNING

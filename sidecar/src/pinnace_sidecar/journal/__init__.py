@@ -1,0 +1,51 @@
+"""What the sidecar remembers: a SQLite database beside the buffer's files, WAL with synchronous=FULL, one writer.
+
+Everything inside `transaction()` becomes durable at once or not at all. The journal is a log of work, never the truth:
+lost, it is begun again from what volume, store and API hold.
+"""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from pinnace_sidecar.journal.database import Database, JournalError
+from pinnace_sidecar.journal.files import Copy, FileTable, FileTotals, JournaledFile, Refusal
+from pinnace_sidecar.journal.metrics import MetricTable, MetricTotals, Tail
+
+__all__ = [
+    "Copy",
+    "FileTable",
+    "FileTotals",
+    "Journal",
+    "JournalError",
+    "JournaledFile",
+    "MetricTable",
+    "MetricTotals",
+    "Refusal",
+    "Tail",
+]
+
+
+class Journal:
+    """`files` and `metrics`, in one database. For one thread; a second process is kept out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.files = FileTable(database)
+        self.metrics = MetricTable(database)
+        self.begun_anew = database.begun_anew
+
+    @classmethod
+    def open(cls, path: Path) -> "Journal":
+        """The journal at `path`, created when it isn't there; see Database.open."""
+        return cls(Database.open(path))
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Group what is inside into one commit. Transactions inside it are part of it."""
+        return self._database.transaction()
+
+    def count_start(self) -> int:
+        """One more process has begun with this journal; returns which one it is, counted from 1."""
+        return self._database.count("starts")
+
+    def close(self) -> None:
+        self._database.close()

@@ -1,0 +1,279 @@
+"""The journal's files: one row is one content of one path, from the moment its copy is durable."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from pinnace.digests import ContentDigest
+from pinnace.records import FileState
+from pinnace.stores.store import Part
+from pinnace_sidecar import lifecycle
+from pinnace_sidecar.files import Fingerprint, folder_of
+from pinnace_sidecar.journal.database import Database
+from pinnace_sidecar.lifecycle import Event
+
+_COLUMNS: Final = "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag"
+_IN_MANIFEST: Final = (FileState.RECORDED, FileState.SUSPECT)
+_NEED_THEIR_COPY: Final = (FileState.BUFFERED, FileState.UPLOADED, FileState.VERIFIED, FileState.QUARANTINED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournaledFile:
+    """A file with a durable copy in the buffer."""
+
+    id: int
+    path: str
+    fingerprint: Fingerprint
+    state: FileState
+    suspect: bool
+    settled_at: float
+    artifact_id: UUID
+    digest: ContentDigest
+    upload_id: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """What `FileTable.add_copy` is told of a fresh copy in the buffer. `settled_at` in seconds since the epoch."""
+
+    path: str
+    fingerprint: Fingerprint
+    suspect: bool
+    settled_at: float
+    artifact_id: UUID
+    digest: ContentDigest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a file is quarantined."""
+
+    path: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileTotals:
+    """Over all files of the journal. `oldest_settled_at`: of those still on their way, None when there are none."""
+
+    states: dict[FileState, int]
+    bytes_recorded: int
+    oldest_settled_at: float | None
+
+
+class FileTable:
+    """`artifact_id` is unique, so a file written again with content it had before is the same row. `current` marks the
+    row that the path shows now. A state changes by `apply` and nowhere else, and `apply` asks the lifecycle.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def known(self, folder: str) -> dict[str, Fingerprint]:
+        """How the files of `folder` (not of its subfolders) looked when they were last dealt with, by path."""
+        rows = self._database.rows(
+            "SELECT path, fingerprint FROM files WHERE current AND folder = ?", os.fsencode(folder)
+        )
+        return {os.fsdecode(path): _fingerprint(text) for path, text in rows}
+
+    def add_copy(self, copy: Copy) -> JournaledFile:
+        """Remember a copy as buffered, or find the row that has this content already.
+
+        A row found may be in any state; what differs from the copy is only its fingerprint, which becomes the copy's.
+        """
+        with self._database.transaction():
+            self._retire(copy.path)
+            self._database.execute(
+                "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size, artifact_id,"
+                " digest) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (artifact_id) DO UPDATE SET"
+                " current = 1, fingerprint = excluded.fingerprint",
+                os.fsencode(folder_of(copy.path)),
+                os.fsencode(copy.path),
+                _text(copy.fingerprint),
+                lifecycle.step(FileState.SETTLED, Event.COPIED),
+                copy.suspect,
+                copy.settled_at,
+                copy.digest.size,
+                str(copy.artifact_id),
+                msgspec.json.encode(copy.digest),
+            )
+            file = self._file("artifact_id = ?", str(copy.artifact_id))
+            if file.suspect and not copy.suspect:
+                self._database.execute("UPDATE files SET suspect = 0 WHERE id = ?", file.id)
+                if file.state is FileState.SUSPECT:
+                    self.apply(file.id, Event.CLEARED)
+                file = self._file("id = ?", file.id)
+            return file
+
+    def add_refused(self, refusal: Refusal, fingerprint: Fingerprint, settled_at: float) -> None:
+        """Remember that this content of a path can't even be copied."""
+        with self._database.transaction():
+            self._retire(refusal.path)
+            self._database.execute(
+                "INSERT INTO files (folder, path, current, fingerprint, state, settled_at, size, reason, message)"
+                " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?)",
+                os.fsencode(folder_of(refusal.path)),
+                os.fsencode(refusal.path),
+                _text(fingerprint),
+                lifecycle.step(FileState.SETTLED, Event.REFUSED),
+                settled_at,
+                fingerprint.size,
+                refusal.reason,
+                refusal.message,
+            )
+
+    def apply(self, file_id: int, event: Event, *, reason: str = "", message: str = "", etag: str = "") -> FileState:
+        """Let `event` happen to a file; returns the state it is in now (for a forgotten one, the last it was in)."""
+        with self._database.transaction():
+            ((state, suspect, upload_id),) = self._database.rows(
+                "SELECT state, suspect, upload_id FROM files WHERE id = ?", file_id
+            )
+            after = lifecycle.step(FileState(state), event, suspect=bool(suspect))
+            if after is None:
+                self._database.execute("DELETE FROM files WHERE id = ?", file_id)
+                return FileState(state)
+            self._database.execute(
+                "UPDATE files SET state = ?, reason = ?, message = ?, etag = coalesce(nullif(?, ''), etag)"
+                " WHERE id = ?",
+                after,
+                reason,
+                message,
+                etag,
+                file_id,
+            )
+            if upload_id and after is not FileState.BUFFERED:
+                self.set_upload(file_id, "")
+            return after
+
+    def forget_uncopied(self) -> None:
+        """Give files that never reached the buffer another try: rights and limits may be other ones by now."""
+        self._database.execute("DELETE FROM files WHERE artifact_id IS NULL")
+
+    def in_state(self, *states: FileState, after: int = 0, limit: int) -> list[JournaledFile]:
+        """The first `limit` copied files in any of `states` whose id is greater than `after`, by id."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM files WHERE state IN ({_marks(states)}) AND id > ?"  # noqa: S608
+            " AND artifact_id IS NOT NULL ORDER BY id LIMIT ?",
+            *states,
+            after,
+            limit,
+        )
+        return [_journaled(row) for row in rows]
+
+    def last_id(self) -> int:
+        """The highest id there is; 0 without any."""
+        ((last,),) = self._database.rows("SELECT coalesce(max(id), 0) FROM files")
+        return int(last)
+
+    def count(self, state: FileState) -> int:
+        ((number,),) = self._database.rows("SELECT count(*) FROM files WHERE state = ?", state)
+        return int(number)
+
+    def refusals(self, limit: int) -> list[Refusal]:
+        """The latest quarantined files."""
+        rows = self._database.rows(
+            "SELECT path, reason, message FROM files WHERE state = ? ORDER BY id DESC LIMIT ?",
+            FileState.QUARANTINED,
+            limit,
+        )
+        return [Refusal(path=os.fsdecode(path), reason=reason, message=message) for path, reason, message in rows]
+
+    def buffered_names(self) -> set[str]:
+        """The artifacts whose copy in the buffer is still needed."""
+        rows = self._database.rows(
+            f"SELECT artifact_id FROM files WHERE state IN ({_marks(_NEED_THEIR_COPY)})"  # noqa: S608
+            " AND artifact_id IS NOT NULL",
+            *_NEED_THEIR_COPY,
+        )
+        return {name for (name,) in rows}
+
+    def recorded_artifacts(self) -> list[UUID]:
+        """The artifacts that the API acknowledged."""
+        rows = self._database.rows(
+            f"SELECT artifact_id FROM files WHERE state IN ({_marks(_IN_MANIFEST)})",  # noqa: S608
+            *_IN_MANIFEST,
+        )
+        return [UUID(artifact) for (artifact,) in rows]
+
+    def totals(self) -> FileTotals:
+        rows = self._database.rows("SELECT state, count(*), sum(size) FROM files GROUP BY state")
+        waiting = tuple(lifecycle.DUTIES)
+        ((oldest,),) = self._database.rows(
+            f"SELECT min(settled_at) FROM files WHERE state IN ({_marks(waiting)})",  # noqa: S608
+            *waiting,
+        )
+        return FileTotals(
+            states={FileState(state): count for state, count, _ in rows},
+            bytes_recorded=sum(size for state, _, size in rows if state in _IN_MANIFEST),
+            oldest_settled_at=oldest,
+        )
+
+    def set_upload(self, file_id: int, upload_id: str) -> None:
+        """Which multipart upload the file's parts go to; empty: none. Another upload has other parts."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM parts WHERE file = ?", file_id)
+            self._database.execute("UPDATE files SET upload_id = ? WHERE id = ?", upload_id, file_id)
+
+    def add_parts(self, file_id: int, parts: Iterable[Part]) -> None:
+        """Remember parts that the store acknowledged."""
+        with self._database.transaction():
+            for part in parts:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO parts (file, number, size, etag, crc32c) VALUES (?, ?, ?, ?, ?)",
+                    file_id,
+                    part.number,
+                    part.size,
+                    part.etag,
+                    part.crc32c,
+                )
+
+    def parts(self, file_id: int) -> list[Part]:
+        rows = self._database.rows(
+            "SELECT number, size, etag, crc32c FROM parts WHERE file = ? ORDER BY number", file_id
+        )
+        return [Part(number=number, size=size, etag=etag, crc32c=crc32c) for number, size, etag, crc32c in rows]
+
+    def _retire(self, path: str) -> None:
+        """The path shows something else now. What was never copied is gone for good; copies go their way."""
+        raw = os.fsencode(path)
+        self._database.execute("DELETE FROM files WHERE current AND path = ? AND artifact_id IS NULL", raw)
+        self._database.execute("UPDATE files SET current = 0 WHERE current AND path = ?", raw)
+
+    def _file(self, where: str, value: object) -> JournaledFile:
+        (row,) = self._database.rows(f"SELECT {_COLUMNS} FROM files WHERE {where}", value)  # noqa: S608
+        return _journaled(row)
+
+
+def _marks(values: tuple[Any, ...]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _text(fingerprint: Fingerprint) -> str:
+    # As text, because an inode may need all 64 bits and SQLite's integers are signed.
+    return f"{fingerprint.inode}:{fingerprint.size}:{fingerprint.mtime_ns}:{fingerprint.ctime_ns}"
+
+
+def _fingerprint(text: str) -> Fingerprint:
+    return Fingerprint(*map(int, text.split(":")))
+
+
+def _journaled(row: tuple[Any, ...]) -> JournaledFile:
+    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag = row
+    return JournaledFile(
+        id=file_id,
+        path=os.fsdecode(path),
+        fingerprint=_fingerprint(fingerprint),
+        state=FileState(state),
+        suspect=bool(suspect),
+        settled_at=settled_at,
+        artifact_id=UUID(artifact),
+        digest=msgspec.json.decode(digest, type=ContentDigest),
+        upload_id=upload_id,
+        etag=etag,
+    )

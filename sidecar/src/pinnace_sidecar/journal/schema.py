@@ -1,0 +1,54 @@
+"""The journal's tables, by version. `PRAGMA user_version` says which version a file has; steps only ever add one."""
+
+from typing import Final
+
+#: `_STEPS[n]` brings version n to n + 1.
+STEPS: Final = (
+    """
+    CREATE TABLE files (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        folder BLOB NOT NULL,
+        path BLOB NOT NULL,
+        current INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        state TEXT NOT NULL,
+        suspect INTEGER NOT NULL DEFAULT 0,
+        settled_at REAL NOT NULL,
+        size INTEGER NOT NULL,
+        artifact_id TEXT UNIQUE,
+        digest BLOB,
+        upload_id TEXT NOT NULL DEFAULT '',
+        etag TEXT NOT NULL DEFAULT '',
+        reason TEXT NOT NULL DEFAULT '',
+        message TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE UNIQUE INDEX files_path ON files (path) WHERE current;
+    CREATE INDEX files_folder ON files (folder) WHERE current;
+    CREATE INDEX files_state ON files (state);
+    CREATE TABLE parts (
+        file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        etag TEXT NOT NULL,
+        crc32c TEXT,
+        PRIMARY KEY (file, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE tails (
+        path BLOB PRIMARY KEY,
+        inode TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        lines INTEGER NOT NULL,
+        skipping INTEGER NOT NULL,
+        points INTEGER NOT NULL,
+        bad INTEGER NOT NULL,
+        first_bad TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        points BLOB NOT NULL,
+        count INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+)

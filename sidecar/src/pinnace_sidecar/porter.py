@@ -1,0 +1,212 @@
+"""Doing one errand at the store and bringing back what came of it, as a value. No decisions, no journal."""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from pinnace.digests import Digester, PartDigest
+from pinnace.errors import PinnaceError
+from pinnace.stores.store import CorruptContent, Multipart, MultipartStore, Part, Stored, StoreError
+from pinnace_sidecar.buffer import CHUNK_BYTES, Buffer
+from pinnace_sidecar.crash import Crash, CrashPoint
+from pinnace_sidecar.voyage import Errand, Job
+
+_log = logging.getLogger(__name__)
+
+_CRASH_AFTER: Final = {
+    Errand.PUT: CrashPoint.OBJECT_SENT,
+    Errand.OPEN: CrashPoint.UPLOAD_OPENED,
+    Errand.SEND: CrashPoint.PART_SENT,
+    Errand.COMPLETE: CrashPoint.UPLOAD_COMPLETED,
+}
+
+
+class CopyDamaged(PinnaceError):
+    """The copy in the buffer is gone or is not what it was when it was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """LOOK: the whole object is there (with its ETag), or nothing of it is, or an upload of it."""
+
+    etag: str | None = None
+    upload: Multipart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """OPEN"""
+
+    upload: Multipart
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """LIST: the parts that arrived and are ours by size and checksum."""
+
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """SEND"""
+
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """PUT, COMPLETE: the store says that it has all of it."""
+
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """VERIFY: how the store's object differs from ours; empty when it doesn't."""
+
+    difference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """ABORT"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Any errand."""
+
+    error: StoreError | CopyDamaged
+
+
+Result = Found | Opened | Listed | Sent | Acknowledged | Compared | Aborted | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a job."""
+
+    job: Job
+    result: Result
+
+
+class Porter:
+    """Carries copies to one store. Safe to use from several threads."""
+
+    def __init__(self, store: MultipartStore, buffer: Buffer, crash: Crash) -> None:
+        self._store = store
+        self._buffer = buffer
+        self._crash = crash
+
+    def carry(self, job: Job) -> Answer:
+        """Do it. Errors of the store and of the copy are results, not exceptions."""
+        try:
+            result = self._do(job)
+        except StoreError as error:
+            return Answer(job, Failed(self._judged(job, error)))
+        except OSError as error:
+            return Answer(job, Failed(CopyDamaged(f"the copy of {job.file.path} can't be read: {error}")))
+        if point := _CRASH_AFTER.get(job.errand):
+            self._crash(point)
+        return Answer(job, result)
+
+    def _do(self, job: Job) -> Result:  # noqa: PLR0911 - one line per errand
+        match job.errand:
+            case Errand.LOOK:
+                return self._look(job)
+            case Errand.PUT:
+                return self._put(job)
+            case Errand.OPEN:
+                return Opened(self._store.create_multipart(job.key))
+            case Errand.LIST:
+                return self._list(job)
+            case Errand.SEND:
+                return self._send(job)
+            case Errand.COMPLETE:
+                return Acknowledged(self._store.complete_multipart(_upload(job), job.parts, job.file.digest))
+            case Errand.VERIFY:
+                return self._verify(job)
+            case Errand.ABORT:
+                self._store.abort_multipart(_upload(job))
+                return Aborted()
+
+    def _look(self, job: Job) -> Found:
+        """What of this file is in the store. Uploads under its key that are not needed are removed on the way."""
+        info = self._store.head(job.key)
+        uploads = [job.upload] if job.upload else []
+        if len(job.file.digest.parts) > 1:
+            under_way = [upload for upload in self._store.list_multiparts(job.key) if upload.key == job.key]
+            uploads += [upload for upload in under_way if upload != job.upload]
+        if info and not (difference := info.difference(job.file.digest)):
+            keep, found = None, Found(etag=info.etag)
+        else:
+            if info:
+                _log.warning("the object is not what it should be", extra={"key": job.key, "difference": difference})
+            keep = uploads[0] if uploads else None
+            found = Found(upload=keep)
+        for upload in uploads:
+            if upload != keep:
+                self._store.abort_multipart(upload)
+        return found
+
+    def _put(self, job: Job) -> Acknowledged:
+        with self._buffer.open(_name(job)) as source:
+            (whole,) = job.file.digest.parts
+            return Acknowledged(self._store.put(job.key, source, whole))
+
+    def _list(self, job: Job) -> Listed:
+        digests = job.file.digest.parts
+        return Listed(
+            tuple(
+                part
+                for part in self._store.list_parts(_upload(job))
+                if part.number <= len(digests) and _matches(part, digests[part.number - 1])
+            )
+        )
+
+    def _send(self, job: Job) -> Sent:
+        digest = job.file.digest.parts[job.number - 1]
+        with self._buffer.open(_name(job)) as source:
+            return Sent(self._store.put_part(_upload(job), job.number, source, digest))
+
+    def _verify(self, job: Job) -> Compared:
+        info = self._store.head(job.key)
+        if info is None:
+            return Compared("the store holds nothing under this key")
+        return Compared(info.difference(job.file.digest, job.file.etag))
+
+    def _judged(self, job: Job, error: StoreError) -> StoreError | CopyDamaged:
+        """Bytes that arrived wrong were damaged on the way or in the buffer: read them again to know which."""
+        if not isinstance(error, CorruptContent):
+            return error
+        digests = job.file.digest.parts
+        suspects = digests[job.number - 1 : job.number] if job.errand is Errand.SEND else digests
+        try:
+            intact = all(self._intact(_name(job), digest) for digest in suspects)
+        except OSError:
+            intact = False
+        return error if intact else CopyDamaged(f"the copy of {job.file.path} is not what it was")
+
+    def _intact(self, name: str, digest: PartDigest) -> bool:
+        digester = Digester(max(digest.size, 1))
+        with self._buffer.open(name) as copy:
+            copy.seek(digest.offset)
+            left = digest.size
+            while left and (data := copy.read(min(left, CHUNK_BYTES))):
+                digester.update(data)
+                left -= len(data)
+        return digester.finish().sha256 == digest.sha256
+
+
+def _name(job: Job) -> str:
+    return str(job.file.artifact_id)
+
+
+def _upload(job: Job) -> Multipart:
+    assert job.upload is not None
+    return job.upload
+
+
+def _matches(part: Part, digest: PartDigest) -> bool:
+    return part.size == digest.size and part.crc32c in (None, digest.crc32c)

@@ -1,0 +1,197 @@
+"""From the journal to the API: rows of verified files, metric points, the pod's report, and a question about writers.
+
+Each kind of request is under way at most once, and what piles up meanwhile goes into the next: many small files make
+few requests. Every request may be repeated, so an answer that got lost costs nothing. What the API refuses for its
+content is narrowed down by halving to the one file (quarantined) or point (dropped, counted and said).
+"""
+
+import logging
+import random
+from typing import Final
+from uuid import UUID
+
+from pinnace.client import ApiError, Forbidden, NotFound, Unauthorized, Unavailable, Unreachable
+from pinnace.records import FileState, MetricPoint, PodReport, WriterEnd
+from pinnace_sidecar import backoff
+from pinnace_sidecar.buffer import Buffer
+from pinnace_sidecar.clerk import ApiAnswer, Clerk, Request
+from pinnace_sidecar.clock import Clock
+from pinnace_sidecar.crash import Crash, CrashPoint
+from pinnace_sidecar.files import wire_path
+from pinnace_sidecar.hands import Hands
+from pinnace_sidecar.journal import Journal, JournaledFile
+from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.troubles import Troubles
+
+_log = logging.getLogger(__name__)
+
+#: The subject of troubles that concern every request.
+API: Final = "api"
+_ROWS_PER_REQUEST: Final = 500
+_POINTS_PER_REQUEST: Final = 10_000
+#: How long to wait before asking again whether writers have ended.
+_ASK_AGAIN_S: Final = 2.0
+#: Names of what went wrong, as conditions show them.
+_REASONS: Final[tuple[tuple[type[ApiError], str], ...]] = (
+    (Unreachable, "ApiUnreachable"),
+    (Unavailable, "ApiUnavailable"),
+    (Unauthorized, "ApiUnauthorized"),
+    (Forbidden, "ApiForbidden"),
+    (NotFound, "ApiNotFound"),
+)
+
+
+class Registrar:
+    """`take` and `give` are called in turn by one loop."""
+
+    def __init__(
+        self,
+        *,
+        clerk: Clerk,
+        hands: Hands[ApiAnswer],
+        journal: Journal,
+        buffer: Buffer,
+        troubles: Troubles,
+        clock: Clock,
+        rng: random.Random,
+        crash: Crash,
+    ) -> None:
+        self._clerk = clerk
+        self._hands = hands
+        self._journal = journal
+        self._buffer = buffer
+        self._troubles = troubles
+        self._clock = clock
+        self._rng = rng
+        self._crash = crash
+        self._backoff = backoff.NONE
+        self._gave_at = 0.0
+        self._under_way: set[Request] = set()
+        self._asked_at = -_ASK_AGAIN_S
+        self._question = False
+        self._report: PodReport | None = None
+        #: The latest answers.
+        self.writers: WriterEnd | None = None
+        self.acknowledged: PodReport | None = None
+
+    def ask_for_writers(self) -> None:
+        """Find out whether the pod's writers have ended, and go on asking while they haven't."""
+        self._question = True
+
+    def hand_in(self, report: PodReport) -> None:
+        """Send this report as soon as possible; it replaces one that waits."""
+        self._report = report
+
+    # --- answers
+
+    def take(self) -> int:
+        """Act on the answers that are there; returns how many there were."""
+        answers = self._hands.take()
+        for answer in answers:
+            self._under_way.discard(answer.request)
+            if answer.error is None:
+                self._backoff = backoff.NONE
+                self._troubles.cleared(API)
+                self._succeeded(answer)
+            else:
+                self._failed(answer, answer.error)
+        return len(answers)
+
+    def _succeeded(self, answer: ApiAnswer) -> None:
+        match answer.request:
+            case Request.ROWS:
+                self._recorded(answer.files, dict(answer.refused))
+            case Request.POINTS:
+                self._sent(answer)
+            case Request.REPORT:
+                self.acknowledged = answer.report
+                if answer.report and answer.report.final:
+                    self._crash(CrashPoint.REPORT_SENT)
+            case Request.WRITERS:
+                self.writers = answer.writers
+                self._question = answer.writers is WriterEnd.RUNNING
+
+    def _recorded(self, files: tuple[JournaledFile, ...], refused: dict[UUID | None, str]) -> None:
+        self._crash(CrashPoint.ROW_SENT)
+        with self._journal.transaction():
+            for file in files:
+                if why := refused.get(file.artifact_id):
+                    self._journal.files.apply(file.id, Event.REFUSED, reason="RowRefused", message=why)
+                else:
+                    self._journal.files.apply(file.id, Event.REGISTERED)
+        self._crash(CrashPoint.ROW_JOURNALED)
+        for file in files:
+            if file.artifact_id not in refused:
+                self._buffer.remove(str(file.artifact_id))
+                _log.info(
+                    "recorded",
+                    extra={"path": wire_path(file.path), "artifact": str(file.artifact_id), "bytes": file.digest.size},
+                )
+
+    def _sent(self, answer: ApiAnswer) -> None:
+        self._crash(CrashPoint.POINTS_SENT)
+        self._journal.metrics.sent(answer.last, refused=len(answer.refused))
+        if answer.refused:
+            _, why = answer.refused[0]
+            _log.error("the API refused metric points", extra={"points": len(answer.refused), "first": why})
+
+    def _failed(self, answer: ApiAnswer, error: ApiError) -> None:
+        now = self._clock.monotonic()
+        wish = error.retry_after if isinstance(error, Unavailable) else None
+        self._backoff = self._backoff.failed(now, self._rng, at_least=wish or 0.0)
+        if answer.report is not None and self._report is None:
+            self._report = answer.report
+        waiting = self._journal.files.count(FileState.VERIFIED)
+        self._troubles.raised(API, _reason(error), str(error), now, files=waiting)
+
+    # --- requests
+
+    def give(self) -> int:
+        """Send what waits, unless the API is in a pause; returns how many requests that were."""
+        now = self._gave_at = self._clock.monotonic()
+        if not self._backoff.due(now) or (self._backoff.failures and self._under_way):
+            return 0
+        before = len(self._under_way)
+        self._give_rows()
+        self._give_points()
+        if self._question and Request.WRITERS not in self._under_way and now - self._asked_at >= _ASK_AGAIN_S:
+            self._asked_at = now
+            self._send(Request.WRITERS, ApiAnswer(Request.WRITERS))
+        if self._report is not None and Request.REPORT not in self._under_way:
+            report, self._report = self._report, None
+            self._send(Request.REPORT, ApiAnswer(Request.REPORT, report=report))
+        return len(self._under_way) - before
+
+    def due_in(self) -> float | None:
+        """Seconds until there may be something to send without anything new happening; None: nothing."""
+        if self._backoff.failures:
+            due_at = self._backoff.due_at
+        elif self._question and Request.WRITERS not in self._under_way:
+            due_at = self._asked_at + _ASK_AGAIN_S
+        else:
+            return None
+        return due_at - self._clock.monotonic() if due_at > self._gave_at else None
+
+    def _give_rows(self) -> None:
+        if Request.ROWS in self._under_way:
+            return
+        files = tuple(self._journal.files.in_state(FileState.VERIFIED, limit=_ROWS_PER_REQUEST))
+        if files:
+            self._send(Request.ROWS, ApiAnswer(Request.ROWS, files=files))
+
+    def _give_points(self) -> None:
+        if Request.POINTS in self._under_way:
+            return
+        last, points = self._journal.metrics.outbox(_POINTS_PER_REQUEST)
+        if points:
+            self._send(Request.POINTS, ApiAnswer(Request.POINTS, last=last), points)
+
+    def _send(self, request: Request, answer: ApiAnswer, points: tuple[MetricPoint, ...] = ()) -> None:
+        self._under_way.add(request)
+        self._hands.give(lambda: self._clerk.ask(answer, points))
+
+
+def _reason(error: ApiError) -> str:
+    if isinstance(error, NotFound) and error.code == "iteration-not-found":
+        return "IterationNotFound"
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "ApiFailed")

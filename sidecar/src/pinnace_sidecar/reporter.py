@@ -1,0 +1,149 @@
+"""When a report goes to the API, and what the loop publishes about itself."""
+
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from pinnace.records import PodReport
+from pinnace_sidecar import summary
+from pinnace_sidecar.buffer import Buffer
+from pinnace_sidecar.clock import Clock
+from pinnace_sidecar.health import Status
+from pinnace_sidecar.inotify import Watcher
+from pinnace_sidecar.intake import Intake
+from pinnace_sidecar.journal import Journal
+from pinnace_sidecar.registrar import Registrar
+from pinnace_sidecar.shipper import Shipper
+from pinnace_sidecar.summary import Standing
+from pinnace_sidecar.tailing import Tailer
+from pinnace_sidecar.troubles import Troubles
+
+#: A report goes out when something changed, not more often than the first, and anyway after the second.
+_REPORT_MIN_S: Final = 2.0
+_REPORT_MAX_S: Final = 30.0
+#: How often the figures for /metrics are counted anew.
+_PUBLISH_S: Final = 1.0
+
+
+class Reporter:
+    """Puts together what the other parts know; changes nothing but the registrar's next report."""
+
+    def __init__(
+        self,
+        *,
+        iteration_id: UUID,
+        pod_uid: str,
+        journal: Journal,
+        intake: Intake,
+        tailer: Tailer,
+        shipper: Shipper,
+        registrar: Registrar,
+        buffer: Buffer,
+        watcher: Watcher,
+        troubles: Troubles,
+        clock: Clock,
+    ) -> None:
+        self._iteration_id = iteration_id
+        self._pod_uid = pod_uid
+        self._journal = journal
+        self._intake = intake
+        self._tailer = tailer
+        self._shipper = shipper
+        self._registrar = registrar
+        self._buffer = buffer
+        self._watcher = watcher
+        self._troubles = troubles
+        self._clock = clock
+        # A later process's reports are newer than all of an earlier one's.
+        self._sequence = journal.count_start() * 1_000_000
+        self._latest: PodReport | None = None
+        self._final: PodReport | None = None
+        self._looked_at = self._reported_at = self._published_at = clock.monotonic() - _REPORT_MIN_S
+        self.status = Status(last_pass_at=clock.monotonic())
+
+    @property
+    def final(self) -> PodReport | None:
+        """The final report once the API has acknowledged it."""
+        return self._final if self._final and self._registrar.acknowledged == self._final else None
+
+    def report(self, *, final: bool = False) -> PodReport:
+        """The report of this moment."""
+        self._sequence += 1
+        return summary.report(
+            self._standing(),
+            iteration_id=self._iteration_id,
+            pod_uid=self._pod_uid,
+            sequence=self._sequence,
+            recorded=self._journal.files.recorded_artifacts(),
+            final=final,
+        )
+
+    def hand_in_final(self) -> None:
+        """Everything is done: say so, once; no other report follows."""
+        if self._final is None:
+            self._final = self.report(final=True)
+            self._registrar.hand_in(self._final)
+
+    def hand_in(self) -> None:
+        """Report when something changed, or when it has been quiet for long."""
+        now = self._clock.monotonic()
+        self._looked_at = now
+        if self._final is not None or now - self._reported_at < _REPORT_MIN_S:
+            return
+        report = self.report()
+        if now - self._reported_at >= _REPORT_MAX_S or _differs(report, self._latest):
+            self._latest, self._reported_at = report, now
+            self._registrar.hand_in(report)
+
+    def due_in(self) -> float | None:
+        """Seconds until a change that came too soon after the latest report can be reported; None: none did."""
+        due_at = self._reported_at + _REPORT_MIN_S
+        return due_at - self._clock.monotonic() if self._final is None and self._looked_at < due_at else None
+
+    def publish(self) -> None:
+        """Bring `status` up to date: that the loop lives each time, the figures once a second."""
+        now = self._clock.monotonic()
+        if now - self._published_at < _PUBLISH_S:
+            self.status = replace(self.status, last_pass_at=now)
+            return
+        self._published_at = now
+        standing = self._standing()
+        self.status = Status(
+            last_pass_at=now,
+            files=standing.states,
+            oldest_unshipped_seconds=standing.oldest_unshipped_seconds,
+            uploaded_bytes=self._shipper.uploaded_bytes,
+            upload_failures=dict(self._shipper.failures),
+            buffer_bytes=self._buffer.used_bytes,
+            buffer_limit_bytes=self._buffer.limit_bytes,
+            rescans=self._intake.looks,
+            inotify_overflows=self._watcher.overflows,
+        )
+
+    def _standing(self) -> Standing:
+        return Standing(
+            now=self._clock.now(),
+            files=self._journal.files.totals(),
+            metrics=self._journal.metrics.totals(),
+            on_volume=self._intake.states(),
+            oldest_on_volume=self._intake.oldest_settled_at(),
+            refusals=tuple(self._journal.files.refusals(1)),
+            unreadable=self._intake.unreadable,
+            tails=self._tailer.all(),
+            problems=self._troubles.problems(),
+        )
+
+
+def _differs(report: PodReport, before: PodReport | None) -> bool:
+    """Whether a report says something new; that time goes by is nothing new."""
+    if before is None:
+        return True
+    return report != _with_time_of(before, report)
+
+
+def _with_time_of(before: PodReport, report: PodReport) -> PodReport:
+    return msgspec.structs.replace(
+        before, sequence=report.sequence, oldest_unshipped_seconds=report.oldest_unshipped_seconds
+    )

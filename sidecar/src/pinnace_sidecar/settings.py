@@ -1,0 +1,36 @@
+"""What has a good value already: how much is done at a time and in what pieces. `PINNACE_TUNING_<FIELD>`.
+
+What a pod's sidecar is told about its pod is pinnace.settings.SidecarSettings, which the operator writes too.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from pinnace.stores.store import MIN_PART_BYTES
+
+PREFIX: Final = "PINNACE_TUNING_"
+
+_MIB: Final = 2**20
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """The defaults hold the sidecar under 64 MiB of memory and keep two cores busy."""
+
+    #: Errands at the store at a time.
+    upload_threads: Annotated[int, Meta(ge=1, le=64)] = 4
+    #: Files copied into the buffer at a time.
+    copy_threads: Annotated[int, Meta(ge=1, le=16)] = 2
+    #: From this size on a file is sent in parts.
+    multipart_bytes: Annotated[int, Meta(ge=MIN_PART_BYTES, le=2**32)] = 32 * _MIB
+    #: Size of a part, unless the file would need too many of them.
+    part_bytes: Annotated[int, Meta(ge=MIN_PART_BYTES, le=2**32)] = 16 * _MIB
+
+    def part_size(self, size: int, max_parts: int) -> int:
+        """In which pieces a file of `size` bytes is digested and sent; `size` or more: in one."""
+        if size < self.multipart_bytes:
+            return max(size, 1)
+        smallest = -(-size // max_parts)
+        # In whole MiB, so that a person recognises the size.
+        return max(self.part_bytes, -(-smallest // _MIB) * _MIB)

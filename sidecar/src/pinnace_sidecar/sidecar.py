@@ -1,0 +1,275 @@
+"""One pod's sidecar: the parts put together, one pass over all of them, and the loop and the end around it.
+
+A pass takes what errands brought back, looks at the volume when that is worth while, and hands out new errands. It
+never waits; the loop does. When the pod's writers have ended (SIGTERM) passes go on until nothing is left to do or time
+is up.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event as Bell
+from typing import Any, Final
+
+from pinnace.records import PodReport, WriterEnd
+from pinnace.settings import SidecarSettings, StoreSettings
+from pinnace.stores.store import MultipartStore
+from pinnace_sidecar.buffer import Buffer
+from pinnace_sidecar.clerk import Api, ApiAnswer, Clerk
+from pinnace_sidecar.clock import Clock
+from pinnace_sidecar.completeness import Ending
+from pinnace_sidecar.copier import Copier, CopyAnswer
+from pinnace_sidecar.crash import Crash
+from pinnace_sidecar.disk import Disk
+from pinnace_sidecar.files import Volume
+from pinnace_sidecar.hands import Hands
+from pinnace_sidecar.health import Status
+from pinnace_sidecar.inotify import Watcher
+from pinnace_sidecar.intake import Intake, writers_may_write
+from pinnace_sidecar.journal import Journal, JournaledFile
+from pinnace_sidecar.lifecycle import DUTIES
+from pinnace_sidecar.porter import Answer, Porter
+from pinnace_sidecar.registrar import Registrar
+from pinnace_sidecar.reporter import Reporter
+from pinnace_sidecar.settings import Tuning
+from pinnace_sidecar.shipper import Shipper
+from pinnace_sidecar.tailing import Tailer
+from pinnace_sidecar.troubles import Troubles
+
+_log = logging.getLogger(__name__)
+
+#: How often metric files are read on.
+_TAIL_S: Final = 1.0
+#: The longest time between two passes; /healthz counts on it.
+LONGEST_PAUSE_S: Final = 10.0
+#: After this share of the drain time nobody will tell any more how the writers ended.
+_VERDICT_SHARE: Final = 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside the sidecar, each behind its seam."""
+
+    volume: Volume
+    watcher: Watcher
+    disk: Disk
+    store: MultipartStore
+    api: Api
+    clock: Clock
+    rng: random.Random
+    crash: Crash
+    #: Makes hands: how many, and a name for them.
+    hands: Callable[[int, str], Hands[Any]]
+
+
+@dataclass(slots=True)
+class _Drain:
+    deadline: float
+    verdict_deadline: float
+
+
+class Sidecar:
+    """Made from settings, the world and an open journal; `ship_once` is one pass, `run` all of them."""
+
+    def __init__(
+        self,
+        settings: SidecarSettings,
+        tuning: Tuning,
+        store_settings: StoreSettings,
+        world: World,
+        journal: Journal,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock = world.clock
+        self._journal = journal
+        troubles = Troubles()
+        self._copy_hands: Hands[CopyAnswer] = world.hands(tuning.copy_threads, "copy")
+        self._store_hands: Hands[Answer] = world.hands(tuning.upload_threads, "store")
+        self._api_hands: Hands[ApiAnswer] = world.hands(1, "api")
+        journal.files.forget_uncopied()
+        buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk)
+        if not journal.begun_anew:
+            buffer.sweep(journal.files.buffered_names())
+        self._intake = Intake(
+            settings, volume=world.volume, watcher=world.watcher, known=journal.files.known, clock=clock
+        )
+        self._copier = Copier(
+            iteration_id=settings.iteration_id,
+            tuning=tuning,
+            intake=self._intake,
+            volume=world.volume,
+            buffer=buffer,
+            journal=journal,
+            hands=self._copy_hands,
+            troubles=troubles,
+            clock=clock,
+            rng=world.rng,
+            crash=world.crash,
+        )
+        self._shipper = Shipper(
+            journal=journal,
+            porter=Porter(world.store, buffer, world.crash),
+            hands=self._store_hands,
+            prefix=store_settings.prefix,
+            lies_there=lambda file: _lies_there(world.volume, file),
+            troubles=troubles,
+            clock=clock,
+            rng=world.rng,
+            crash=world.crash,
+            look_at_everything=journal.begun_anew,
+        )
+        self._registrar = Registrar(
+            clerk=Clerk(world.api, settings.iteration_id, settings.pod_uid, store_settings),
+            hands=self._api_hands,
+            journal=journal,
+            buffer=buffer,
+            troubles=troubles,
+            clock=clock,
+            rng=world.rng,
+            crash=world.crash,
+        )
+        self._tailer = Tailer(world.volume, journal, settings.pod_uid, world.crash)
+        self._tails_done = self._tails_behind = False
+        self._tailed_at = -_TAIL_S
+        self._drain: _Drain | None = None
+        self._reporter = Reporter(
+            iteration_id=settings.iteration_id,
+            pod_uid=settings.pod_uid,
+            journal=journal,
+            intake=self._intake,
+            tailer=self._tailer,
+            shipper=self._shipper,
+            registrar=self._registrar,
+            buffer=buffer,
+            watcher=world.watcher,
+            troubles=troubles,
+            clock=clock,
+        )
+
+    # --- the loop
+
+    def run(self, bell: Bell, ended: Callable[[], bool]) -> PodReport:
+        """Pass after pass until the work is done or the drain's time is up; returns the last report.
+
+        `ended` says whether we were told that the pod's writers have ended. `bell` rings when there is something to do.
+        """
+        while True:
+            if self._drain is None and ended():
+                self.begin_drain()
+            pause = self.ship_once()
+            if self._reporter.final is not None:
+                _log.info("everything is recorded")
+                return self._reporter.final
+            if self._drain is not None and self._clock.monotonic() >= self._drain.deadline:
+                _log.warning("the drain's time is up", extra={"seconds": self._settings.drain_timeout_seconds})
+                return self._reporter.report()
+            self._clock.wait(bell, pause)
+
+    def drain_copies(self, bell: Bell) -> PodReport:
+        """Pass after pass until every copy in the buffer is recorded or the drain's time is up.
+
+        The report says nothing about a volume or an end, so it is never final.
+        """
+        deadline = self._clock.monotonic() + self._settings.drain_timeout_seconds
+        while True:
+            pause = self.ship_once()
+            left = deadline - self._clock.monotonic()
+            if left <= 0 or not self._copies_left():
+                return self._reporter.report()
+            self._clock.wait(bell, min(pause, left))
+
+    def begin_drain(self) -> None:
+        """The pod's writers have ended, as far as we know: ship what there is, then finish."""
+        now, seconds = self._clock.monotonic(), self._settings.drain_timeout_seconds
+        self._drain = _Drain(deadline=now + seconds, verdict_deadline=now + seconds * _VERDICT_SHARE)
+        self._intake.end(Ending(at=self._clock.now()))
+        self._registrar.ask_for_writers()
+        _log.info("draining", extra={"seconds": seconds})
+
+    @property
+    def status(self) -> Status:
+        """What the loop last said about itself; for any thread."""
+        return self._reporter.status
+
+    # --- one pass
+
+    def ship_once(self) -> float:
+        """Do all that can be done now without waiting; returns in how many seconds at most to come again."""
+        self._copier.take()
+        self._shipper.take()
+        self._registrar.take()
+        self._hear_verdict()
+        if self._intake.due_in() <= 0:
+            self._intake.look()
+        self._tail()
+        self._copier.give()
+        self._shipper.give()
+        if self._done():
+            self._reporter.hand_in_final()
+        else:
+            self._reporter.hand_in()
+        self._registrar.give()
+        self._reporter.publish()
+        return self._pause()
+
+    def _hear_verdict(self) -> None:
+        ending, verdict = self._intake.ending, self._registrar.writers
+        if self._drain is None or ending is None or not writers_may_write(ending):
+            return
+        if verdict is None and self._clock.monotonic() >= self._drain.verdict_deadline:
+            verdict = WriterEnd.UNKNOWN
+        if verdict is not None and verdict is not ending.writers:
+            _log.info("writers have ended", extra={"how": verdict})
+            self._intake.end(replace(ending, writers=verdict))
+
+    def _tail(self) -> None:
+        now = self._clock.monotonic()
+        at_end = not writers_may_write(self._intake.ending)
+        if now - self._tailed_at < _TAIL_S and not at_end:
+            return
+        self._tailed_at = now
+        self._tails_behind = self._tailer.read(self._intake.metric_files, at_end=at_end)
+        self._tails_done = at_end and not self._tails_behind
+
+    def _done(self) -> bool:
+        """Whether nothing is left: the writers have ended, and all there was is where it belongs."""
+        states = self._intake.states()
+        return (
+            not writers_may_write(self._intake.ending)
+            and self._intake.looked_since_end()
+            and not self._intake.unreadable
+            and not any(states[state] for state in DUTIES if state in states)
+            and not (self._copy_hands.busy or self._store_hands.busy)
+            and self._tails_done
+            and not self._copies_left()
+        )
+
+    def _copies_left(self) -> bool:
+        """Whether the journal holds anything that the API has not acknowledged."""
+        files = self._journal.files
+        return any(files.count(state) for state in DUTIES) or bool(self._journal.metrics.totals().unsent)
+
+    def _pause(self) -> float:
+        pauses = [LONGEST_PAUSE_S, self._intake.due_in()]
+        pauses += [
+            pause
+            for part in (self._copier, self._shipper, self._registrar, self._reporter)
+            if (pause := part.due_in()) is not None
+        ]
+        if self._intake.metric_files:
+            at_end = not writers_may_write(self._intake.ending)
+            pauses.append(0.0 if at_end and self._tails_behind else _TAIL_S)
+        if self._drain is not None:
+            pauses.append(self._drain.deadline - self._clock.monotonic())
+        return max(0.0, min(pauses))
+
+
+def files_folder(settings: SidecarSettings) -> Path:
+    """Where in the buffer the copies lie; the journal lies beside it."""
+    return Path(settings.buffer_dir) / "files"
+
+
+def _lies_there(volume: Volume, file: JournaledFile) -> bool:
+    return volume.fingerprint(file.path) == file.fingerprint

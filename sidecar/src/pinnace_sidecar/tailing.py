@@ -1,0 +1,136 @@
+"""Reading metric files while they are written: from where the last look ended, whole lines only.
+
+A file that was replaced (another inode) or cut (shorter than what was read) begins again at 0 as its next generation,
+so that its points are not taken for those of the file before. Memory is bounded by one read.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from pinnace.records import MetricPoint
+from pinnace_sidecar import metric_lines
+from pinnace_sidecar.crash import Crash, CrashPoint
+from pinnace_sidecar.files import OpenFile, Volume, wire_path
+from pinnace_sidecar.journal import Journal, Tail
+from pinnace_sidecar.metric_lines import BadLine
+
+READ_BYTES: Final = 2**20
+#: A longer line is bad; it also bounds what one read holds.
+MAX_LINE_BYTES: Final = READ_BYTES
+_MAX_MESSAGE: Final = 200
+#: With more points than this waiting for the API, the files wait too.
+_MAX_UNSENT: Final = 1_000_000
+
+_log = logging.getLogger(__name__)
+
+
+class Tailer:
+    """Brings new lines of metric files into the journal's outbox."""
+
+    def __init__(self, volume: Volume, journal: Journal, pod_uid: str, crash: Crash) -> None:
+        self._volume = volume
+        self._journal = journal
+        self._pod_uid = pod_uid
+        self._crash = crash
+        self._tails = {tail.path: tail for tail in journal.metrics.tails()}
+
+    def read(self, paths: Iterable[str], *, at_end: bool) -> bool:
+        """Read each file on by at most READ_BYTES; returns whether there may be more to read right away.
+
+        `at_end`: nobody writes to them any more. A file that can't be read is passed over: the intake says so.
+        """
+        if self._journal.metrics.totals().unsent > _MAX_UNSENT:
+            return True
+        changed = [path for path in sorted(paths) if self._read_one(path, at_end=at_end)]
+        return bool(changed)
+
+    def all(self) -> tuple[Tail, ...]:
+        """How far each file has been read."""
+        return tuple(self._tails.values())
+
+    def _read_one(self, path: str, *, at_end: bool) -> bool:
+        tail = self._tails.get(path, Tail(path=path, inode=0))
+        try:
+            if self._is_where_we_were(tail):
+                return False
+            file = self._volume.open(path)
+            try:
+                after, points = read_lines(file, tail, self._pod_uid, at_end=at_end)
+            finally:
+                file.close()
+        except OSError as error:
+            _log.debug("metric file can't be read", extra={"path": wire_path(path), "error": str(error)})
+            return False
+        if after == tail:
+            return False
+        self._journal.metrics.advance(after, points)
+        self._tails[path] = after
+        self._crash(CrashPoint.POINTS_JOURNALED)
+        return True
+
+    def _is_where_we_were(self, tail: Tail) -> bool:
+        now = self._volume.fingerprint(tail.path)
+        return now is None or (now.inode == tail.inode and now.size == tail.offset)
+
+
+def read_lines(
+    file: OpenFile, tail: Tail, pod_uid: str, *, at_end: bool = False
+) -> tuple[Tail, tuple[MetricPoint, ...]]:
+    """The points of the next whole lines, at most READ_BYTES of them, and how far the file is read then.
+
+    `at_end` takes a last line without line end as it is, because nobody will finish it. Calling it again with the tail
+    that it returned goes on; with nothing new to read it returns the tail unchanged. Raises OSError.
+    """
+    status = file.fingerprint()
+    if tail.inode != status.inode or status.size < tail.offset:
+        generation = tail.generation + 1 if tail.offset else tail.generation
+        tail = replace(tail, inode=status.inode, generation=generation, offset=0, lines=0, skipping=False)
+    file.seek(tail.offset)
+    data = file.read(READ_BYTES)
+    end = data.rfind(b"\n") + 1
+    if not end and len(data) == MAX_LINE_BYTES:
+        return _begin_to_skip(tail, len(data)), ()
+    if at_end and tail.offset + len(data) >= status.size:
+        end = len(data)
+    return _take(data[:end], tail, _source(tail, pod_uid))
+
+
+def _take(data: bytes, tail: Tail, source: str) -> tuple[Tail, tuple[MetricPoint, ...]]:
+    points: list[MetricPoint] = []
+    offset = tail.offset
+    for line in _lines(data):
+        if tail.skipping:
+            tail = replace(tail, skipping=False)
+        else:
+            try:
+                points.extend(metric_lines.parse(line, index=tail.lines, source=source, offset=offset))
+            except BadLine as error:
+                tail = _with_bad_line(tail, str(error))
+        offset += len(line)
+        tail = replace(tail, lines=tail.lines + 1)
+    return replace(tail, offset=offset, points=tail.points + len(points)), tuple(points)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    # Not splitlines: a lone carriage return ends no line.
+    lines = [line + b"\n" for line in data.split(b"\n")]
+    last = lines.pop()[:-1]
+    return [*lines, last] if last else lines
+
+
+def _begin_to_skip(tail: Tail, size: int) -> Tail:
+    if not tail.skipping:
+        tail = _with_bad_line(tail, f"longer than {MAX_LINE_BYTES} bytes")
+    return replace(tail, offset=tail.offset + size, skipping=True)
+
+
+def _with_bad_line(tail: Tail, why: str) -> Tail:
+    first = tail.first_bad or f"{wire_path(tail.path)}:{tail.lines + 1}: {why[:_MAX_MESSAGE]}"
+    return replace(tail, bad=tail.bad + 1, first_bad=first)
+
+
+def _source(tail: Tail, pod_uid: str) -> str:
+    name = f"{pod_uid}:{wire_path(tail.path)}"
+    return f"{name}#{tail.generation}" if tail.generation else name

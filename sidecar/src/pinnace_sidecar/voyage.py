@@ -1,0 +1,115 @@
+"""One file's way from the buffer to the store, and the pure decision what to do for it next.
+
+A small file is one PUT. A large one is a multipart upload whose id is in the journal before the first part is sent;
+after a restart the store is asked which parts it has. Before anything is sent a second time the store is asked what it
+holds: the answer to the first time may only have got lost.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pinnace.records import FileState
+from pinnace.stores.store import Multipart, Part
+from pinnace_sidecar import backoff
+from pinnace_sidecar.backoff import Backoff
+from pinnace_sidecar.journal import JournaledFile
+from pinnace_sidecar.lifecycle import DUTIES, Duty, Event
+
+
+class Errand(StrEnum):
+    """One thing to do at the store."""
+
+    #: Does it hold the object, or an upload of it?
+    LOOK = "look"
+    #: Send the whole file.
+    PUT = "put"
+    #: Begin a multipart upload.
+    OPEN = "open"
+    #: Which parts arrived?
+    LIST = "list"
+    #: Send one part.
+    SEND = "send"
+    #: Make the object of its parts.
+    COMPLETE = "complete"
+    #: Compare what it holds with our digests.
+    VERIFY = "verify"
+    #: Remove an upload that will not be completed.
+    ABORT = "abort"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An errand with all it needs to know."""
+
+    errand: Errand
+    file: JournaledFile
+    key: str
+    upload: Multipart | None = None
+    number: int = 0
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end of a voyage that can't reach the store: LOST or REFUSED, with reason and message for a person."""
+
+    event: Event
+    reason: str
+    message: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Voyage:
+    """What is known of a file under way. Only the main loop changes it."""
+
+    file: JournaledFile
+    key: str
+    #: The store may hold something of this file already.
+    look: bool
+    upload: Multipart | None = None
+    #: Whether `parts` is all that the store has.
+    listed: bool = False
+    parts: dict[int, Part] = field(default_factory=dict)
+    sending: set[int] = field(default_factory=set)
+    #: An errand is out that nothing else can go beside.
+    busy: bool = False
+    verdict: Verdict | None = None
+    backoff: Backoff = backoff.NONE
+
+    @property
+    def large(self) -> bool:
+        """Whether it goes in parts: it was digested in parts then."""
+        return len(self.file.digest.parts) > 1
+
+    @property
+    def idle(self) -> bool:
+        return not self.busy and not self.sending
+
+    def next_jobs(self, room: int) -> list[Job]:
+        """What to do now, at most `room` errands; nothing while an answer is awaited that decides it."""
+        if self.busy or room < 1:
+            return []
+        if self.verdict is not None:
+            return [self._job(Errand.ABORT)] if self.upload is not None and self.idle else []
+        if DUTIES.get(self.file.state) is Duty.VERIFY:
+            return [self._job(Errand.VERIFY)]
+        if self.file.state is not FileState.BUFFERED:
+            return []
+        if self.look:
+            return [self._job(Errand.LOOK)] if self.idle else []
+        return self._next_parts(room) if self.large else [self._job(Errand.PUT)]
+
+    def _next_parts(self, room: int) -> list[Job]:
+        if self.upload is None:
+            return [self._job(Errand.OPEN)]
+        if not self.listed:
+            return [self._job(Errand.LIST)]
+        count = len(self.file.digest.parts)
+        if len(self.parts) == count:
+            return [self._job(Errand.COMPLETE)]
+        missing = (number for number in range(1, count + 1) if number not in self.parts and number not in self.sending)
+        return [self._job(Errand.SEND, number) for number, _ in zip(missing, range(room), strict=False)]
+
+    def _job(self, errand: Errand, number: int = 0) -> Job:
+        parts = tuple(self.parts[number] for number in sorted(self.parts)) if errand is Errand.COMPLETE else ()
+        return Job(errand=errand, file=self.file, key=self.key, upload=self.upload, number=number, parts=parts)

@@ -1,0 +1,119 @@
+"""The metadata API in memory: the methods of pinnace.client.Client that the sidecar calls, with the API's own rules."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+
+from pinnace.client import ApiError, Invalid, NotFound
+from pinnace.digests import manifest_sha256
+from pinnace.ids import artifact_id
+from pinnace.records import (
+    Artifact,
+    ArtifactBatch,
+    Manifest,
+    MetricBatch,
+    MetricPoint,
+    MetricReceipt,
+    PodReport,
+    PodStanding,
+    WriterEnd,
+    WriterStatus,
+)
+
+_T = TypeVar("_T")
+
+
+class FakeApi:
+    """One API. Requests and answers go through JSON, so a record that could not travel fails here too."""
+
+    def __init__(self) -> None:
+        self.iterations: set[UUID] | None = None  # None: every iteration is there
+        self.rows: dict[UUID, Artifact] = {}
+        self.sources: set[tuple[str, UUID]] = set()
+        self.points: dict[tuple[str, int, str, int], MetricPoint] = {}
+        self.reports: list[PodReport] = []
+        self.ended = WriterEnd.CLEAN
+        self.requests: list[str] = []
+        self.refused_paths: set[str] = set()
+        self._faults: deque[tuple[ApiError, bool]] = deque()
+
+    # --- for tests only
+
+    def fail_next(self, error: ApiError, *, times: int = 1, after: bool = False) -> None:
+        """Let the next calls raise `error`: instead of doing anything, or `after` it was done (a lost answer)."""
+        self._faults.extend([(error, after)] * times)
+
+    def mend(self) -> None:
+        """Forget the faults that are left."""
+        self._faults.clear()
+
+    @property
+    def report(self) -> PodReport:
+        """The newest report."""
+        return max(self.reports, key=lambda report: report.sequence)
+
+    # --- the client's methods
+
+    def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact], /) -> tuple[Artifact, ...]:
+        lost = self._enter("artifacts", iteration_id)
+        batch = _travelled(ArtifactBatch(artifacts=tuple(artifacts)))
+        for row in batch.artifacts:
+            if row.id != artifact_id(row.iteration_id, row.path, row.sha256) or row.iteration_id != iteration_id:
+                raise Invalid("wrong id", status=422, code="invalid")
+            if row.path in self.refused_paths:
+                raise Invalid(f"{row.path} is refused", status=422, code="invalid")
+        for row in batch.artifacts:
+            stored = self.rows.get(row.id)
+            suspect = row.suspect and (stored is None or stored.suspect)
+            self.rows[row.id] = msgspec.structs.replace(stored or row, suspect=suspect)
+            self.sources.add((row.pod_uid, row.id))
+        _leave(lost)
+        return tuple(self.rows[row.id] for row in batch.artifacts)
+
+    def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt:
+        lost = self._enter("metrics", iteration_id)
+        before = len(self.points)
+        for point in _travelled(MetricBatch(points=tuple(points))).points:
+            self.points.setdefault((point.key, point.step, point.source, point.offset), point)
+        _leave(lost)
+        added = len(self.points) - before
+        return MetricReceipt(added=added, present=len(points) - added)
+
+    def put_pod_report(self, report: PodReport, /) -> PodStanding:
+        lost = self._enter("report", report.iteration_id)
+        self.reports.append(_travelled(report))
+        _leave(lost)
+        mine = [artifact for pod, artifact in self.sources if pod == report.pod_uid]
+        return PodStanding(
+            iteration_id=report.iteration_id,
+            pod_uid=report.pod_uid,
+            report=report,
+            recorded=Manifest(count=len(mine), sha256=manifest_sha256(mine)),
+            bytes_recorded=sum(self.rows[artifact].size for artifact in mine),
+            reported_at=None,
+        )
+
+    def writers(self, iteration_id: UUID, pod_uid: str, /) -> WriterStatus:
+        _leave(self._enter("writers", iteration_id))
+        return WriterStatus(ended=self.ended)
+
+    def _enter(self, request: str, iteration_id: UUID) -> ApiError | None:
+        self.requests.append(request)
+        error, after = self._faults.popleft() if self._faults else (None, False)
+        if error and not after:
+            raise error
+        if self.iterations is not None and iteration_id not in self.iterations:
+            raise NotFound("no such iteration", status=404, code="iteration-not-found")
+        return error
+
+
+def _leave(lost: ApiError | None) -> None:
+    if lost:
+        raise lost
+
+
+def _travelled(record: _T) -> _T:
+    return msgspec.json.decode(msgspec.json.encode(record), type=type(record))

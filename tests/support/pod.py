@@ -1,0 +1,186 @@
+"""A pod in one process: a real volume and buffer in a temporary folder, a store and an API in memory, its own time.
+
+Errands are done at once, in the loop's own thread, so a test decides what happens when, and every run is the same.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any, Generic, TypeVar
+from uuid import UUID, uuid4
+
+import msgspec
+
+from pinnace.ids import artifact_id, object_key
+from pinnace.records import PodReport
+from pinnace.settings import SidecarSettings, StoreSettings
+from pinnace.stores.memory import MemoryStore
+from pinnace_sidecar.crash import Crash, CrashPoint, never
+from pinnace_sidecar.disk import Disk, LocalDisk
+from pinnace_sidecar.files import LocalVolume, Volume
+from pinnace_sidecar.inotify import NoWatcher, Watcher
+from pinnace_sidecar.journal import Journal
+from pinnace_sidecar.settings import Tuning
+from pinnace_sidecar.sidecar import Sidecar, World, files_folder
+from support.fake_api import FakeApi
+
+_T = TypeVar("_T")
+
+STORE = StoreSettings(endpoint="http://store.test", bucket="artifacts", prefix="runs")
+#: Enough passes for anything in a test; a loop that needs more does not come to rest.
+_MAX_PASSES = 3000
+
+
+class ManualClock:
+    """Starts at the machine's time, because files get their times from there, and goes on only by waiting."""
+
+    def __init__(self) -> None:
+        self._started = time.time()
+        self._elapsed = 0.0
+
+    def now(self) -> float:
+        return self._started + self._elapsed
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def wait(self, bell: Event, seconds: float) -> None:
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        self._elapsed += seconds
+
+
+class OwnHands(Generic[_T]):
+    """Does an errand when it is given."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._answers: list[_T] = []
+
+    @property
+    def busy(self) -> int:
+        return len(self._answers)
+
+    def give(self, errand: Callable[[], _T]) -> None:
+        self._answers.append(errand())
+
+    def take(self) -> list[_T]:
+        answers, self._answers = self._answers, []
+        return answers
+
+
+class Crashed(Exception):
+    """The process is no more."""
+
+
+class Pod:
+    """`start` begins a sidecar (again, after `stop` or a crash); files are written by the test."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.volume = folder / "volume"
+        self.volume.mkdir()
+        self.settings = SidecarSettings(
+            **{
+                "iteration_id": uuid4(),
+                "pod_uid": "pod-1",
+                "artifacts_dir": str(self.volume),
+                "buffer_dir": str(folder / "buffer"),
+                "buffer_limit_bytes": 2**30,
+                "settle_seconds": 5.0,
+                "api_url": "http://api.test",
+                **settings,
+            }
+        )
+        self.tuning: dict[str, Any] = {}
+        self.store = MemoryStore()
+        self.api = FakeApi()
+        self.clock = ManualClock()
+        self.disk: Disk = LocalDisk()
+        self.watcher: Watcher = NoWatcher()
+        self.seen_volume: Volume = LocalVolume(str(self.volume))
+        self.crash: Crash = never
+        self.sidecar: Sidecar
+        self._journal: Journal | None = None
+
+    # --- the sidecar's life
+
+    def start(self) -> Sidecar:
+        files_folder(self.settings).mkdir(parents=True, exist_ok=True)
+        self._journal = Journal.open(Path(self.settings.buffer_dir) / "journal.db")
+        world = World(
+            volume=self.seen_volume,
+            watcher=self.watcher,
+            disk=self.disk,
+            store=self.store,
+            api=self.api,
+            clock=self.clock,
+            rng=random.Random(1),
+            crash=self._passes,
+            hands=lambda size, name: OwnHands(size),
+        )
+        self.sidecar = Sidecar(self.settings, Tuning(**self.tuning), STORE, world, self._journal)
+        return self.sidecar
+
+    def stop(self) -> None:
+        """As SIGKILL would: nothing is finished, only the kernel's locks go."""
+        assert self._journal is not None
+        self._journal.close()
+
+    @property
+    def journal(self) -> Journal:
+        assert self._journal is not None
+        return self._journal
+
+    def crash_at(self, wanted: CrashPoint) -> None:
+        def crash(point: CrashPoint) -> None:
+            if point is wanted:
+                raise Crashed(point)
+
+        self.crash = crash
+
+    def _passes(self, point: CrashPoint) -> None:
+        self.crash(point)
+
+    def run_for(self, seconds: float) -> None:
+        """Passes until so much of the pod's time has gone by."""
+        end = self.clock.monotonic() + seconds
+        for _ in range(_MAX_PASSES):
+            pause = self.sidecar.ship_once()
+            if self.clock.monotonic() >= end:
+                return
+            self.clock.advance(min(pause, end - self.clock.monotonic()))
+        raise AssertionError("the sidecar does not come to rest")
+
+    def drain(self) -> PodReport:
+        """SIGTERM, and passes until the end."""
+        return self.sidecar.run(Event(), lambda: True)
+
+    # --- its world
+
+    def write(self, path: str, content: bytes) -> Path:
+        file = self.volume / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        return file
+
+    def key(self, path: str, content: bytes) -> str:
+        return object_key(STORE.prefix, self.artifact(path, content))
+
+    def artifact(self, path: str, content: bytes) -> UUID:
+        return artifact_id(self.settings.iteration_id, path, hashlib.sha256(content).hexdigest())
+
+    def copies(self) -> list[str]:
+        """What lies in the buffer."""
+        return sorted(path.name for path in files_folder(self.settings).iterdir())
+
+    def change_settings(self, **settings: Any) -> None:
+        self.settings = msgspec.structs.replace(self.settings, **settings)
+
+
+def paths(pod: Pod) -> list[str]:
+    """The paths that have rows."""
+    return sorted(row.path for row in pod.api.rows.values())
