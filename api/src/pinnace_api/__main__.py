@@ -9,7 +9,7 @@ import uvicorn
 from pinnace.settings import SettingsError
 from pinnace_api import logs, openapi
 from pinnace_api.app import create_app
-from pinnace_api.identity import TokenReviewer
+from pinnace_api.identity import NoKubernetes, TokenReviewer
 from pinnace_api.settings import ApiSettings
 
 #: Requests under way get this long when the process is asked to end; Kubernetes gives 30 s.
@@ -19,7 +19,7 @@ _GRACE_SECONDS = 20
 def main(arguments: Sequence[str]) -> int:
     """Exit codes: 0 ended as asked, 2 wrong settings or arguments, 3 the start failed."""
     if list(arguments) == ["openapi"]:
-        sys.stdout.write(openapi.document(create_app(ApiSettings())))
+        sys.stdout.write(openapi.document(create_app(ApiSettings(), reviewer=NoKubernetes())))
         return 0
     if arguments:
         sys.stderr.write("usage: python -m pinnace_api [openapi]\n")
@@ -47,9 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if server.started else 3
 
 
-def _reviewer(settings: ApiSettings) -> TokenReviewer | None:
+def _reviewer(settings: ApiSettings) -> TokenReviewer:
     if not settings.kubernetes:
-        return None
+        return NoKubernetes()
     from kubernetes.config import ConfigException  # noqa: PLC0415 - large, and only needed here
 
     from pinnace_api.cluster import KubernetesReviewer  # noqa: PLC0415

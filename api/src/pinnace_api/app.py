@@ -29,8 +29,8 @@ from pinnace_api.settings import MAX_BODY_BYTES, ApiSettings
 _RESOURCES: Final = (projects, experiments, iterations, artifacts, metrics, pods)
 
 
-def create_app(settings: ApiSettings, *, reviewer: TokenReviewer | None = None) -> Litestar:
-    """`reviewer` vouches for service accounts; None: there are none. The database is opened and migrated at start."""
+def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
+    """`reviewer` vouches for service accounts. The database is opened and migrated when the application starts."""
     database = Database(settings.database_url)
     meters = Meters()
     identifier = Identifier(

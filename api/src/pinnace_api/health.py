@@ -1,6 +1,7 @@
 """/healthz, /readyz and /metrics: for Kubernetes and Prometheus, without a token."""
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -32,7 +33,7 @@ def health() -> str:
     sync_to_thread=True,
     security=[{}],
 )
-def ready(database: Database) -> str:
+def ready(database: NamedDependency[Database]) -> str:
     database.check()
     return "ok"
 
@@ -46,7 +47,7 @@ def ready(database: Database) -> str:
     sync_to_thread=False,
     security=[{}],
 )
-def prometheus(meters: Meters) -> Response[bytes]:
+def prometheus(meters: NamedDependency[Meters]) -> Response[bytes]:
     return Response(generate_latest(meters.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from pinnace_api.paging import DEFAULT_LIMIT, MAX_LIMIT, Cut
 from pinnace_api.refusals import Invalid
 
-Limit = Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="How many at most")]
-After = Annotated[str | None, Parameter(max_length=8192, description="`next` of the page before")]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many at most")]
+After = Annotated[str | None, QueryParameter(max_length=8192, description="`next` of the page before")]
 
 _PLACE = re.compile(r"^(?P<what>.*?) - at `(?:key in )?\$\.?(?P<field>.*)`$", re.DOTALL)
 

@@ -3,6 +3,8 @@
 from uuid import UUID
 
 from litestar import Response, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
 from pinnace.records import Artifact, ArtifactBatch, ArtifactPage
 from pinnace_api.access import check_pods
@@ -22,7 +24,10 @@ from pinnace_api.paging import Cut
     sync_to_thread=True,
 )
 def put_artifacts(
-    iteration_id: UUID, data: ArtifactBatch, database: Database, caller: Caller
+    iteration_id: FromPath[UUID],
+    data: JSONBody[ArtifactBatch],
+    database: NamedDependency[Database],
+    caller: NamedDependency[Caller],
 ) -> Response[ArtifactBatch]:
     """All or nothing; answers the rows as stored, in the same order. Send it when the bytes are in the store.
 
@@ -41,7 +46,9 @@ def put_artifacts(
     responses=refusals(401, 403, 404, 422, 503),
     sync_to_thread=True,
 )
-def list_iteration_artifacts(iteration_id: UUID, database: Database, cut: Cut) -> ArtifactPage:
+def list_iteration_artifacts(
+    iteration_id: FromPath[UUID], database: NamedDependency[Database], cut: NamedDependency[Cut]
+) -> ArtifactPage:
     return service.page_of_iteration(database, iteration_id, cut)
 
 
@@ -53,7 +60,9 @@ def list_iteration_artifacts(iteration_id: UUID, database: Database, cut: Cut) -
     responses=refusals(401, 403, 404, 422, 503),
     sync_to_thread=True,
 )
-def list_experiment_artifacts(experiment_id: UUID, database: Database, cut: Cut) -> ArtifactPage:
+def list_experiment_artifacts(
+    experiment_id: FromPath[UUID], database: NamedDependency[Database], cut: NamedDependency[Cut]
+) -> ArtifactPage:
     return service.page_of_experiment(database, experiment_id, cut)
 
 
@@ -65,7 +74,7 @@ def list_experiment_artifacts(experiment_id: UUID, database: Database, cut: Cut)
     responses=refusals(401, 403, 404, 503),
     sync_to_thread=True,
 )
-def get_artifact(artifact_id: UUID, database: Database) -> Artifact:
+def get_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database]) -> Artifact:
     return service.get(database, artifact_id)
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, get, put
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from pinnace.records import Experiment, ExperimentPage, ExperimentWrite
 from pinnace_api.database import Database
@@ -21,7 +22,9 @@ from pinnace_api.paging import Cut
     responses=created(Experiment) | refusals(401, 403, 404, 409, 413, 422, 503),
     sync_to_thread=True,
 )
-def put_experiment(experiment_id: UUID, data: ExperimentWrite, database: Database) -> Response[Experiment]:
+def put_experiment(
+    experiment_id: FromPath[UUID], data: JSONBody[ExperimentWrite], database: NamedDependency[Database]
+) -> Response[Experiment]:
     """The id is the caller's, so sending it again changes nothing. Project, name and namespace can't change."""
     experiment, is_new = service.put(database, experiment_id, data)
     return Response(experiment, status_code=201 if is_new else 200)
@@ -36,11 +39,11 @@ def put_experiment(experiment_id: UUID, data: ExperimentWrite, database: Databas
     sync_to_thread=True,
 )
 def list_experiments(
-    database: Database,
-    cut: Cut,
-    project: Annotated[str | None, Parameter(max_length=100, description="Of this project only")] = None,
-    namespace: Annotated[str | None, Parameter(max_length=63, description="Of this namespace only")] = None,
-    name: Annotated[str | None, Parameter(max_length=253, description="Of this name only")] = None,
+    database: NamedDependency[Database],
+    cut: NamedDependency[Cut],
+    project: Annotated[str | None, QueryParameter(max_length=100, description="Of this project only")] = None,
+    namespace: Annotated[str | None, QueryParameter(max_length=63, description="Of this namespace only")] = None,
+    name: Annotated[str | None, QueryParameter(max_length=253, description="Of this name only")] = None,
 ) -> ExperimentPage:
     return service.page(database, project=project, namespace=namespace, name=name, cut=cut)
 
@@ -53,7 +56,7 @@ def list_experiments(
     responses=refusals(401, 403, 404, 503),
     sync_to_thread=True,
 )
-def get_experiment(experiment_id: UUID, database: Database) -> Experiment:
+def get_experiment(experiment_id: FromPath[UUID], database: NamedDependency[Database]) -> Experiment:
     return service.get(database, experiment_id)
 
 

@@ -3,6 +3,8 @@
 from uuid import UUID
 
 from litestar import Response, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
 from pinnace.records import Iteration, IterationPage, IterationWrite
 from pinnace_api.database import Database
@@ -19,7 +21,9 @@ from pinnace_api.paging import Cut
     responses=created(Iteration) | refusals(401, 403, 404, 409, 413, 422, 503),
     sync_to_thread=True,
 )
-def put_iteration(iteration_id: UUID, data: IterationWrite, database: Database) -> Response[Iteration]:
+def put_iteration(
+    iteration_id: FromPath[UUID], data: JSONBody[IterationWrite], database: NamedDependency[Database]
+) -> Response[Iteration]:
     """PENDING and RUNNING may alternate; SUCCEEDED and FAILED are final. A parameter is set once; more may join.
 
     A time that is left out stays as it is. The id must be the UUIDv5 of the index in the experiment's name space.
@@ -36,7 +40,7 @@ def put_iteration(iteration_id: UUID, data: IterationWrite, database: Database) 
     responses=refusals(401, 403, 404, 503),
     sync_to_thread=True,
 )
-def get_iteration(iteration_id: UUID, database: Database) -> Iteration:
+def get_iteration(iteration_id: FromPath[UUID], database: NamedDependency[Database]) -> Iteration:
     return service.get(database, iteration_id)
 
 
@@ -48,7 +52,9 @@ def get_iteration(iteration_id: UUID, database: Database) -> Iteration:
     responses=refusals(401, 403, 404, 422, 503),
     sync_to_thread=True,
 )
-def list_iterations(experiment_id: UUID, database: Database, cut: Cut) -> IterationPage:
+def list_iterations(
+    experiment_id: FromPath[UUID], database: NamedDependency[Database], cut: NamedDependency[Cut]
+) -> IterationPage:
     return service.page(database, experiment_id, cut)
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import get, put
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from pinnace.records import MetricBatch, MetricPage, MetricReceipt
 from pinnace_api.database import Database
@@ -21,7 +22,9 @@ from pinnace_api.paging import Cut
     responses=refusals(401, 403, 404, 413, 422, 503),
     sync_to_thread=True,
 )
-def put_metrics(iteration_id: UUID, data: MetricBatch, database: Database) -> MetricReceipt:
+def put_metrics(
+    iteration_id: FromPath[UUID], data: JSONBody[MetricBatch], database: NamedDependency[Database]
+) -> MetricReceipt:
     """All or nothing. A point is known by (key, step, source, offset); one that is there stays as it is.
 
     NaN and the infinities travel as the strings "NaN", "Infinity" and "-Infinity". A time without an offset is UTC.
@@ -38,10 +41,10 @@ def put_metrics(iteration_id: UUID, data: MetricBatch, database: Database) -> Me
     sync_to_thread=True,
 )
 def list_metrics(
-    iteration_id: UUID,
-    database: Database,
-    cut: Cut,
-    key: Annotated[str | None, Parameter(max_length=250, description="This metric only")] = None,
+    iteration_id: FromPath[UUID],
+    database: NamedDependency[Database],
+    cut: NamedDependency[Cut],
+    key: Annotated[str | None, QueryParameter(max_length=250, description="This metric only")] = None,
 ) -> MetricPage:
     return service.page(database, iteration_id, key, cut)
 

@@ -3,6 +3,8 @@
 from uuid import UUID
 
 from litestar import Response, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
 from pinnace.records import PodPage, PodReport, PodStanding, WriterStatus
 from pinnace_api.database import Database
@@ -21,7 +23,11 @@ from pinnace_api.pods import service
     sync_to_thread=True,
 )
 def put_pod_report(
-    iteration_id: UUID, pod_uid: str, data: PodReport, database: Database, caller: Caller
+    iteration_id: FromPath[UUID],
+    pod_uid: FromPath[str],
+    data: JSONBody[PodReport],
+    database: NamedDependency[Database],
+    caller: NamedDependency[Caller],
 ) -> Response[PodStanding]:
     """The report with the highest `sequence` is kept. Answers what the API itself holds of the pod beside it."""
     standing, is_new = service.put_report(database, iteration_id, pod_uid, data, name=caller.pod_name)
@@ -37,7 +43,11 @@ def put_pod_report(
     sync_to_thread=True,
 )
 def get_writers(
-    iteration_id: UUID, pod_uid: str, database: Database, reviewer: TokenReviewer | None, caller: Caller
+    iteration_id: FromPath[UUID],
+    pod_uid: FromPath[str],
+    database: NamedDependency[Database],
+    reviewer: NamedDependency[TokenReviewer],
+    caller: NamedDependency[Caller],
 ) -> WriterStatus:
     """`unknown` when there is no such pod, or when the API does not run in a Kubernetes."""
     return service.writers(database, reviewer, iteration_id, pod_uid, name=caller.pod_name)
@@ -51,7 +61,7 @@ def get_writers(
     responses=refusals(401, 403, 404, 422, 503),
     sync_to_thread=True,
 )
-def list_pods(experiment_id: UUID, database: Database, cut: Cut) -> PodPage:
+def list_pods(experiment_id: FromPath[UUID], database: NamedDependency[Database], cut: NamedDependency[Cut]) -> PodPage:
     """Every pod that reported or registered something: its latest report beside what the API itself holds of it."""
     return service.page(database, experiment_id, cut)
 

@@ -40,9 +40,7 @@ def page(database: Database, experiment: UUID, cut: Cut) -> PodPage:
         return queries.page(connection, experiment, cut)
 
 
-def writers(
-    database: Database, reviewer: TokenReviewer | None, iteration: UUID, pod_uid: str, *, name: str
-) -> WriterStatus:
+def writers(database: Database, reviewer: TokenReviewer, iteration: UUID, pod_uid: str, *, name: str) -> WriterStatus:
     """Whether the pod's own containers have ended. `name` as for `put_report`; empty: what the pod itself told."""
     check_text(pod_uid, "pod_uid")
     with database.read() as connection:
@@ -50,11 +48,8 @@ def writers(
         if namespace is None:
             raise IterationNotFound(iteration)
         name = name or queries.name(connection, iteration, pod_uid)
-    if reviewer is None or not namespace or not name:
-        return WriterStatus(ended=WriterEnd.UNKNOWN)
-    pod = reviewer.pod(namespace, name)
-    known = pod is not None and pod.uid == pod_uid
-    return WriterStatus(ended=pod.writers if pod is not None and known else WriterEnd.UNKNOWN)
+    pod = reviewer.pod(namespace, name) if namespace and name else None
+    return WriterStatus(ended=pod.writers if pod is not None and pod.uid == pod_uid else WriterEnd.UNKNOWN)
 
 
 def _check(iteration: UUID, pod_uid: str, report: PodReport) -> None:

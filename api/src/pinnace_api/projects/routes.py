@@ -1,6 +1,8 @@
 """/projects"""
 
 from litestar import Response, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
 from pinnace.records import Project, ProjectPage, ProjectWrite
 from pinnace_api.database import Database
@@ -17,7 +19,9 @@ from pinnace_api.projects import service
     responses=created(Project) | refusals(401, 403, 413, 422, 503),
     sync_to_thread=True,
 )
-def put_project(name: str, data: ProjectWrite, database: Database) -> Response[Project]:
+def put_project(
+    name: FromPath[str], data: JSONBody[ProjectWrite], database: NamedDependency[Database]
+) -> Response[Project]:
     """Sending it again changes nothing."""
     project, is_new = service.put(database, name, data)
     return Response(project, status_code=201 if is_new else 200)
@@ -31,7 +35,7 @@ def put_project(name: str, data: ProjectWrite, database: Database) -> Response[P
     responses=refusals(401, 403, 422, 503),
     sync_to_thread=True,
 )
-def list_projects(cut: Cut, database: Database) -> ProjectPage:
+def list_projects(cut: NamedDependency[Cut], database: NamedDependency[Database]) -> ProjectPage:
     return service.page(database, cut)
 
 
@@ -43,7 +47,7 @@ def list_projects(cut: Cut, database: Database) -> ProjectPage:
     responses=refusals(401, 403, 404, 503),
     sync_to_thread=True,
 )
-def get_project(name: str, database: Database) -> Project:
+def get_project(name: FromPath[str], database: NamedDependency[Database]) -> Project:
     return service.get(database, name)
 
 
