@@ -1,0 +1,41 @@
+"""`pinnace` and its commands."""
+
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from pinnace.cli.download import get
+from pinnace.cli.exits import exit_for, explanation
+from pinnace.cli.listings import artifacts, experiments, iterations, metrics, projects
+from pinnace.cli.output import escaped
+from pinnace.errors import PinnaceError
+
+
+class _Commands(click.Group):
+    """A group whose commands end PinnaceErrors with a message, a hint and the documented exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PinnaceError as error:
+            # By lines, because an error may list candidates; each line may quote what others named.
+            message = "\n".join(map(escaped, str(error.args[0]).split("\n")))
+            click.echo(f"Error: {message}", err=True)
+            if error.hint:
+                click.echo(f"Hint: {escaped(error.hint)}", err=True)
+            ctx.exit(exit_for(error))
+
+
+@click.group(cls=_Commands, epilog=explanation(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("pinnace"))
+def main() -> None:
+    """Look at experiments and their artifacts, and download what they left.
+
+    The API is found by --api-url and --token-file, or PINNACE_API_URL and PINNACE_API_TOKEN (or …_TOKEN_FILE). An
+    experiment is called by its id or its name, an iteration by its id or as NAME/INDEX.
+    """
+
+
+for command in (projects, experiments, iterations, artifacts, metrics, get):
+    main.add_command(command)

@@ -1,0 +1,65 @@
+"""Exit codes, in one place: what they mean, what `--help` says of them, and which error ends with which."""
+
+from enum import IntEnum
+
+from pinnace.client import ApiError, NotFound
+from pinnace.errors import PinnaceError
+from pinnace.settings import SettingsError
+from pinnace.stores.store import StoreError
+
+
+class Exit(IntEnum):
+    """How `pinnace` ends. Each member carries what it means."""
+
+    OK = 0, "done"
+    DEFECT = 1, "an unexpected failure: a defect"
+    USAGE = 2, "the command line or a setting is wrong, or a name means several things"
+    NOT_FOUND = 3, "what was asked for does not exist"
+    API = 4, "the API refused or could not be reached"
+    DIGEST = 5, "the downloaded bytes are not those that were recorded; no file is left"
+    STORE = 6, "the object store refused or could not be reached"
+    FILE = 7, "the local file exists already or could not be written"
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> "Exit":
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+
+class AmbiguousName(PinnaceError):
+    """A name that several things have."""
+
+
+class NothingFound(PinnaceError):
+    """A name that nothing has."""
+
+
+class DigestMismatch(PinnaceError):
+    """The store's bytes are not those that the API recorded."""
+
+
+class LocalFileError(PinnaceError):
+    """The local file is in the way or can't be written."""
+
+
+def exit_for(error: PinnaceError) -> Exit:
+    """The code that `error` ends with."""
+    for kinds, code in (
+        ((NothingFound, NotFound), Exit.NOT_FOUND),
+        ((AmbiguousName, SettingsError), Exit.USAGE),
+        (ApiError, Exit.API),
+        (DigestMismatch, Exit.DIGEST),
+        (StoreError, Exit.STORE),
+        (LocalFileError, Exit.FILE),
+    ):
+        if isinstance(error, kinds):
+            return code
+    return Exit.DEFECT
+
+
+def explanation() -> str:
+    """The table for `--help`; the mark keeps click from joining its lines."""
+    return "\b\nExit codes:\n" + "\n".join(f"  {code.value}  {code.meaning}" for code in Exit)

@@ -1,0 +1,104 @@
+"""The commands that list what the API knows."""
+
+import click
+
+from pinnace.cli.options import json_option, limit_option, with_client
+from pinnace.cli.output import Column, assignments, bytes_in_words, moment, show
+from pinnace.cli.references import find_either, find_experiment, find_iteration
+from pinnace.client import Client
+from pinnace.records import Artifact, Experiment, Iteration, MetricPoint, Project
+
+
+@click.command
+@with_client
+@json_option
+@limit_option
+def projects(client: Client, *, as_json: bool, limit: int) -> None:
+    """List the projects."""
+    columns: tuple[Column[Project], ...] = (
+        Column("NAME", lambda row: row.name),
+        Column("CREATED", lambda row: moment(row.created_at)),
+        Column("DESCRIPTION", lambda row: row.description),
+    )
+    show(client.projects(limit=_one_more(limit)), columns, as_json=as_json, limit=limit)
+
+
+@click.command
+@with_client
+@click.option("--project", metavar="NAME", help="Only those of this project.")
+@json_option
+@limit_option
+def experiments(client: Client, *, project: str | None, as_json: bool, limit: int) -> None:
+    """List experiments, the newest first."""
+    columns: tuple[Column[Experiment], ...] = (
+        Column("NAME", lambda row: row.name),
+        Column("PROJECT", lambda row: row.project),
+        Column("NAMESPACE", lambda row: row.namespace),
+        Column("CREATED", lambda row: moment(row.created_at)),
+        Column("ID", lambda row: str(row.id)),
+        Column("DESCRIPTION", lambda row: row.description),
+    )
+    show(client.experiments(project=project, limit=_one_more(limit)), columns, as_json=as_json, limit=limit)
+
+
+@click.command
+@with_client
+@click.argument("experiment")
+@json_option
+@limit_option
+def iterations(client: Client, *, experiment: str, as_json: bool, limit: int) -> None:
+    """List the iterations of EXPERIMENT (an id or a name)."""
+    columns: tuple[Column[Iteration], ...] = (
+        Column("INDEX", lambda row: str(row.index)),
+        Column("STATE", lambda row: row.state.value),
+        Column("PARAMETERS", lambda row: assignments(row.parameters)),
+        Column("METRICS", lambda row: assignments({key: last.last for key, last in row.metrics.items()})),
+        Column("STARTED", lambda row: moment(row.started_at)),
+        Column("ENDED", lambda row: moment(row.ended_at)),
+        Column("ID", lambda row: str(row.id)),
+    )
+    found = client.iterations(find_experiment(client, experiment).id, limit=_one_more(limit))
+    show(found, columns, as_json=as_json, limit=limit)
+
+
+@click.command
+@with_client
+@click.argument("experiment_or_iteration")
+@json_option
+@limit_option
+def artifacts(client: Client, *, experiment_or_iteration: str, as_json: bool, limit: int) -> None:
+    """List the artifacts of an experiment (id or name) or of one iteration (id or NAME/INDEX)."""
+    columns: tuple[Column[Artifact], ...] = (
+        Column("PATH", lambda row: row.path),
+        Column("SIZE", lambda row: str(row.size), lambda row: bytes_in_words(row.size)),
+        Column("SHA256", lambda row: row.sha256, lambda row: row.sha256[:12]),
+        Column("STATE", lambda row: "suspect" if row.suspect else "complete"),
+        Column("ID", lambda row: str(row.id)),
+        Column("KEY", lambda row: row.location.key),
+    )
+    found = find_either(client, experiment_or_iteration)
+    of = client.experiment_artifacts if isinstance(found, Experiment) else client.iteration_artifacts
+    show(of(found.id, limit=_one_more(limit)), columns, as_json=as_json, limit=limit)
+
+
+@click.command
+@with_client
+@click.argument("iteration")
+@click.option("--key", metavar="NAME", help="Only the metric of this name.")
+@json_option
+@limit_option
+def metrics(client: Client, *, iteration: str, key: str | None, as_json: bool, limit: int) -> None:
+    """List the metric points of ITERATION (an id or NAME/INDEX)."""
+    columns: tuple[Column[MetricPoint], ...] = (
+        Column("KEY", lambda row: row.key),
+        Column("STEP", lambda row: str(row.step)),
+        Column("VALUE", lambda row: str(row.value)),
+        Column("TIME", lambda row: moment(row.time)),
+    )
+    found = client.metrics(find_iteration(client, iteration).id, key=key, limit=_one_more(limit))
+    show(found, columns, as_json=as_json, limit=limit)
+
+
+def _one_more(limit: int) -> int | None:
+    """What to ask the API for, so that it shows whether there is more."""
+    return limit + 1 if limit else None
