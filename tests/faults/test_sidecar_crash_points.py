@@ -1,0 +1,153 @@
+"""Killed at any named point, a restarted sidecar converges: real process, real MinIO, real API, an outside ledger."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from minio import Minio
+
+from pinnace.ids import iteration_id
+from pinnace.records import Artifact, ExperimentWrite, IterationWrite, WriterEnd
+from pinnace.settings import StoreSettings
+from pinnace_sidecar.crash import CrashPoint
+from support.api_server import ApiServer, api_server
+from support.minio_server import minio_server
+from support.sidecar_process import SidecarProcess
+
+BUCKET = "artifacts"
+NAMESPACE = "ml"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A store and an API that all tests of this file share; each test has its own experiment and prefix."""
+
+    api: ApiServer
+    bucket: Minio
+    endpoint: str
+    credentials: Path
+    store_folder: Path
+
+    def sidecar(self, folder: Path) -> SidecarProcess:
+        experiment = uuid4()
+        iteration = iteration_id(experiment, 0)
+        admin = self.api.admin()
+        admin.put_experiment(experiment, ExperimentWrite(project="faults", name="crash", namespace=NAMESPACE))
+        admin.put_iteration(iteration, IterationWrite(experiment_id=experiment, index=0))
+        pod_uid = str(uuid4())
+        token = self.api.cluster.add_pod(iteration, namespace=NAMESPACE, pod_uid=pod_uid)
+        self.api.cluster.end_writers(namespace=NAMESPACE, pod_uid=pod_uid, ended=WriterEnd.CLEAN)
+        return SidecarProcess(
+            folder,
+            iteration_id=iteration,
+            pod_uid=pod_uid,
+            store=StoreSettings(
+                endpoint=self.endpoint, bucket=BUCKET, prefix=str(iteration), credentials_dir=str(self.credentials)
+            ),
+            api_url=self.api.url,
+            token=token,
+        )
+
+    def rows(self, iteration: UUID) -> list[Artifact]:
+        return list(self.api.admin().iteration_artifacts(iteration))
+
+    def objects(self, prefix: str) -> dict[str, str]:
+        """What the store holds, by key: the SHA-256 of the bytes as another client reads them back."""
+        found = {}
+        for entry in self.bucket.list_objects(BUCKET, prefix=f"{prefix}/", recursive=True):
+            with self.bucket.get_object(BUCKET, entry.object_name) as answer:
+                found[entry.object_name] = hashlib.sha256(answer.read()).hexdigest()
+        return found
+
+    def uploads_under_way(self) -> list[Path]:
+        return list((self.store_folder / ".minio.sys" / "multipart").glob("*/*/xl.meta"))
+
+
+@pytest.fixture(scope="module")
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
+    folder = tmp_path_factory.mktemp("surroundings")
+    with minio_server(folder) as server, api_server(folder) as api:
+        bucket = Minio(
+            endpoint=server.endpoint.removeprefix("http://"),
+            access_key=server.root_user,
+            secret_key=server.root_password,
+            secure=False,
+        )
+        bucket.make_bucket(bucket_name=BUCKET)
+        credentials = folder / "credentials"
+        credentials.mkdir()
+        (credentials / "AWS_ACCESS_KEY_ID").write_text(server.root_user)
+        (credentials / "AWS_SECRET_ACCESS_KEY").write_text(server.root_password)
+        yield Surroundings(api, bucket, server.endpoint, credentials, folder / "data")
+
+
+@pytest.fixture
+def sidecar(surroundings: Surroundings, tmp_path: Path) -> Iterator[SidecarProcess]:
+    process = surroundings.sidecar(tmp_path / "pod")
+    yield process
+    process.close()
+
+
+def write_files(volume: Path) -> dict[str, str]:
+    """A training run's output; returns the ledger: path → SHA-256."""
+    (volume / "checkpoints").mkdir()
+    metrics = b"".join(json.dumps({"step": step, "loss": 1 / (step + 1)}).encode() + b"\n" for step in range(50))
+    contents = {
+        "model.bin": os.urandom(100_000),
+        "empty": b"",
+        "checkpoints/last.ckpt": os.urandom(12 * 2**20),
+        "metrics.jsonl": metrics,
+    }
+    for path, content in contents.items():
+        (volume / path).write_bytes(content)
+    return {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+
+
+def assert_all_ashore(surroundings: Surroundings, sidecar: SidecarProcess, ledger: dict[str, str]) -> None:
+    iteration, pod_uid = sidecar.settings.iteration_id, sidecar.settings.pod_uid
+    rows = surroundings.rows(iteration)
+    assert sorted((row.path, row.sha256, row.suspect) for row in rows) == sorted(
+        (path, sha256, False) for path, sha256 in ledger.items()
+    )
+    assert surroundings.objects(sidecar.store.prefix) == {row.location.key: row.sha256 for row in rows}
+    assert surroundings.uploads_under_way() == []
+    points = list(surroundings.api.admin().metrics(iteration, key="loss"))
+    assert [(point.step, point.value) for point in points] == [(step, 1 / (step + 1)) for step in range(50)]
+    report = sidecar.last_words()
+    assert report.final
+    assert (report.pending, report.metric_points, report.problems) == (0, 50, ())
+    experiment = surroundings.api.admin().iteration(iteration).experiment_id
+    (standing,) = surroundings.api.admin().pods(experiment)
+    assert (standing.pod_uid, standing.recorded, standing.report) == (pod_uid, report.manifest, report)
+    assert list((Path(sidecar.settings.buffer_dir) / "files").iterdir()) == []
+
+
+@pytest.mark.parametrize("point", list(CrashPoint))
+def test_a_restart_converges_after_a_crash_at(
+    point: CrashPoint, surroundings: Surroundings, sidecar: SidecarProcess
+) -> None:
+    ledger = write_files(sidecar.volume)
+    sidecar.start(PINNACE_CRASH_AT=point)
+    sidecar.end_writers()
+    assert sidecar.wait() == 137, sidecar.log()
+    sidecar.start()
+    sidecar.end_writers()
+    assert sidecar.wait() == 0, sidecar.log()
+    assert_all_ashore(surroundings, sidecar, ledger)
+
+
+def test_crashing_again_and_again_ends_well(surroundings: Surroundings, sidecar: SidecarProcess) -> None:
+    ledger = write_files(sidecar.volume)
+    for point in CrashPoint:
+        sidecar.start(PINNACE_CRASH_AT=point)
+        sidecar.end_writers()
+        assert sidecar.wait() in (0, 137), sidecar.log()
+    sidecar.start()
+    sidecar.end_writers()
+    assert sidecar.wait() == 0, sidecar.log()
+    assert_all_ashore(surroundings, sidecar, ledger)

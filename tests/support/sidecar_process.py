@@ -1,0 +1,96 @@
+"""The real sidecar as a process of this machine, for one pod that a test makes up."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from pinnace.records import PodReport
+from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, StoreSettings, dump
+from support.eventually import eventually
+
+
+class SidecarProcess:
+    """`start`, `end_writers` (SIGTERM), `kill` (SIGKILL); started again it finds volume and buffer as they were left."""
+
+    def __init__(
+        self, folder: Path, *, iteration_id: UUID, pod_uid: str, store: StoreSettings, api_url: str, token: str
+    ) -> None:
+        self.folder = folder
+        self.volume = folder / "volume"
+        self.volume.mkdir(parents=True)
+        (folder / "buffer").mkdir()
+        (folder / "token").write_text(token)
+        self.store = store
+        self.settings = SidecarSettings(
+            iteration_id=iteration_id,
+            pod_uid=pod_uid,
+            artifacts_dir=str(self.volume),
+            buffer_dir=str(folder / "buffer"),
+            buffer_limit_bytes=2**30,
+            settle_seconds=0.3,
+            drain_timeout_seconds=60,
+            termination_message=str(folder / "last-words.json"),
+            api_url=api_url,
+            api_token_file=str(folder / "token"),
+            health_port=0,
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+
+    def start(self, *arguments: str, **extra: str) -> None:
+        """Begin; returns when it serves or has ended. `extra` goes into its environment."""
+        self._starts += 1
+        environment = {
+            "PATH": os.environ["PATH"],
+            **dump(self.settings, SIDECAR_PREFIX),
+            **dump(self.store, STORE_PREFIX),
+            "PINNACE_TUNING_MULTIPART_BYTES": str(5 * 2**20),
+            "PINNACE_TUNING_PART_BYTES": str(5 * 2**20),
+            **extra,
+        }
+        with self.log_file.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pinnace_sidecar", *arguments], env=environment, stdout=log, stderr=log
+            )
+        eventually(lambda: '"serving"' in self.log() or not self.running, timeout=20, what="the sidecar serves")
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / f"log-{self._starts}.jsonl"
+
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def end_writers(self) -> None:
+        """Tell it that the training containers have ended, as the kubelet does."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._send(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, timeout: float = 60) -> int:
+        """Its exit code, once it has ended."""
+        assert self._process is not None
+        return self._process.wait(timeout)
+
+    def last_words(self) -> PodReport:
+        return msgspec.json.decode(Path(self.settings.termination_message).read_bytes(), type=PodReport)
+
+    def close(self) -> None:
+        """End it if it is still there."""
+        if self.running:
+            self.kill()
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
