@@ -4,7 +4,7 @@ The defaults equal those of crds/experiments.yaml (a test compares them), so a m
 an API server between.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -58,8 +58,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Parameters(Manifest, frozen=True, kw_only=True):
     """Exactly one of the two; `search.combinations` checks names and values."""
 
-    grid: dict[str, list[Any]] | None = None
-    list: list[dict[str, Any]] | None = None
+    grid: dict[str, Sequence[Any]] | None = None
+    list: Sequence[dict[str, Any]] | None = None
 
 
 class Objective(Manifest, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ give the same sequence for ever.
 
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -53,7 +54,7 @@ def spelled(value: Scalar) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _grid(grid: dict[str, list[Any]]) -> tuple[Combination, ...]:
+def _grid(grid: Mapping[str, Sequence[Any]]) -> tuple[Combination, ...]:
     names = sorted(grid)
     _check_names(names, "spec.parameters.grid")
     count = 1
@@ -66,7 +67,7 @@ def _grid(grid: dict[str, list[Any]]) -> tuple[Combination, ...]:
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*(grid[name] for name in names)))
 
 
-def _list(combinations_: list[dict[str, Any]]) -> tuple[Combination, ...]:
+def _list(combinations_: Sequence[dict[str, Any]]) -> tuple[Combination, ...]:
     _check_count(len(combinations_))
     for position, combination in enumerate(combinations_):
         _check_names(combination, f"spec.parameters.list[{position}]")

@@ -1,0 +1,412 @@
+"""A small model of the world that the operator works in: an API server, a Job controller, pods and the metadata API.
+
+It implements the operator's ports, so the whole of a look runs on it unchanged. `Truth` is what really happened to the
+files, kept apart from what anybody reports.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+
+from pinnace.client import Conflict, NotFound, Unreachable
+from pinnace.digests import manifest_sha256
+from pinnace.ids import iteration_id
+from pinnace.records import (
+    Experiment as ExperimentRow,
+)
+from pinnace.records import (
+    ExperimentWrite,
+    FileState,
+    Iteration,
+    IterationState,
+    IterationWrite,
+    Manifest,
+    MetricSummary,
+    PodReport,
+    PodStanding,
+    Problem,
+)
+from pinnace.settings import StoreSettings
+from pinnace_operator.experiment import ConditionType, Experiment, Status
+from pinnace_operator.observed import job_view, pod_view
+from pinnace_operator.ports import ClusterError, GoneError, UnavailableError
+from pinnace_operator.reconcile import Memory, Reconciliation
+from pinnace_operator.settings import Platform
+
+UID = "3f0c7b1e-8f5c-4f39-9a53-0d8f0a3c9b11"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+_FILES = UUID(int=7)
+
+PLATFORM = Platform(
+    sidecar_image="pinnace/sidecar:test",
+    sidecar_image_pull_policy="IfNotPresent",
+    sidecar_resources={"requests": {"cpu": "50m"}},
+    sidecar_api_url="http://api.test:8080",
+    store_credentials_secret="pinnace-store",
+    default_store=StoreSettings(endpoint="http://minio.test:9000", bucket="experiments"),
+    poll_seconds=5,
+)
+
+
+def manifest(name: str = "sweep", *, pod: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """An Experiment as the API server would hand it out; `spec` in the CRD's own spelling."""
+    template = {"spec": {"containers": [{"name": "train", "image": "training:1"}], **(pod or {})}}
+    return {
+        "apiVersion": "pinnace.dev/v1alpha1",
+        "kind": "Experiment",
+        "metadata": {"name": name, "namespace": "team-a", "uid": UID, "generation": 1, "resourceVersion": "1"},
+        "spec": {"template": template, **spec},
+    }
+
+
+def experiment(name: str = "sweep", *, pod: dict[str, Any] | None = None, **spec: Any) -> Experiment:
+    return Experiment.from_manifest(manifest(name, pod=pod, **spec))
+
+
+@dataclass
+class Truth:
+    """One pod's files, as they really are."""
+
+    written: list[UUID] = field(default_factory=list)
+    recorded: list[UUID] = field(default_factory=list)
+
+
+def _manifest_of(ids: list[UUID]) -> Manifest:
+    return Manifest(count=len(ids), sha256=manifest_sha256(ids))
+
+
+class World:
+    """Time moves only by `pass_time`. Every change of an object gives it a new version, as in etcd."""
+
+    def __init__(self, body: dict[str, Any], platform: Platform = PLATFORM) -> None:
+        self.body = body
+        self.now = START
+        self.jobs_by_name: dict[str, dict[str, Any]] = {}
+        self.pods_by_name: dict[str, dict[str, Any]] = {}
+        self.truth: dict[str, Truth] = {}
+        self.rows: dict[UUID, Iteration] = {}
+        self.experiment_rows: dict[UUID, ExperimentWrite] = {}
+        self.standings: dict[str, PodStanding] = {}
+        self.events: list[dict[str, Any]] = []
+        self.api_is_up = True
+        self.cluster_is_up = True
+        self.job_error: ClusterError | None = None
+        self.writes: list[str] = []
+        self.most_active = 0
+        self._version = 1
+        self.reconciliation = Reconciliation(
+            cluster=self, api=WorldApi(self), platform=platform, now=lambda: self.now, instance="test"
+        )
+        self.memory = Memory()
+
+    # --- what the test does
+
+    def look(self) -> float | None:
+        """One look, after everything that changed was delivered by the watches."""
+        for job in self.jobs_by_name.values():
+            self.memory.sightings.see_job(job_view(job))
+        for pod in self.pods_by_name.values():
+            self.memory.sightings.see_pod(pod_view(pod))
+        return self.reconciliation.look(Experiment.from_manifest(self.body), self.memory)
+
+    def settle(self, limit: int = 20) -> None:
+        """Look until a look writes nothing."""
+        for _ in range(limit):
+            before = len(self.writes)
+            self.look()
+            if len(self.writes) == before:
+                return
+        raise AssertionError(f"still writing after {limit} looks: {self.writes[-6:]}")
+
+    def restart_operator(self) -> None:
+        self.memory = Memory()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def edit(self, **spec: Any) -> None:
+        self.body = copy.deepcopy(self.body)
+        self.body["spec"].update(spec)
+        self.body["metadata"]["generation"] += 1
+        self.touch(self.body)
+
+    @property
+    def status(self) -> Status:
+        return Experiment.from_manifest(self.body).status
+
+    def condition(self, type_: ConditionType) -> tuple[str, str]:
+        found = self.status.condition(type_)
+        return (found.status.value, found.reason) if found else ("", "")
+
+    def message(self, type_: ConditionType) -> str:
+        found = self.status.condition(type_)
+        return found.message if found else ""
+
+    def job(self, index: int) -> dict[str, Any]:
+        return next(
+            j for j in self.jobs_by_name.values() if j["metadata"]["labels"]["pinnace.dev/iteration"] == str(index)
+        )
+
+    def open_jobs(self) -> list[int]:
+        """Indexes of Jobs that have neither ended nor are suspended."""
+        return sorted(
+            int(job["metadata"]["labels"]["pinnace.dev/iteration"])
+            for job in self.jobs_by_name.values()
+            if not job["status"].get("conditions") and not job["spec"].get("suspend")
+        )
+
+    def start_pod(self, index: int) -> str:
+        """The Job controller makes a pod and the kubelet starts it; its UID."""
+        job = self.job(index)
+        number = len(self.truth)
+        uid = str(uuid5(_FILES, f"pod-{number}"))
+        self.pods_by_name[uid] = {
+            "metadata": {
+                "name": f"{job['metadata']['name']}-p{number}",
+                "namespace": "team-a",
+                "uid": uid,
+                "creationTimestamp": _text(self.now),
+                "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
+                "resourceVersion": "0",
+            },
+            "status": {
+                "phase": "Running",
+                "initContainerStatuses": [{"name": "pinnace-sidecar", "state": {"running": {}}}],
+                "containerStatuses": [{"name": "train", "state": {"running": {}}}],
+            },
+        }
+        self.touch(self.pods_by_name[uid])
+        self.truth[uid] = Truth()
+        job["status"]["active"] = 1
+        job["status"].setdefault("startTime", _text(self.now))
+        self.touch(job)
+        return uid
+
+    def write_file(self, pod_uid: str) -> None:
+        self.truth[pod_uid].written.append(uuid5(_FILES, f"file-{sum(len(t.written) for t in self.truth.values())}"))
+
+    def ship(self, pod_uid: str, problem: Problem | None = None) -> None:
+        """The sidecar records what was written, if the API is there, and reports."""
+        truth = self.truth[pod_uid]
+        if self.api_is_up and problem is None:
+            truth.recorded = list(truth.written)
+        if self.api_is_up and self._iteration_of(pod_uid) in self.rows:
+            self._report(pod_uid, final=False, problem=problem)
+
+    def end_pod(self, pod_uid: str, *, exit_code: int = 0, last: bool = True, proven: bool = True) -> None:
+        """The training ends, the sidecar drains (`proven`) or is killed before; `last`: the Job ends with it."""
+        pod, truth = self.pods_by_name[pod_uid], self.truth[pod_uid]
+        message = ""
+        if proven and self.api_is_up and self._iteration_of(pod_uid) in self.rows:
+            truth.recorded = list(truth.written)
+            message = msgspec.json.encode(self._report(pod_uid, final=True)).decode()
+        pod["status"] = {
+            "phase": "Failed" if exit_code else "Succeeded",
+            "initContainerStatuses": [
+                {
+                    "name": "pinnace-sidecar",
+                    "state": {"terminated": {"exitCode": 0 if message else 137, "message": message}},
+                }
+            ],
+            "containerStatuses": [
+                {
+                    "name": "train",
+                    "state": {"terminated": {"exitCode": exit_code, "reason": "Error" if exit_code else ""}},
+                }
+            ],
+        }
+        self.touch(pod)
+        job = self._job_of(pod_uid)
+        status = job["status"]
+        status["active"] = 0
+        key = "failed" if exit_code else "succeeded"
+        status[key] = status.get(key, 0) + 1
+        if last or not exit_code:
+            kind = "Failed" if exit_code else "Complete"
+            condition = {"type": kind, "status": "True", "lastTransitionTime": _text(self.now)}
+            if exit_code:
+                condition |= {
+                    "reason": "BackoffLimitExceeded",
+                    "message": "Job has reached the specified backoff limit",
+                }
+            else:
+                status["completionTime"] = _text(self.now)
+            status["conditions"] = [condition]
+        self.touch(job)
+
+    def delete_job(self, index: int) -> None:
+        """With its pods, by hand or by a time to live."""
+        job = self.job(index)
+        name = job["metadata"]["name"]
+        del self.jobs_by_name[name]
+        self.memory.sightings.see_job(job_view(job), deleted=True)
+        for uid, pod in list(self.pods_by_name.items()):
+            if pod["metadata"]["labels"]["pinnace.dev/iteration"] == str(index):
+                del self.pods_by_name[uid]
+                self.memory.sightings.see_pod(pod_view(pod), deleted=True)
+
+    @property
+    def everything_is_ashore(self) -> bool:
+        return all(sorted(truth.written) == sorted(truth.recorded) for truth in self.truth.values())
+
+    # --- the Cluster of the operator's ports
+
+    def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
+        self._need_cluster()
+        return copy.deepcopy(list(self.jobs_by_name.values())), self._version
+
+    def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
+        self._need_cluster()
+        return copy.deepcopy(list(self.pods_by_name.values())), self._version
+
+    def apply_job(self, manifest: dict[str, Any]) -> None:
+        self._need_cluster()
+        self.writes.append(f"job {manifest['metadata']['name']}")
+        if self.job_error is not None:
+            raise self.job_error
+        name = manifest["metadata"]["name"]
+        if name not in self.jobs_by_name:
+            job = copy.deepcopy(manifest)
+            job["metadata"]["uid"] = str(uuid5(_FILES, f"job-{self._version}"))
+            job["metadata"]["creationTimestamp"] = _text(self.now)
+            job["status"] = {}
+            self.jobs_by_name[name] = job
+            self.touch(job)
+        self.most_active = max(self.most_active, len(self.open_jobs()))
+
+    def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
+        self._need_cluster()
+        self.writes.append(f"suspend {name} {suspend}")
+        job = self.jobs_by_name.get(name)
+        if job is None or job["metadata"]["uid"] != uid:
+            raise GoneError("no such Job")
+        job["spec"]["suspend"] = suspend
+        job["metadata"]["annotations"] = {"pinnace.dev/suspended": "true"} if suspend else {}
+        self.touch(job)
+        self.most_active = max(self.most_active, len(self.open_jobs()))
+
+    def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
+        self._need_cluster()
+        self.writes.append("status")
+        self.body = copy.deepcopy(self.body)
+        self.body["status"] = copy.deepcopy(status)
+        self.touch(self.body)
+        return self._version
+
+    def create_event(self, manifest: dict[str, Any]) -> None:
+        self._need_cluster()
+        self.events.append(manifest)
+
+    # --- inside
+
+    def _need_cluster(self) -> None:
+        if not self.cluster_is_up:
+            raise UnavailableError("the API server does not answer")
+
+    def touch(self, body: dict[str, Any]) -> None:
+        self._version += 1
+        body["metadata"]["resourceVersion"] = str(self._version)
+
+    def _iteration_of(self, pod_uid: str) -> UUID:
+        return UUID(self.pods_by_name[pod_uid]["metadata"]["labels"]["pinnace.dev/iteration-id"])
+
+    def _job_of(self, pod_uid: str) -> dict[str, Any]:
+        return self.job(int(self.pods_by_name[pod_uid]["metadata"]["labels"]["pinnace.dev/iteration"]))
+
+    def _report(self, pod_uid: str, *, final: bool, problem: Problem | None = None) -> PodReport:
+        truth = self.truth[pod_uid]
+        waiting = len(truth.written) - len(truth.recorded)
+        before = self.standings.get(pod_uid)
+        report = PodReport(
+            iteration_id=self._iteration_of(pod_uid),
+            pod_uid=pod_uid,
+            sequence=before.report.sequence + 1 if before and before.report else 1,
+            final=final,
+            files={FileState.RECORDED: len(truth.recorded), FileState.BUFFERED: waiting},
+            bytes_recorded=10 * len(truth.recorded),
+            manifest=_manifest_of(truth.recorded),
+            problems=(problem,) if problem else (),
+        )
+        self.standings[pod_uid] = PodStanding(
+            iteration_id=report.iteration_id,
+            pod_uid=pod_uid,
+            report=report,
+            recorded=_manifest_of(truth.recorded),
+            bytes_recorded=report.bytes_recorded,
+            reported_at=self.now,
+        )
+        return report
+
+
+class WorldApi:
+    """The metadata API of a World, with the API's own rule that a state never goes back."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def put_experiment(self, experiment_id: UUID, experiment: ExperimentWrite) -> ExperimentRow:
+        self._need_api()
+        self._world.writes.append("experiment row")
+        self._world.experiment_rows[experiment_id] = experiment
+        return ExperimentRow(
+            id=experiment_id,
+            project=experiment.project,
+            name=experiment.name,
+            namespace=experiment.namespace,
+            description=experiment.description,
+            tags=experiment.tags,
+            created_at=self._world.now,
+        )
+
+    def put_iteration(self, iteration_id: UUID, iteration: IterationWrite) -> Iteration:
+        self._need_api()
+        if iteration.experiment_id not in self._world.experiment_rows:
+            raise NotFound("no such experiment", status=404, code="experiment-not-found")
+        self._world.writes.append(f"iteration row {iteration.index} {iteration.state}")
+        before = self._world.rows.get(iteration_id)
+        if before is not None and list(IterationState).index(iteration.state) < list(IterationState).index(
+            before.state
+        ):
+            raise Conflict("the state would go backwards", status=409, code="conflict")
+        row = Iteration(
+            id=iteration_id,
+            experiment_id=iteration.experiment_id,
+            index=iteration.index,
+            parameters=iteration.parameters,
+            state=iteration.state,
+            started_at=iteration.started_at,
+            ended_at=iteration.ended_at,
+            metrics=before.metrics if before else {},
+        )
+        self._world.rows[iteration_id] = row
+        return row
+
+    def iterations(self, experiment_id: UUID) -> Iterator[Iteration]:
+        self._need_api()
+        if experiment_id not in self._world.experiment_rows:
+            raise NotFound("no such experiment", status=404, code="experiment-not-found")
+        return iter(sorted(self._world.rows.values(), key=lambda row: row.index))
+
+    def pods(self, experiment_id: UUID) -> Iterator[PodStanding]:
+        self._need_api()
+        return iter(list(self._world.standings.values()))
+
+    def _need_api(self) -> None:
+        if not self._world.api_is_up:
+            raise Unreachable("GET http://api.test: connection refused")
+
+
+def measure(world: World, index: int, metric: str, low: float, high: float) -> None:
+    """Let iteration `index` have measured `metric` between `low` and `high`."""
+    id_ = iteration_id(UUID(UID), index)
+    summary = MetricSummary(last=high, last_step=1, min=low, max=high, count=2)
+    world.rows[id_] = msgspec.structs.replace(world.rows[id_], metrics={metric: summary})
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,148 @@
+"""Whatever happens in whatever order: never too many at once, never synced too early, and quiet in the end."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pinnace.records import Problem
+from pinnace_operator.experiment import ConditionType
+from support.operator_world import World, manifest
+
+SYNCED = ConditionType.ARTIFACTS_SYNCED
+
+
+class ExperimentMachine(RuleBasedStateMachine):
+    """Every rule is something that happens in a real cluster."""
+
+    world: World
+
+    @initialize(
+        values=st.integers(min_value=1, max_value=5),
+        parallelism=st.integers(min_value=1, max_value=4),
+        backoff=st.integers(min_value=0, max_value=1),
+    )
+    def apply(self, values: int, parallelism: int, backoff: int) -> None:
+        spec = {"parameters": {"grid": {"n": list(range(values))}}, "parallelism": parallelism, "backoffLimit": backoff}
+        self.world = World(manifest(**spec))
+        self.values, self.parallelism, self.backoff = values, parallelism, backoff
+        self.highest_parallelism = parallelism
+        self.pod_of: dict[int, str] = {}
+        self.deleted_unproven = False
+
+    @property
+    def without_pod(self) -> list[int]:
+        return [index for index in self.world.open_jobs() if index not in self.pod_of]
+
+    @rule()
+    def look(self) -> None:
+        self.world.look()
+
+    @rule()
+    def look_until_quiet(self) -> None:
+        self.world.settle()
+
+    @precondition(lambda self: self.without_pod)
+    @rule(data=st.data())
+    def start_pod(self, data: st.DataObject) -> None:
+        index = data.draw(st.sampled_from(self.without_pod))
+        self.pod_of[index] = self.world.start_pod(index)
+
+    @precondition(lambda self: self.pod_of)
+    @rule(data=st.data(), ship=st.booleans(), waits=st.booleans())
+    def write_and_ship(self, data: st.DataObject, ship: bool, waits: bool) -> None:
+        pod = self.pod_of[data.draw(st.sampled_from(sorted(self.pod_of)))]
+        self.world.write_file(pod)
+        if ship:
+            problem = Problem(reason="StoreUnreachable", message="away", files=1) if waits else None
+            self.world.ship(pod, problem)
+
+    @precondition(lambda self: self.pod_of)
+    @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 1]), proven=st.sampled_from([True, True, True, False]))
+    def end_pod(self, data: st.DataObject, exit_code: int, proven: bool) -> None:
+        index = data.draw(st.sampled_from(sorted(self.pod_of)))
+        pod = self.pod_of.pop(index)
+        failed_before = self.world.job(index)["status"].get("failed", 0)
+        self.world.end_pod(pod, exit_code=exit_code, last=failed_before >= self.backoff, proven=proven)
+
+    @rule(up=st.booleans())
+    def api(self, up: bool) -> None:
+        self.world.api_is_up = up
+
+    @rule(up=st.booleans())
+    def cluster(self, up: bool) -> None:
+        self.world.cluster_is_up = up
+
+    @rule()
+    def operator_restarts(self) -> None:
+        self.world.restart_operator()
+
+    @rule(seconds=st.sampled_from([1, 30, 700]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.pass_time(seconds)
+
+    @rule(parallelism=st.integers(min_value=1, max_value=4))
+    def edit_parallelism(self, parallelism: int) -> None:
+        self.highest_parallelism = max(self.highest_parallelism, parallelism)
+        self.world.edit(parallelism=parallelism)
+
+    @precondition(lambda self: not self.pod_of)
+    @rule(suspend=st.booleans())
+    def edit_suspend(self, suspend: bool) -> None:
+        self.world.edit(suspend=suspend)
+
+    @precondition(lambda self: self.world.jobs_by_name)
+    @rule(data=st.data())
+    def somebody_deletes_a_job(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.world.jobs_by_name)))
+        index = int(self.world.jobs_by_name[name]["metadata"]["labels"]["pinnace.dev/iteration"])
+        if index in self.pod_of:
+            self.end_pod_of(index)
+        self.deleted_unproven = self.deleted_unproven or index not in self.world.status.synced
+        self.world.delete_job(index)
+
+    def end_pod_of(self, index: int) -> None:
+        self.world.end_pod(self.pod_of.pop(index), exit_code=1, last=False)
+
+    @invariant()
+    def never_more_than_parallelism(self) -> None:
+        if hasattr(self, "world"):
+            assert self.world.most_active <= self.highest_parallelism
+
+    @invariant()
+    def never_synced_before_everything_is_ashore(self) -> None:
+        if hasattr(self, "world") and self.world.condition(SYNCED)[0] == "True":
+            assert self.world.everything_is_ashore
+            counts = self.world.status.iterations
+            assert counts.succeeded + counts.failed == self.values
+
+    def teardown(self) -> None:
+        """Let everything recover: it comes to an end, and to rest."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        world.api_is_up = world.cluster_is_up = True
+        world.edit(suspend=False)
+        world.settle()
+        for _ in range(3 * self.values + 3):
+            for index in world.open_jobs():
+                pod = self.pod_of.pop(index, None) or world.start_pod(index)
+                world.look()
+                world.end_pod(pod)
+            world.settle()
+        counts = world.status.iterations
+        assert counts.succeeded + counts.failed == self.values
+        assert world.condition(ConditionType.RUNNING) == ("False", "Finished")
+        if world.everything_is_ashore and not self.deleted_unproven:
+            reports = [standing.report for standing in world.standings.values()]
+            all_final = len(reports) == len(world.truth) and all(report and report.final for report in reports)
+            assert (world.condition(SYNCED)[0] == "True") == all_final
+        writes = len(world.writes)
+        world.look()
+        world.restart_operator()
+        world.look()
+        rows = [write for write in world.writes[writes:] if write != "experiment row"]
+        assert rows == []
+
+
+ExperimentMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+test_an_experiment_survives_everything = ExperimentMachine.TestCase
