@@ -164,6 +164,9 @@ class IterationCounts(Manifest, frozen=True, kw_only=True):
     succeeded_indexes: str = ""
     failed_indexes: str = ""
     synced_indexes: str = ""
+    #: Those whose Job has been seen, and those whose Job then went away before it ended.
+    started_indexes: str = ""
+    lost_indexes: str = ""
     best_iteration: int | UnsetType = UNSET
     best_value: str | UnsetType = UNSET
 
@@ -204,6 +207,14 @@ class Status(Manifest, frozen=True, kw_only=True):
     @property
     def synced(self) -> IndexSet:
         return IndexSet.from_text(self.iterations.synced_indexes)
+
+    @property
+    def started(self) -> IndexSet:
+        return IndexSet.from_text(self.iterations.started_indexes)
+
+    @property
+    def lost(self) -> IndexSet:
+        return IndexSet.from_text(self.iterations.lost_indexes)
 
     @property
     def done(self) -> bool:

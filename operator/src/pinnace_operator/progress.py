@@ -11,7 +11,7 @@ from pinnace.records import Iteration, IterationState, PodStanding
 from pinnace_operator.acceptance import Accepted
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Trouble
-from pinnace_operator.proof import Standing, Verdict, judge, standings_by_iteration
+from pinnace_operator.proof import LOST, Standing, Verdict, judge, standings_by_iteration
 from pinnace_operator.search import Combination
 
 #: A Job that has had no pod for so long, or a pod that is being set up for so long, deserves a word.
@@ -36,6 +36,8 @@ class IterationProgress:
     job: JobView | None
     pods: tuple[PodView, ...]
     row: Iteration | None
+    #: It had a Job that somebody deleted before it ended.
+    lost: bool
     #: None: can't be told, because the API does not answer or nothing has started.
     verdict: Verdict | None
 
@@ -97,7 +99,13 @@ class IterationProgress:
 def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> tuple[IterationProgress, ...]:
     """Every iteration, by index."""
     status = experiment.status
-    succeeded, failed, synced = status.succeeded, status.failed, status.synced
+    succeeded, failed, synced, started, lost = (
+        status.succeeded,
+        status.failed,
+        status.synced,
+        status.started,
+        status.lost,
+    )
     ids = [iteration_id(experiment.id, index) for index in range(len(accepted.combinations))]
     standings = None
     if observed.rows is not None:
@@ -113,6 +121,7 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
         job = observed.jobs.get(index)
         stage = _stage(job, index in succeeded, index in failed)
         mine = pods.get(index, [])
+        is_lost = index in lost or (stage is Stage.WAITING and index in started)
         known = None if standings is None else standings.get(index, [])
         return IterationProgress(
             index=index,
@@ -122,19 +131,22 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
             job=job,
             pods=tuple(mine),
             row=observed.rows.iterations.get(index) if observed.rows else None,
-            verdict=_verdict(stage, job, mine, known, remembered=index in synced),
+            lost=is_lost,
+            verdict=Verdict(standing=Standing.SYNCED)
+            if index in synced
+            else _verdict(stage, job, mine, known, is_lost),
         )
 
     return tuple(one(index) for index in range(len(ids)))
 
 
 def _verdict(
-    stage: Stage, job: JobView | None, pods: Sequence[PodView], standings: list[PodStanding] | None, *, remembered: bool
+    stage: Stage, job: JobView | None, pods: Sequence[PodView], standings: list[PodStanding] | None, lost: bool
 ) -> Verdict | None:
-    if remembered:
-        return Verdict(standing=Standing.SYNCED)
     if stage is Stage.WAITING or standings is None:
         return None
+    if lost and stage is not Stage.ACTIVE:
+        return LOST
     return judge(job, pods, standings)
 
 

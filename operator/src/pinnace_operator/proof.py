@@ -37,6 +37,14 @@ class Verdict:
     message: str = ""
 
 
+#: The verdict on an iteration that had to be started again because somebody deleted its Job.
+LOST = Verdict(
+    standing=Standing.UNPROVEN,
+    message="its Job was deleted before it had ended and was made again, so nobody can tell what its earlier pods "
+    "wrote: compare the recorded artifacts with what should be there",
+)
+
+
 def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodStanding]) -> Verdict:
     """The verdict on an iteration of which Kubernetes knows `job` and `pods`, and the API `standings`.
 

@@ -73,6 +73,8 @@ def iteration_counts(experiment: Experiment, iterations: Sequence[IterationProgr
     succeeded = before.succeeded.with_all(it.index for it in iterations if it.stage is Stage.SUCCEEDED)
     failed = before.failed.with_all(it.index for it in iterations if it.stage is Stage.FAILED)
     synced = before.synced.with_all(it.index for it in iterations if it.synced)
+    started = before.started.with_all(it.index for it in iterations if it.job is not None)
+    lost = before.lost.with_all(it.index for it in iterations if it.lost)
     best = best_iteration(experiment.spec.objective, iterations)
     if best is None:
         kept = (before.iterations.best_iteration, before.iterations.best_value)
@@ -88,6 +90,8 @@ def iteration_counts(experiment: Experiment, iterations: Sequence[IterationProgr
         succeeded_indexes=str(succeeded),
         failed_indexes=str(failed),
         synced_indexes=str(synced),
+        started_indexes=str(started),
+        lost_indexes=str(lost),
         best_iteration=best_index,
         best_value=best_value,
     )

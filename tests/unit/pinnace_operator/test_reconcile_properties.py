@@ -1,5 +1,7 @@
 """Whatever happens in whatever order: never too many at once, never synced too early, and quiet in the end."""
 
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -22,7 +24,11 @@ class ExperimentMachine(RuleBasedStateMachine):
         backoff=st.integers(min_value=0, max_value=1),
     )
     def apply(self, values: int, parallelism: int, backoff: int) -> None:
-        spec = {"parameters": {"grid": {"n": list(range(values))}}, "parallelism": parallelism, "backoffLimit": backoff}
+        spec: dict[str, Any] = {
+            "parameters": {"grid": {"n": list(range(values))}},
+            "parallelism": parallelism,
+            "backoffLimit": backoff,
+        }
         self.world = World(manifest(**spec))
         self.values, self.parallelism, self.backoff = values, parallelism, backoff
         self.highest_parallelism = parallelism

@@ -233,6 +233,24 @@ def test_a_job_deleted_by_hand_is_made_again_while_it_has_not_ended() -> None:
     assert world.open_jobs() == [0]
 
 
+def test_an_iteration_whose_job_was_deleted_while_it_ran_is_never_proven() -> None:
+    world = World(manifest())
+    world.api_is_up = False
+    world.settle()
+    lost = world.start_pod(0)
+    world.settle()
+    world.write_file(lost)
+    world.delete_job(0)
+    world.restart_operator()
+    world.api_is_up = True
+    run_to_the_end(world)
+    world.restart_operator()
+    world.settle()
+    assert world.condition(SUCCEEDED) == ("True", "AllSucceeded")
+    assert world.condition(SYNCED) == ("False", "Unproven")
+    assert "made again" in world.message(SYNCED)
+
+
 def test_an_iteration_that_ended_is_not_run_again_when_its_job_is_deleted() -> None:
     world = World(manifest(parameters=GRID, parallelism=1))
     world.settle()
