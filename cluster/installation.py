@@ -73,6 +73,7 @@ def install(say: Callable[[str], None]) -> Installation:
         "upgrade", "--install", RELEASE, str(ROOT / "charts/pinnace"),
         "--namespace", SYSTEM_NAMESPACE, "--create-namespace",
         "--values", str(ROOT / "cluster/manifests/pinnace-values.yaml"),
+        "--take-ownership",  # the CRD stays when a release goes, and would belong to that release for ever
         "--wait", "--timeout", "180s",
     )  # fmt: skip
     return _found(key)

@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from pinnace.client import Client
 from pinnace.settings import SettingsError
@@ -29,17 +30,20 @@ def main() -> int:
         quiet=settings.log_level in ("warning", "error"),
         log_format=kopf.LogFormat.JSON,
     )
+    instance = socket.gethostname()
     with Client(settings.client, timeout=API_TIMEOUT_S) as api:
         reconciliation = Reconciliation(
             cluster=KubernetesCluster.connected(),
             api=api,
             platform=platform,
             now=lambda: datetime.now(UTC),
-            instance=socket.gethostname(),
+            instance=instance,
         )
         kopf.run(
             registry=build_registry(reconciliation),
             standalone=True,
+            # kopf would ask for the name of the user that it runs as, and a container's user id has none.
+            identity=Identity(instance),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
