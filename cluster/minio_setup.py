@@ -89,6 +89,8 @@ def ensure(*, endpoint: str, root_user: str, root_password: str, bucket: str, ac
         raise StoreSetupError(f"{endpoint} can't be reached: {error}") from error
     except (MinioException, MinioAdminException) as error:
         raise StoreSetupError(f"{endpoint} refused: {_reason(error)}") from error
+    except ValueError as error:  # how the client refuses a bucket's name
+        raise StoreSetupError(str(error)) from error
     finally:
         pool.clear()
 

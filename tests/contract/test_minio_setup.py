@@ -144,5 +144,22 @@ def test_the_command_makes_a_key_once_for_its_owner_only(
 def test_a_server_that_is_not_there_is_told_so() -> None:
     with pytest.raises(minio_setup.StoreSetupError, match=r"http://127\.0\.0\.1:1 can't be reached"):
         minio_setup.ensure(
-            endpoint="http://127.0.0.1:1", root_user="a", root_password="b", bucket="c", access_key="d", secret_key="e"
+            endpoint="http://127.0.0.1:1",
+            root_user="a",
+            root_password="b",
+            bucket="abc",
+            access_key="d",
+            secret_key="e",
+        )
+
+
+def test_a_bucket_that_can_have_no_such_name_is_refused() -> None:
+    with pytest.raises(minio_setup.StoreSetupError, match="invalid bucket name Not_A_Bucket!"):
+        minio_setup.ensure(
+            endpoint="http://127.0.0.1:1",
+            root_user="a",
+            root_password="b",
+            bucket="Not_A_Bucket!",
+            access_key="d",
+            secret_key="e",
         )
