@@ -15,7 +15,7 @@ from support.eventually import eventually
 
 
 class SidecarProcess:
-    """`start`, `end_writers` (SIGTERM), `kill` (SIGKILL); started again it finds volume and buffer as they were left."""
+    """`start`, `end_writers` (SIGTERM), `kill` (SIGKILL); started again it finds its folders as they were left."""
 
     def __init__(
         self, folder: Path, *, iteration_id: UUID, pod_uid: str, store: StoreSettings, api_url: str, token: str

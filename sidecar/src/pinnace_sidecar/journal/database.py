@@ -1,12 +1,11 @@
 """One SQLite file: opened, locked, brought to the newest schema, written in transactions."""
 
 import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pinnace.errors import PinnaceError
 from pinnace_sidecar.journal.schema import STEPS
@@ -22,7 +21,7 @@ class Database:
     `begun_anew` is True when the file was no healthy database and had to be set aside.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: int, *, begun_anew: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: BinaryIO, *, begun_anew: bool) -> None:
         self._connection = connection
         self._lock = lock
         self._open_transaction = False
@@ -35,22 +34,22 @@ class Database:
         JournalError when another process holds it or it is of a newer version. A file that is no healthy database is
         set aside as `<name>.damaged` and a new one begun.
         """
-        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = path.with_suffix(".lock").open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(lock)
+            lock.close()
             raise JournalError(
                 f"{path} is in use by another sidecar", hint="one buffer serves one pod; wait for the other to end"
             ) from None
         try:
             return cls._open_locked(path, lock)
         except BaseException:
-            os.close(lock)
+            lock.close()
             raise
 
     @classmethod
-    def _open_locked(cls, path: Path, lock: int) -> "Database":
+    def _open_locked(cls, path: Path, lock: BinaryIO) -> "Database":
         try:
             return cls(_connect(path), lock, begun_anew=False)
         except sqlite3.OperationalError:
@@ -63,8 +62,9 @@ class Database:
             return cls(_connect(path), lock, begun_anew=True)
 
     def close(self) -> None:
+        """Safe to call twice."""
         self._connection.close()
-        os.close(self._lock)
+        self._lock.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
