@@ -14,7 +14,6 @@ help: ## this list
 .PHONY: demo demo-down
 demo: $(VENV)/ready ## cluster, images, MinIO, chart, and a sweep of four iterations from file to verified row
 	$(PYTHON) -m cluster up
-	$(PYTHON) -m cluster images
 	$(WITH_CLUSTER) $(BIN)/python -m cluster.demo
 
 demo-down: ## undo the demo: the release, MinIO and the cluster
@@ -50,7 +49,7 @@ images: $(VENV)/ready ## build the images and load them into the cluster
 
 .PHONY: generate lock clean
 generate: $(VENV)/ready ## write the files that are derived from others: chart's CRD, OpenAPI document
-	$(BIN)/python charts/sync_crd.py
+	$(BIN)/python charts/generate.py
 	$(BIN)/python -m pinnace_api openapi > docs/openapi.json
 
 lock: ## resolve the dependencies anew (needs uv)

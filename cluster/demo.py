@@ -12,11 +12,13 @@ from typing import Any
 from uuid import UUID
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cluster.installation import SYSTEM_NAMESPACE, Installation, experiment_namespace, install
 from cluster.kubectl import CommandFailed, get, kubectl
+from cluster.minio_setup import StoreSetupError
 from cluster.waiting import until
 from pinnace.client import ApiError, Client
 from pinnace.records import Artifact, Iteration
@@ -31,6 +33,8 @@ EXPERIMENT = "iris-sweep"
 EXAMPLE = Path(__file__).parents[1] / "examples/iris-sweep.yaml"
 #: Training takes about 20 s per iteration and core; the rest is room for slow machines.
 TIMEOUT_S = 900
+#: Columns when the output is a file: an artifact's row fits.
+FILE_WIDTH = 160
 
 
 class DemoFailed(Exception):
@@ -39,6 +43,8 @@ class DemoFailed(Exception):
 
 def main() -> int:
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
     try:
         installation = install(lambda line: console.print(f"[dim]•[/dim] {line}"))
         experiment_namespace(NAMESPACE, installation)
@@ -49,8 +55,8 @@ def main() -> int:
             iterations, artifacts = list(api.iterations(experiment)), list(api.experiment_artifacts(experiment))
         console.print(table_of_iterations(iterations), table_of_artifacts(iterations, artifacts))
         compare(console, installation, artifacts)
-    except (CommandFailed, ApiError, StoreError, DemoFailed) as error:
-        console.print(f"[red]the demo failed:[/red] {error}", soft_wrap=True, markup=False)
+    except (CommandFailed, StoreSetupError, ApiError, StoreError, DemoFailed) as error:
+        console.print("[red]the demo failed:[/red]", escape(str(error)), soft_wrap=True)
         return 1
     console.print(what_next(), soft_wrap=True, markup=False)
     return 0
@@ -117,7 +123,7 @@ def table_of_artifacts(iterations: list[Iteration], artifacts: list[Artifact]) -
         table.add_column(heading, overflow="fold", justify="right" if heading == "bytes" else "left")
     for row in sorted(artifacts, key=lambda row: (index_of[row.iteration_id], row.path)):
         index = str(index_of[row.iteration_id])
-        table.add_row(index, row.path, f"{row.size:,}", row.sha256[:16] + "…", row.location.key)
+        table.add_row(index, row.path, f"{row.size:,}", row.sha256, row.location.key)
     return table
 
 
@@ -155,7 +161,7 @@ Try next (the first line puts kubectl, helm and the cluster's address into this 
   export PINNACE_API_URL=http://127.0.0.1:30080 PINNACE_API_TOKEN={token}
   pinnace artifacts {EXPERIMENT}
   kubectl apply --namespace {NAMESPACE} -f examples/failing.yaml     # fails, and its files are shipped all the same
-  make demo-down                                             # undoes everything
+  make demo-down                                                     # undoes everything
 """
 
 

@@ -23,8 +23,8 @@ def kubectl(*arguments: str, namespace: str = "", stdin: str = "", timeout: floa
 
 def apply(*manifests: Manifest, namespace: str = "") -> None:
     """Create or change objects (server-side apply)."""
-    documents = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
-    kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", namespace=namespace, stdin=documents)
+    together = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+    kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", namespace=namespace, stdin=together)
 
 
 def get(kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
