@@ -53,6 +53,7 @@ def canned_api() -> Iterator[CannedApi]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             status, body = api.answer(self.path, self.headers.get("authorization", ""))
