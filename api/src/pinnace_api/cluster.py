@@ -5,9 +5,10 @@ Importing this module imports the Kubernetes client, which is large: only where 
 
 import logging
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import msgspec
 from kubernetes import client, config
 from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
@@ -23,7 +24,7 @@ _TIMEOUT_SECONDS: Final = (2.0, 5.0)
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
 
-_AnswerT = TypeVar("_AnswerT")
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ class KubernetesReviewer:
     """The TokenReviewer of a real cluster. Needs `create tokenreviews` and `get pods`. Safe to use from threads."""
 
     def __init__(self, api: client.ApiClient) -> None:
-        self._tokens = client.AuthenticationV1Api(api)
-        self._pods = client.CoreV1Api(api)
+        # Any: the type stubs don't know `_preload_content=False`, which leaves the answer to us.
+        self._tokens: Any = client.AuthenticationV1Api(api)
+        self._pods: Any = client.CoreV1Api(api)
 
     @classmethod
     def from_surroundings(cls) -> "KubernetesReviewer":
@@ -53,67 +55,122 @@ class KubernetesReviewer:
         if token.count(".") != 2:
             return None  # not a service-account token; Kubernetes need not be asked
         body = client.V1TokenReview(spec=client.V1TokenReviewSpec(token=token, audiences=[TOKEN_AUDIENCE]))
-        review = _asked(lambda: self._tokens.create_token_review(body, _request_timeout=_TIMEOUT_SECONDS))
-        status = None if review is None else review.status
+        review = _asked(
+            lambda: self._tokens.create_token_review(body, _request_timeout=_TIMEOUT_SECONDS, _preload_content=False),
+            _TokenReview,
+        )
         # An API server that knows no audiences answers without them and would vouch for any token.
-        if status is None or not status.authenticated or TOKEN_AUDIENCE not in (status.audiences or []):
+        if review is None or not review.status.authenticated or TOKEN_AUDIENCE not in review.status.audiences:
             return None
-        user = status.user
-        if user is None:
-            return None
-        extra = user.extra or {}
+        user = review.status.user
         return ServiceAccount(
-            subject=user.username or "",
-            pod_name=next(iter(extra.get(_POD_NAME, [])), ""),
-            pod_uid=next(iter(extra.get(_POD_UID, [])), ""),
+            subject=user.username,
+            pod_name=next(iter(user.extra.get(_POD_NAME, ())), ""),
+            pod_uid=next(iter(user.extra.get(_POD_UID, ())), ""),
         )
 
     def pod(self, namespace: str, name: str) -> Pod | None:
-        pod = _asked(lambda: self._pods.read_namespaced_pod(name, namespace, _request_timeout=_TIMEOUT_SECONDS))
-        if pod is None or pod.metadata is None or not pod.metadata.uid:
+        found = _asked(
+            lambda: self._pods.read_namespaced_pod(
+                name, namespace, _request_timeout=_TIMEOUT_SECONDS, _preload_content=False
+            ),
+            PodObject,
+        )
+        if found is None:
             return None
         return Pod(
-            uid=pod.metadata.uid,
-            iteration=_uuid((pod.metadata.labels or {}).get(ITERATION_ID_LABEL, "")),
-            writers=writer_end(pod),
+            uid=found.metadata.uid,
+            iteration=_uuid(found.metadata.labels.get(ITERATION_ID_LABEL, "")),
+            writers=writer_end(found),
         )
 
 
-def writer_end(pod: client.V1Pod) -> WriterEnd:
+class _Object(msgspec.Struct, frozen=True, rename="camel"):
+    """A part of a Kubernetes object: what we read of it; other fields, of whatever version, don't matter."""
+
+
+class _User(_Object, frozen=True):
+    username: str = ""
+    extra: dict[str, tuple[str, ...]] = {}
+
+
+class _ReviewStatus(_Object, frozen=True):
+    authenticated: bool = False
+    audiences: tuple[str, ...] = ()
+    user: _User = _User()
+
+
+class _TokenReview(_Object, frozen=True):
+    status: _ReviewStatus = _ReviewStatus()
+
+
+class Terminated(_Object, frozen=True):
+    exit_code: int = 0
+    signal: int = 0
+
+
+class ContainerState(_Object, frozen=True):
+    terminated: Terminated | None = None
+    waiting: _Object | None = None
+
+
+class ContainerStatus(_Object, frozen=True):
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodStatus(_Object, frozen=True):
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class PodSpec(_Object, frozen=True):
+    containers: tuple[_Object, ...] = ()
+
+
+class Metadata(_Object, frozen=True):
+    uid: str = ""
+    labels: dict[str, str] = {}
+    deletion_timestamp: str = ""
+
+
+class PodObject(_Object, frozen=True):
+    """A pod as the Kubernetes API writes it."""
+
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+def writer_end(pod: PodObject) -> WriterEnd:
     """Whether the pod's own containers (init containers and sidecars are others) have ended, and how.
 
-    A container that waits for a restart in a pod that is being deleted will not start again: its last end counts.
+    A container that waits for a restart in a pod that is being deleted will not start again: its last end counts,
+    and one that never ran wrote nothing.
     """
-    statuses = (pod.status.container_statuses if pod.status else None) or []
-    wanted = len(pod.spec.containers) if pod.spec else 0
-    leaving = pod.metadata is not None and pod.metadata.deletion_timestamp is not None
     codes: list[int] = []
-    for status in statuses:
-        state = status.state
-        ended = state.terminated if state else None
-        if ended is None and leaving and state is not None and state.waiting is not None:
-            if status.last_state is None or status.last_state.terminated is None:
-                codes.append(0)  # it never ran, so it wrote nothing
-                continue
-            ended = status.last_state.terminated
+    for status in pod.status.container_statuses:
+        ended = status.state.terminated
+        if ended is None and status.state.waiting is not None and pod.metadata.deletion_timestamp:
+            ended = status.last_state.terminated or Terminated()
         if ended is None:
             return WriterEnd.RUNNING
-        codes.append(ended.exit_code if not ended.signal else 128 + ended.signal)
-    if not wanted or len(codes) < wanted:
+        codes.append(ended.exit_code or ended.signal)
+    if not codes or len(codes) < len(pod.spec.containers):
         return WriterEnd.RUNNING
     return WriterEnd.FAILED if any(codes) else WriterEnd.CLEAN
 
 
-def _asked(call: Callable[[], _AnswerT]) -> _AnswerT | None:
+def _asked(call: Callable[[], Any], answer: type[_T]) -> _T | None:
     """What Kubernetes answers; None for 404. Raises Unavailable for everything else that is no answer."""
     try:
-        return call()
+        response = call()
+        return msgspec.json.decode(response.data, type=answer)
     except ApiException as error:
         if error.status == 404:
             return None
         _log.warning("kubernetes.refused", extra={"fields": {"status": error.status, "reason": error.reason}})
         raise Unavailable("Kubernetes does not answer as it should", hint="see the API's log") from error
-    except (HTTPError, OSError) as error:
+    except (HTTPError, OSError, msgspec.DecodeError) as error:
         _log.warning("kubernetes.unreachable", extra={"fields": {"cause": str(error)}})
         raise Unavailable("Kubernetes can't be reached", hint="try again") from error
 

@@ -1,0 +1,67 @@
+"""Migrations and tables say the same, forwards and back."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from pinnace_api import migrations
+from pinnace_api.database import Database
+from pinnace_api.schema import METADATA, TABLES
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/api.db")
+    yield database
+    database.close()
+
+
+def names(database: Database) -> set[str]:
+    return set(inspect(database.engine).get_table_names())
+
+
+def test_from_nothing_to_the_newest_is_what_the_tables_say(database: Database) -> None:
+    migrations.upgrade(database)
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, METADATA) == []
+    assert names(database) == {table.name for table in TABLES} | {"alembic_version"}
+    assert set(METADATA.tables) == {table.name for table in TABLES}
+
+
+def test_back_to_nothing_leaves_nothing(database: Database) -> None:
+    migrations.upgrade(database)
+    migrations.downgrade(database, "base")
+    assert names(database) == {"alembic_version"}
+
+
+def test_several_processes_may_begin_at_once(tmp_path: Path) -> None:
+    def start(_: int) -> set[str]:
+        database = Database(f"sqlite:///{tmp_path}/api.db")
+        try:
+            migrations.upgrade(database)
+            return names(database)
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(start, range(4)))
+    assert all("artifacts" in each for each in found)
+
+
+def test_a_failing_step_leaves_the_database_as_it_was(database: Database) -> None:
+    with pytest.raises(Exception, match="no-such-revision"):
+        migrations.upgrade(database, "no-such-revision")
+    assert names(database) == set()
+
+
+def test_points_lie_in_the_order_of_reading(database: Database) -> None:
+    migrations.upgrade(database)
+    with database.read() as connection:
+        sql = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'metric_points'").scalar_one()
+    assert sql.rstrip().endswith("WITHOUT ROWID")
