@@ -45,12 +45,22 @@ LOST = Verdict(
 )
 
 
+#: The verdict on an iteration that had ended, and whose Job was then deleted too early.
+FORGOTTEN = Verdict(
+    standing=Standing.UNPROVEN,
+    message="its Job was deleted before its artifacts were proven, so nobody can tell how many pods it had: "
+    "compare the recorded artifacts with what should be there",
+)
+
+
 def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodStanding]) -> Verdict:
     """The verdict on an iteration of which Kubernetes knows `job` and `pods`, and the API `standings`.
 
     `pods` includes those that are gone, as far as they were seen. Never SYNCED on missing knowledge.
     """
-    if job is not None and job.end is None:
+    if job is None:
+        return FORGOTTEN
+    if job.end is None:
         return Verdict(standing=Standing.IN_PROGRESS)
     by_pod = {standing.pod_uid: standing for standing in standings}
     ran = {pod.uid for pod in pods if pod.started} | set(by_pod)
@@ -98,13 +108,7 @@ def _judge_pod(pod: PodView | None, standing: PodStanding | None, uid: str) -> V
     return Verdict(standing=Standing.SYNCED)
 
 
-def _judge_count(job: JobView | None, pods: Sequence[PodView], proven: int) -> Verdict:
-    if job is None:
-        return Verdict(
-            standing=Standing.UNPROVEN,
-            message="its Job was deleted before its artifacts were proven, so nobody can tell how many pods it had: "
-            "compare the recorded artifacts with what it should have written",
-        )
+def _judge_count(job: JobView, pods: Sequence[PodView], proven: int) -> Verdict:
     never_ran = sum(pod.ended and not pod.started for pod in pods)
     missing = job.pods_ended - never_ran - proven
     if missing > 0:
