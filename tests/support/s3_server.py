@@ -222,7 +222,9 @@ class S3Server(socketserver.ThreadingTCPServer):
         if stated != "UNSIGNED-PAYLOAD" and stated != hashlib.sha256(request.body).hexdigest():
             raise S3Error(400, "XAmzContentSHA256Mismatch")
         crc32c = request.headers.get("x-amz-checksum-crc32c")
-        if crc32c is not None and request.body and crc32c != crc32c_of(request.body):
+        # With Complete it is the whole object's.
+        is_of_body = request.operation != "Complete"
+        if crc32c is not None and is_of_body and request.body and crc32c != crc32c_of(request.body):
             raise S3Error(400, "BadDigest", "The CRC32C you specified did not match the calculated checksum.")
 
     def _do_put(self, request: Request, key: str) -> Answer:
@@ -247,7 +249,9 @@ class S3Server(socketserver.ThreadingTCPServer):
             return Answer(body=stored.body, headers=_described(stored))
         first, _, last = span.partition("-")
         piece = stored.body[int(first) : int(last) + 1 if last else None]
-        return Answer(status=206, body=piece, headers=_described(stored))
+        end = int(first) + len(piece) - 1
+        content_range = {"Content-Range": f"bytes {first}-{end}/{len(stored.body)}"}
+        return Answer(status=206, body=piece, headers=_described(stored) | content_range)
 
     def _do_delete(self, request: Request, key: str) -> Answer:
         self.objects.pop(key, None)
@@ -320,7 +324,12 @@ class S3Server(socketserver.ThreadingTCPServer):
             raise S3Error(400, "EntityTooSmall")
         body = b"".join(part.body for part in parts)
         etag = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts)).hexdigest() + f"-{len(parts)}"
-        stored = self._store(key, body, composite_crc32c(parts), etag)
+        crc32c = composite_crc32c(parts)
+        if request.headers.get("x-amz-checksum-type") == "FULL_OBJECT":
+            crc32c = crc32c_of(body)
+            if request.headers.get("x-amz-checksum-crc32c") not in (None, crc32c):
+                raise S3Error(400, "BadDigest", "The checksum of the whole object did not match.")
+        stored = self._store(key, body, crc32c, etag)
         del self.uploads[request.query["uploadId"]]
         return _xml(
             f"<CompleteMultipartUploadResult><Key>{escape(key)}</Key><ETag>{escape(stored.headers['ETag'])}</ETag>"

@@ -17,6 +17,9 @@ KEY_ID_FILE: Final = "AWS_ACCESS_KEY_ID"
 SECRET_FILE: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a file's name
 TOKEN_FILE: Final = "AWS_SESSION_TOKEN"  # noqa: S105
 
+#: How often a mounted Secret is opened when it is swapped just then; swaps are minutes apart.
+_ATTEMPTS: Final = 3
+
 _FOLDER_HINT: Final = f"put the files {KEY_ID_FILE} and {SECRET_FILE} there, or mount the Secret that has them"
 _CHAIN_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the workload an identity"
 
@@ -65,8 +68,8 @@ class FolderCredentials:
 
     def current(self) -> Credentials:
         try:
-            stamp = tuple(_stamp(self._folder / name) for name in (KEY_ID_FILE, SECRET_FILE, TOKEN_FILE))
             with self._lock:
+                stamp = tuple(_stamp(self._folder / name) for name in (KEY_ID_FILE, SECRET_FILE, TOKEN_FILE))
                 if self._read is None or self._read[0] != stamp:
                     self._read = (stamp, self._read_files())
                 return self._read[1]
@@ -80,17 +83,26 @@ class FolderCredentials:
             self._read = None
 
     def _read_files(self) -> Credentials:
+        """All fields from one version of the folder."""
         link = self._folder / "..data"
-        folder = os.open(link if link.exists() else self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            credentials = Credentials(
-                access_key_id=_read_field(folder, KEY_ID_FILE),
-                secret_access_key=_read_field(folder, SECRET_FILE),
-                session_token=_read_field(folder, TOKEN_FILE, default=""),
-            )
-        finally:
-            os.close(folder)
-        return _checked(credentials, f"the credentials in {self._folder}", _FOLDER_HINT)
+        is_mounted = link.exists()
+        for attempt in range(_ATTEMPTS):
+            folder = os.open(link if is_mounted else self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                credentials = Credentials(
+                    access_key_id=_read_field(folder, KEY_ID_FILE),
+                    secret_access_key=_read_field(folder, SECRET_FILE),
+                    session_token=_read_field(folder, TOKEN_FILE, default=""),
+                )
+            except FileNotFoundError:
+                # A swap removes the old files under whoever is reading them.
+                if not is_mounted or attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return _checked(credentials, f"the credentials in {self._folder}", _FOLDER_HINT)
+            finally:
+                os.close(folder)
+        raise AssertionError
 
 
 class ChainCredentials:

@@ -23,7 +23,7 @@ def refusal(answer: Answer, what: str, *, key: str, region: str) -> StoreError:
     root = _error_document(answer)
     code = answer.headers.get("x-minio-error-code", "") if root is None else s3_xml.text(root, "Code")
     # An <Error> below a 200 comes from a store that failed after it had begun to answer.
-    error, stable_code, hint = classify(answer.status if answer.status >= 300 else 500, code)
+    error, stable_code, hint = classify(500 if code and answer.status < 300 else answer.status, code)
     right_region = answer.headers.get("x-amz-bucket-region") or ("" if root is None else s3_xml.text(root, "Region"))
     if stable_code == "WrongRegion" and right_region and right_region != region:
         hint = f"set the store's region to {_cleaned(right_region)}, not {region}"
