@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from cluster.processes import until
+from cluster.waiting import until
 
 HIERARCHIES = Path("/sys/fs/cgroup")
 BRANCH = "pinnace"
@@ -53,7 +53,7 @@ def clear(grace_s: float) -> int:
         killed.update(left)
         return not left
 
-    until(emptied, grace_s)
+    until(emptied, timeout_s=grace_s, interval_s=0.1)
     for branch in branches():
         for folder in sorted((found for found in branch.rglob("*") if found.is_dir()), reverse=True):
             with suppress(OSError):

@@ -82,7 +82,9 @@ def _by_itself(candidates: Candidates, pull: Callable[[str], str]) -> Choice:
     if candidates.has_published:
         return Choice(Origin.PUBLISHED, image, f"Docker has it already ({candidates.variable}=built makes one here)")
     if candidates.has_built:
-        return Choice(Origin.BUILT, "", f"it was built here before, because Docker could not pull ({other})")
+        return Choice(
+            Origin.BUILT, "", f"it was made here before, when Docker could not pull {image.partition('@')[0]} ({other})"
+        )
     if why := pull(image):
         return Choice(Origin.BUILT, "", f"Docker can't pull {image.partition('@')[0]}: {why} ({other})")
     return Choice(Origin.PUBLISHED, image, f"Docker can pull it ({candidates.variable}=built makes one here instead)")

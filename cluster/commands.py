@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from cluster.errors import ClusterError, Exit
-from cluster.processes import Process, marked
+from cluster.processes import Process, end, marked
 from cluster.progress import HEARTBEAT_S, Progress
 
 #: In the environment of each long command: who started it, as `pid start`.
@@ -63,7 +63,7 @@ class Commands:
                         break
                     if time.monotonic() - said >= HEARTBEAT_S:
                         said = time.monotonic()
-                        self.progress.still(doing, said - started, (detail or last_words)(text_of(log)))
+                        self.progress.still(doing, said - started, (detail or last_words)(text_of(log))[:100])
         if code:
             raise ClusterError(f"{doing} failed (exit code {code}): {last_words(text_of(log))}", hint=hint, log=log)
         return log
@@ -124,11 +124,10 @@ class Commands:
             return None
 
 
-def end_orphans() -> int:
+def end_orphans(mark: str = MARK) -> int:
     """End what our long commands left running when we were killed; returns how many processes that were."""
-    orphans = [process for process, starter in marked(MARK) if not _alive(starter)]
-    for orphan in orphans:
-        orphan.end(grace_s=GRACE_S)
+    orphans = [process for process, starter in marked(mark) if not _alive(starter)]
+    end(orphans, grace_s=GRACE_S / 2)
     return len(orphans)
 
 

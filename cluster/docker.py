@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.commands import Commands, last_words, text_of
-from cluster.processes import until
+from cluster.waiting import until
 
 #: Seconds after which a registry that has not answered counts as out of reach.
 PULL_TEST_S = 15.0
@@ -50,14 +50,16 @@ class Docker:
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             try:
-                began = until(lambda: process.poll() is not None or begun(text_of(log)), PULL_TEST_S)
+                began = until(
+                    lambda: process.poll() is not None or begun(text_of(log)), timeout_s=PULL_TEST_S, interval_s=0.1
+                )
                 if not began:
                     return f"no answer from the registry within {PULL_TEST_S:.0f} s"
                 while process.poll() is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(15.0)
                         break
-                    commands.progress.say(f"  … pulling: {last_words(text_of(log))}")
+                    commands.progress.say(f"  … pulling: {last_words(text_of(log))[:100]}")
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)

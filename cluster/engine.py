@@ -4,6 +4,7 @@ Ours keeps to itself: its own data, socket, configuration and control groups; a 
 end with it; no default bridge. `down` stops it and takes back what it changed.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,8 +15,9 @@ from pathlib import Path
 from cluster import cgroups, debian, firewall
 from cluster.commands import Commands, last_words, text_of
 from cluster.errors import ClusterError, Exit
-from cluster.processes import Process, until
+from cluster.processes import Process, end
 from cluster.settings import ROOT, Settings
+from cluster.waiting import until
 
 #: Seconds until the engine must answer; loading a large data folder takes some.
 START_S = 60.0
@@ -23,6 +25,8 @@ START_S = 60.0
 STOP_S = 30.0
 CAP_SYS_RESOURCE = 24
 WRAPPER = ROOT / "cluster/node/files/usr/local/bin/runc-without-sys-resource"
+#: What the engine writes outside of its own folders, whatever its configuration says.
+TRACES = tuple(map(Path, ("/etc/docker/key.json", "/etc/docker", "/opt/containerd", "/run/docker", "/run/containerd")))
 #: Variables that would lead Docker's client elsewhere.
 LEADING = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
@@ -61,7 +65,7 @@ class OwnEngine:
 
     @property
     def _before(self) -> Path:
-        """How the machine was before the engine changed it: FORWARD's policy, IP forwarding."""
+        """How the machine was before the engine: FORWARD's policy, IP forwarding, which files it did not have."""
         return self.settings.state / "before-engine.json"
 
     def running(self) -> Process | None:
@@ -87,7 +91,7 @@ class OwnEngine:
                 debian.install(self.commands, "jq")
             self.commands.progress.say("starting a Docker engine of our own: none answers here")
             self._launch()
-        if not until(lambda: answers(engine.environment(self.settings)), START_S):
+        if not until(lambda: answers(engine.environment(self.settings)), timeout_s=START_S, interval_s=0.1):
             raise ClusterError(
                 f"our Docker engine does not answer: {last_words(text_of(self._log))}",
                 hint="see the log; `python3 -m cluster down` cleans up",
@@ -99,16 +103,18 @@ class OwnEngine:
         """End it and take back what it changed on this machine. Harmless when it doesn't run."""
         process = self.running()
         if process is not None:
-            process.end(grace_s=STOP_S)
+            end([process], grace_s=STOP_S)
         cgroups.clear(grace_s=10.0)
         if self.started():
             before = json.loads(self._before.read_text(encoding="utf-8"))
-            if others := [folder for folder in _daemons() if folder != os.getpid()]:
+            if others := _daemons():
                 self.commands.progress.say(
                     f"another Docker engine runs (pid {others[0]}): the packet filter is left to it"
                 )
             else:
                 firewall.clear(self.commands, policy=before["policy"], forwarding=before["forwarding"])
+                for trace in before.get("absent", []):
+                    _remove(Path(trace))
 
     @property
     def _log(self) -> Path:
@@ -122,6 +128,7 @@ class OwnEngine:
             before = {
                 "policy": firewall.forward_policy(self.commands),
                 "forwarding": firewall.FORWARDING.read_text(encoding="ascii").strip(),
+                "absent": [str(trace) for trace in TRACES if not trace.exists()],
             }
             self._before.write_text(json.dumps(before), encoding="utf-8")
         configuration = self.settings.state / "daemon.json"
@@ -210,6 +217,20 @@ def withheld(status: str | None = None) -> bool:
     return bool(bounding) and not int(bounding[0], 16) >> CAP_SYS_RESOURCE & 1
 
 
+def _remove(trace: Path) -> None:
+    if trace.is_file():
+        trace.unlink()
+    elif trace == TRACES[1]:
+        with contextlib.suppress(OSError):  # somebody has put something there since
+            trace.rmdir()
+    else:
+        shutil.rmtree(trace, ignore_errors=True)
+
+
 def _daemons() -> list[int]:
-    names = ((file, file.read_text(encoding="utf-8").strip()) for file in Path("/proc").glob("[0-9]*/comm"))
-    return [int(file.parent.name) for file, name in names if name == "dockerd"]
+    found = []
+    for name in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            if name.read_text(encoding="utf-8").strip() == "dockerd" and Process.of(int(name.parent.name)):
+                found.append(int(name.parent.name))
+    return found

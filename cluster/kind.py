@@ -1,8 +1,9 @@
 """The cluster itself, by kind."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cluster.commands import Commands
@@ -10,6 +11,7 @@ from cluster.errors import ClusterError
 from cluster.firewall import BRIDGE
 from cluster.programs import KIND, KUBECTL, Programs
 from cluster.settings import CLUSTER, NODE, ROOT, Settings
+from cluster.waiting import until
 
 CONFIG = ROOT / "kind-config.yaml"
 NETWORK = "kind"
@@ -66,17 +68,26 @@ class Kind:
 
     def settle(self) -> None:
         """Wait until the node is Ready, DNS answers and pods can be made. Raises ClusterError."""
-        for what, argv in (
-            ("the node", ["wait", "--for=condition=Ready", "node", "--all"]),
-            ("DNS", ["rollout", "status", "--namespace=kube-system", "deployment/coredns"]),
-            ("the default service account", ["wait", "--for=create", "serviceaccount/default"]),
-        ):
-            if self._kubectl(*argv, f"--timeout={READY_S}s", timeout_s=READY_S + 10) is None:
+        limit = f"--timeout={READY_S}s"
+        steps: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("the node", partial(self._kubectl, "wait", "--for=condition=Ready", "node", "--all", limit)),
+            (
+                "DNS",
+                partial(self._kubectl, "rollout", "status", "--namespace=kube-system", "deployment/coredns", limit),
+            ),
+            # made a moment after its namespace; no pod is admitted before
+            ("the default service account", partial(until, self._has_account, timeout_s=READY_S, interval_s=0.2)),
+        )
+        for what, wait in steps:
+            if not wait():
                 pods = self._kubectl("get", "pods", "--all-namespaces") or "the API server does not answer"
                 raise ClusterError(
                     f"{what} was not ready after {READY_S} s",
                     hint=f"the pods are:\n{pods}\n`python3 -m cluster down` cleans up",
                 )
+
+    def _has_account(self) -> bool:
+        return self._kubectl("get", "serviceaccount", "default") is not None
 
     def delete(self) -> None:
         """Remove the cluster, and kind's network if it was made for it. Harmless when there is none."""
@@ -102,9 +113,9 @@ class Kind:
     def _ctr(self, *argv: str) -> str | None:
         return self.commands.try_answer("docker", "exec", NODE, "ctr", "--namespace=k8s.io", *argv)
 
-    def _kubectl(self, *argv: str, timeout_s: float = 30.0) -> str | None:
+    def _kubectl(self, *argv: str) -> str | None:
         return self.commands.try_answer(
-            self.programs.tool(KUBECTL), f"--kubeconfig={self.settings.kubeconfig}", *argv, timeout_s=timeout_s
+            self.programs.tool(KUBECTL), f"--kubeconfig={self.settings.kubeconfig}", *argv, timeout_s=READY_S + 10
         )
 
     @property

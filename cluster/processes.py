@@ -2,14 +2,12 @@
 
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Seconds between two looks at a condition.
-LOOK_S = 0.1
+from cluster.waiting import until
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,22 @@ class Process:
         """Whether it runs still; a zombie does not."""
         return start_time(self.pid) == self.start
 
-    def end(self, *, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL after `grace_s`. Harmless when it has ended."""
-        for number, patience in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
-            if not self.alive():
-                return
+
+def end(processes: Iterable[Process], *, grace_s: float) -> None:
+    """SIGTERM to all of them, and SIGKILL after `grace_s`. Harmless when they have ended."""
+    left = list(processes)
+
+    def ended() -> bool:
+        left[:] = [process for process in left if process.alive()]
+        return not left
+
+    for number, patience in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        if ended():
+            return
+        for process in left:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-            until(lambda: not self.alive(), patience)
+                os.kill(process.pid, number)
+        until(ended, timeout_s=patience, interval_s=0.05)
 
 
 def start_time(pid: int) -> int | None:
@@ -69,13 +75,3 @@ def marked(variable: str) -> Iterator[tuple[Process, str]]:
                 process = Process.of(int(folder.name)) if entry.startswith(sought) else None
                 if process is not None:
                     yield process, entry[len(sought) :].decode(errors="replace")
-
-
-def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition came true within `seconds`."""
-    silence = threading.Event()
-    for _ in range(max(1, round(seconds / LOOK_S))):
-        if condition():
-            return True
-        silence.wait(LOOK_S)
-    return condition()

@@ -98,15 +98,17 @@ class Programs:
         return self.cache.find(program.name, program_key(program)) is not None
 
     def tool(self, program: Program) -> Path:
-        """A tool for people and scripts: the user's own if there is one on the PATH, else ours, linked into `bin`."""
+        """A tool for people and scripts: the user's own if there is one on the PATH, else ours, linked into `bin`.
+
+        The kubectl inside a Kubernetes that was built here goes before the user's: it is of the cluster's version.
+        """
         link = self.settings.bin / program.name
         theirs = shutil.which(program.name, path=without(self.settings.environment.get("PATH", ""), self.settings.bin))
-        if theirs is not None:
+        inside = program is KUBECTL and self.is_built(KUBE)
+        if theirs is not None and not inside:
             link.unlink(missing_ok=True)
             return Path(theirs)
-        # a kube that is built anyway is a kubectl when it is called so
-        target = self.built(KUBE if program is KUBECTL and self.is_built(KUBE) else program)
-        relink(link, target)
+        relink(link, self.built(KUBE if inside else program))
         return link
 
     def _build(self, program: Program, folder: Path) -> None:

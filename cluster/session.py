@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,12 +18,16 @@ from cluster.errors import ClusterError, Exit
 from cluster.images import Images
 from cluster.kind import Kind
 from cluster.node_image import NodeImages
-from cluster.processes import until
 from cluster.programs import HELM, KIND, KUBECTL, MINIO, Programs
 from cluster.progress import Progress
 from cluster.settings import NODE_IMAGE_VARIABLE, Settings
 from cluster.shell import variables
+from cluster.waiting import until
 
+#: How long the layers of older builds stay, which make the next build quick.
+KEPT_LAYERS = "24h"
+#: Seconds that an interrupted command gets to end by itself.
+LAST_WORDS_S = 15.0
 #: Seconds that a node gets to come back when its container was restarted.
 COME_BACK_S = 60.0
 
@@ -57,7 +62,8 @@ class Session:
             cluster = self._kind(found)
             self.settings.state.mkdir(parents=True, exist_ok=True)
             if cluster.exists():
-                if until(cluster.healthy, COME_BACK_S):
+                if until(cluster.healthy, timeout_s=COME_BACK_S):
+                    cluster.settle()
                     self.programs.tool(HELM)
                     self._say_up(cluster, "the cluster is up already")
                     return False
@@ -122,11 +128,7 @@ class Session:
         try:
             self.images(names)
             _, extra = self.environment()
-            return subprocess.run(list(command), env={**self.settings.environment, **extra}, check=False).returncode
-        except FileNotFoundError as missing:
-            raise ClusterError(
-                f"{command[0]} is not on the PATH", hint="check the command", code=Exit.USAGE
-            ) from missing
+            return _call(command, {**self.settings.environment, **extra})
         finally:
             if brought:
                 replace(self, progress=replace(self.progress, quiet=True)).down()
@@ -194,8 +196,9 @@ class Session:
             kind.delete(self.settings, commands)
             if left := commands.answer("docker", "ps", "--all", "--quiet").split():
                 commands.answer("docker", "rm", "--force", "--volumes", *left, timeout_s=120)
-            for kept in ("network", "volume", "image"):
+            for kept in ("network", "volume"):
                 commands.answer("docker", kept, "prune", "--force", timeout_s=120)
+            commands.answer("docker", "image", "prune", "--force", f"--filter=until={KEPT_LAYERS}", timeout_s=120)
         except ClusterError as error:
             self.progress.say(f"our engine could not be emptied, so it is ended as it is: {error.what}")
 
@@ -207,3 +210,20 @@ class Session:
             self.progress.say(f"removed {swept} unfinished folders of a run that was killed")
         if debian.can_install():
             debian.remove_policy()
+
+
+def _call(command: Sequence[str], environment: dict[str, str]) -> int:
+    """Run a command on our terminal; an interrupt leaves it time to say its last words."""
+    try:
+        process = subprocess.Popen(list(command), env=environment)
+    except FileNotFoundError as missing:
+        raise ClusterError(f"{command[0]} is not on the PATH", hint="check the command", code=Exit.USAGE) from missing
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        for end in (process.terminate, process.kill, process.wait):
+            with suppress(subprocess.TimeoutExpired):  # Ctrl-C has reached it as well: it may be ending already
+                process.wait(LAST_WORDS_S)
+            if process.poll() is None:
+                end()
+        raise
