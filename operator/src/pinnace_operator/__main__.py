@@ -1,5 +1,6 @@
 """`python -m pinnace_operator`: settings from the environment, objects made and connected, kopf started."""
 
+import logging
 import os
 import socket
 import sys
@@ -31,6 +32,10 @@ def main() -> int:
         log_format=kopf.LogFormat.JSON,
     )
     instance = socket.gethostname()
+    if settings.log_level != "debug":
+        # One line for each event and each probe drowns what happened.
+        for chatty in ("kopf.objects", "kopf.activities", "aiohttp.access"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
     with Client(settings.client, timeout=API_TIMEOUT_S) as api:
         reconciliation = Reconciliation(
             cluster=KubernetesCluster.connected(),

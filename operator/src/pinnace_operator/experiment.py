@@ -58,8 +58,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Parameters(Manifest, frozen=True, kw_only=True):
     """Exactly one of the two; `search.combinations` checks names and values."""
 
-    grid: dict[str, Sequence[Any]] | None = None
-    list: Sequence[dict[str, Any]] | None = None
+    grid: Mapping[str, Sequence[Any]] | None = None
+    list: Sequence[Mapping[str, Any]] | None = None
 
 
 class Objective(Manifest, frozen=True, kw_only=True):

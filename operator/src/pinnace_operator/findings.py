@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 from pinnace_operator.conditions import Finding, false, true, unknown
 from pinnace_operator.experiment import ArtifactCounts, ConditionStatus, ConditionType, Experiment
@@ -9,17 +10,22 @@ from pinnace_operator.observed import Observed, Trouble
 from pinnace_operator.progress import IterationProgress, Stage
 from pinnace_operator.proof import Standing
 
+RUNNING: Final = "Running"
+
 
 def running(
     experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed, now: datetime
 ) -> Finding:
-    """True while a pod is at work. False says why none is; True with another reason than Running says what is stuck."""
+    """True while pods are at work, also in the moments between two iterations. False says why none is.
+
+    True with another reason than Running says what else is stuck.
+    """
     total, ended = len(iterations), sum(iteration.ended for iteration in iterations)
     if ended == total:
         return false("Finished", f"all {total} iterations have ended")
     active = sum(iteration.running for iteration in iterations)
-    says = true if active else false
     reason, message = next(_activity(experiment, iterations, observed, now))
+    says = true if active or reason == RUNNING else false
     count = f"{active} running, {ended} of {total} ended"
     return says(reason, f"{message} ({count})" if message else count)
 
@@ -81,11 +87,11 @@ def _activity(
         trouble = iteration.trouble(now)
         if trouble is not None:
             yield trouble.reason, f"iteration {iteration.index}: {trouble.message}"
-    if active:
-        yield "Running", ""
     jobs = [iteration.job for iteration in iterations if iteration.stage is Stage.ACTIVE and iteration.job is not None]
-    if jobs and all(job.suspended for job in jobs):
+    if jobs and not active and all(job.suspended for job in jobs):
         yield "Queued", "the Jobs are suspended by something else than Pinnace, for instance a queue"
+    if active or any(iteration.ended for iteration in iterations):
+        yield RUNNING, ""
     yield "Starting", ""
 
 

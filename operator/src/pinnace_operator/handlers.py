@@ -24,31 +24,31 @@ def build_registry(reconciliation: Reconciliation) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     attendance = Attendance(reconciliation)
 
-    @kopf.on.login(registry=registry)
+    @kopf.on.login(registry=registry, id="login")
     async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_via_client(**kwargs)
 
-    @kopf.on.startup(registry=registry)
+    @kopf.on.startup(registry=registry, id="start")
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
 
-    @kopf.on.cleanup(registry=registry)
+    @kopf.on.cleanup(registry=registry, id="stop")
     async def stop(**_: Any) -> None:
         await attendance.close()
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="experiment")
     async def experiment(event: kopf.RawEvent, **_: Any) -> None:
         attendance.see_experiment(dict(event["object"]), deleted=event["type"] == "DELETED")
 
-    @kopf.on.event("batch", "v1", "jobs", registry=registry)
+    @kopf.on.event("batch", "v1", "jobs", registry=registry, id="job")
     async def job(event: kopf.RawEvent, **_: Any) -> None:
         attendance.see_job(dict(event["object"]), deleted=event["type"] == "DELETED")
 
-    @kopf.on.event("v1", "pods", registry=registry)
+    @kopf.on.event("v1", "pods", registry=registry, id="pod")
     async def pod(event: kopf.RawEvent, **_: Any) -> None:
         attendance.see_pod(dict(event["object"]), deleted=event["type"] == "DELETED")
 
-    @kopf.on.probe(registry=registry)
+    @kopf.on.probe(registry=registry, id="attended")
     async def attended(**_: Any) -> int:
         hanging = attendance.stuck()
         if hanging:

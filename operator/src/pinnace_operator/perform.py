@@ -178,6 +178,15 @@ def _write_status(action: WriteStatus, experiment: Experiment, cluster: Cluster,
     meta = experiment.metadata
     version = cluster.apply_status(meta.namespace, meta.name, meta.uid, action.status.to_manifest())
     for condition in action.transitions:
+        _log.info(
+            "condition.changed name=%s/%s %s=%s reason=%s message=%s",
+            meta.namespace,
+            meta.name,
+            condition.type,
+            condition.status,
+            condition.reason,
+            condition.message,
+        )
         try:
             cluster.create_event(build_event(experiment, condition, instance, now))
         except ClusterError as error:

@@ -11,7 +11,9 @@ _SUFFIXES: Final = {
     **{letter: Decimal(10 ** (3 * power)) for power, letter in enumerate("MGTPE", 2)},
     **{f"{letter}i": Decimal(2 ** (10 * power)) for power, letter in enumerate("KMGTPE", 1)},
 }
-_QUANTITY: Final = re.compile(r"(?P<number>[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(?P<suffix>[mkMGTPE]?|[KMGTPE]i)")
+_QUANTITY: Final = re.compile(
+    r"(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?P<suffix>[mkMGTPE]?|[KMGTPE]i)"
+)
 
 
 def to_bytes(quantity: int | str) -> int:

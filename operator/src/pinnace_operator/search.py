@@ -6,7 +6,7 @@ give the same sequence for ever.
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -67,7 +67,7 @@ def _grid(grid: Mapping[str, Sequence[Any]]) -> tuple[Combination, ...]:
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*(grid[name] for name in names)))
 
 
-def _list(combinations_: Sequence[dict[str, Any]]) -> tuple[Combination, ...]:
+def _list(combinations_: Sequence[Mapping[str, Any]]) -> tuple[Combination, ...]:
     _check_count(len(combinations_))
     for position, combination in enumerate(combinations_):
         _check_names(combination, f"spec.parameters.list[{position}]")
@@ -85,7 +85,7 @@ def _check_count(count: int) -> None:
         raise SearchError("spec.parameters has no combination: list at least one, or leave spec.parameters out")
 
 
-def _check_names(names: list[str] | dict[str, Any], field: str) -> None:
+def _check_names(names: Iterable[str], field: str) -> None:
     seen: dict[str, str] = {}
     for name in names:
         if not _NAME.fullmatch(name):
@@ -101,7 +101,7 @@ def _check_names(names: list[str] | dict[str, Any], field: str) -> None:
             )
 
 
-def _check_values(values: dict[str, Any], field: str) -> None:
+def _check_values(values: Mapping[str, Any], field: str) -> None:
     for key, value in values.items():
         if not isinstance(value, str | int | float):
             raise SearchError(

@@ -1,0 +1,267 @@
+"""The Job of an iteration: what is added to the user's pod, and what is left alone."""
+
+import copy
+import dataclasses
+from typing import Any
+
+import msgspec
+import pytest
+
+from pinnace.ids import iteration_id
+from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, StoreSettings, load
+from pinnace_operator.acceptance import NotAcceptedError, accept
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.job import build_job, job_name, labels
+from support.operator_world import PLATFORM, UID, experiment, manifest
+
+
+def job(body: Experiment, index: int = 0) -> dict[str, Any]:
+    return build_job(body, index, accept(body, PLATFORM), PLATFORM)
+
+
+def pod_of(body: Experiment, index: int = 0) -> dict[str, Any]:
+    spec: dict[str, Any] = job(body, index)["spec"]["template"]["spec"]
+    return spec
+
+
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    return {variable["name"]: variable.get("value", "") for variable in container["env"]}
+
+
+def test_the_sidecar_is_a_native_sidecar_and_the_first_of_all() -> None:
+    pod = pod_of(experiment(pod={"initContainers": [{"name": "data", "image": "data:1"}]}))
+    assert [container["name"] for container in pod["initContainers"]] == ["pinnace-sidecar", "data"]
+    assert pod["initContainers"][0]["restartPolicy"] == "Always"
+    assert pod["initContainers"][0]["startupProbe"]["httpGet"]["port"] == 8085
+
+
+def test_the_sidecar_reads_from_its_environment_what_the_experiment_says() -> None:
+    body = experiment(
+        artifacts={
+            "mountPath": "/out",
+            "include": ["models/**"],
+            "exclude": [],
+            "completion": {"settleSeconds": 60, "markers": False},
+            "buffer": {"sizeLimit": "1Gi"},
+            "drainTimeoutSeconds": 120,
+            "store": {"bucket": "team-a-bucket", "prefix": "x/y", "addressing": "Virtual", "region": "eu-west-1"},
+        },
+        metrics={"files": ["m.jsonl", "logs/*.jsonl"]},
+    )
+    found = environment(pod_of(body)["initContainers"][0]) | {"PINNACE_POD_UID": "the-pod"}
+    settings = load(SidecarSettings, found, SIDECAR_PREFIX)
+    assert settings == SidecarSettings(
+        iteration_id=iteration_id(body.id, 0),
+        pod_uid="the-pod",
+        artifacts_dir="/out",
+        buffer_dir="/buffer",
+        buffer_limit_bytes=int(2**30 * 0.9),
+        include=("models/**",),
+        exclude=(),
+        settle_seconds=60,
+        markers=False,
+        metrics_files=("m.jsonl", "logs/*.jsonl"),
+        drain_timeout_seconds=120,
+        api_url="http://api.test:8080",
+        api_token_file="/var/run/pinnace/token/token",
+    )
+    assert load(StoreSettings, found, STORE_PREFIX) == StoreSettings(
+        endpoint="http://minio.test:9000",
+        region="eu-west-1",
+        bucket="team-a-bucket",
+        prefix="x/y",
+        addressing="virtual",
+        credentials_dir="/var/run/pinnace/store",
+    )
+
+
+def test_the_pod_uid_comes_from_the_pod_itself() -> None:
+    [uid] = [v for v in pod_of(experiment())["initContainers"][0]["env"] if v["name"] == "PINNACE_POD_UID"]
+    assert uid["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.uid"
+
+
+def test_the_sidecar_keeps_to_the_restricted_level() -> None:
+    context = pod_of(experiment())["initContainers"][0]["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] == 65532
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_only_the_sidecar_sees_credentials_token_and_buffer() -> None:
+    pod = pod_of(experiment(pod={"initContainers": [{"name": "data", "image": "data:1"}]}))
+    sidecar, others = pod["initContainers"][0], [*pod["initContainers"][1:], *pod["containers"]]
+    ours = {"pinnace-buffer", "pinnace-token", "pinnace-store-credentials"}
+    assert ours < {mount["name"] for mount in sidecar["volumeMounts"]}
+    for container in others:
+        assert [mount["name"] for mount in container["volumeMounts"]] == ["pinnace-artifacts"]
+    [artifacts] = [mount for mount in sidecar["volumeMounts"] if mount["name"] == "pinnace-artifacts"]
+    assert artifacts["readOnly"] is True
+
+
+def test_the_token_is_for_the_api_alone_and_short_lived() -> None:
+    [token] = [volume for volume in pod_of(experiment())["volumes"] if volume["name"] == "pinnace-token"]
+    [source] = token["projected"]["sources"]
+    assert source["serviceAccountToken"] == {"audience": "pinnace-api", "expirationSeconds": 3600, "path": "token"}
+
+
+def test_a_missing_secret_does_not_hold_up_the_training() -> None:
+    body = experiment(artifacts={"store": {"credentialsSecretRef": {"name": "mine"}}})
+    [volume] = [volume for volume in pod_of(body)["volumes"] if volume["name"] == "pinnace-store-credentials"]
+    assert volume["secret"] == {"secretName": "mine", "optional": True}
+
+
+def test_what_the_user_wrote_is_left_as_it_is() -> None:
+    pod = {
+        "automountServiceAccountToken": False,
+        "nodeSelector": {"disk": "fast"},
+        "securityContext": {"runAsUser": 1000},
+        "restartPolicy": "OnFailure",
+        "terminationGracePeriodSeconds": 5000,
+        "aFieldOfTomorrow": {"deep": [1, 2]},
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "containers": [
+            {
+                "name": "train",
+                "image": "training:1",
+                "command": ["python"],
+                "args": ["$(PINNACE_PARAM_LR)"],
+                "env": [{"name": "A", "value": "$(PINNACE_PARAM_LR)"}],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                "securityContext": {"privileged": False},
+            }
+        ],
+    }
+    before = copy.deepcopy(pod)
+    built = pod_of(experiment(pod=pod, parameters={"list": [{"lr": 0.1}]}))
+    assert pod == before
+    for field in set(pod) - {"volumes", "containers"}:
+        assert built[field] == pod[field]
+    [train] = built["containers"]
+    for field in ("command", "args", "securityContext", "image", "name"):
+        assert train[field] == before["containers"][0][field]  # type: ignore[index]
+    assert train["env"][-1] == {"name": "A", "value": "$(PINNACE_PARAM_LR)"}
+    assert train["volumeMounts"][0] == {"name": "data", "mountPath": "/data"}
+    assert built["volumes"][0] == {"name": "data", "emptyDir": {}}
+
+
+def test_parameters_reach_every_container_before_its_own_variables() -> None:
+    body = experiment(parameters={"list": [{"lr": 0.1, "name": "a b", "deep": True}]})
+    found = environment(pod_of(body)["containers"][0])
+    assert found == {
+        "PINNACE_EXPERIMENT": "sweep",
+        "PINNACE_ITERATION": "0",
+        "PINNACE_ARTIFACTS_DIR": "/artifacts",
+        "PINNACE_PARAMS": '{"deep":true,"lr":0.1,"name":"a b"}',
+        "PINNACE_PARAM_DEEP": "true",
+        "PINNACE_PARAM_LR": "0.1",
+        "PINNACE_PARAM_NAME": "a b",
+    }
+
+
+def test_a_value_that_looks_like_a_reference_arrives_as_it_is() -> None:
+    found = environment(pod_of(experiment(parameters={"list": [{"price": "$(HOME)"}]}))["containers"][0])
+    assert found["PINNACE_PARAM_PRICE"] == "$$(HOME)"
+
+
+def test_the_pod_has_time_to_drain() -> None:
+    assert pod_of(experiment(artifacts={"drainTimeoutSeconds": 90}))["terminationGracePeriodSeconds"] == 120
+
+
+def test_a_failed_training_is_tried_in_a_new_pod_that_waits_for_the_last() -> None:
+    built = job(experiment(backoffLimit=4, activeDeadlineSeconds=60))
+    assert built["spec"]["podReplacementPolicy"] == "Failed"
+    assert built["spec"]["backoffLimit"] == 4
+    assert built["spec"]["activeDeadlineSeconds"] == 60
+    assert built["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_the_experiment_owns_the_job() -> None:
+    [owner] = job(experiment())["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == (UID, True, True)
+
+
+def test_the_labels_of_the_contract_are_on_job_and_pod() -> None:
+    body = experiment()
+    built = job(body)
+    expected = {
+        "pinnace.dev/experiment": "sweep",
+        "pinnace.dev/experiment-id": UID,
+        "pinnace.dev/iteration": "0",
+        "pinnace.dev/iteration-id": str(iteration_id(body.id, 0)),
+    }
+    assert labels(body, 0) == expected
+    assert expected.items() <= built["metadata"]["labels"].items()
+    assert built["spec"]["template"]["metadata"]["labels"] == expected
+
+
+def test_a_queue_finds_its_label_on_the_job() -> None:
+    body = manifest()
+    body["spec"]["template"]["metadata"] = {"labels": {"kueue.x-k8s.io/queue-name": "gpu", "team": "a"}}
+    built = job(Experiment.from_manifest(body))
+    assert built["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpu"
+    assert "team" not in built["metadata"]["labels"]
+    assert built["spec"]["template"]["metadata"]["labels"]["team"] == "a"
+
+
+@pytest.mark.parametrize("name", ["a", "a.b-c", "x" * 253, "-".join("ab" * 60), "a" * 62 + "." + "b" * 10])
+@pytest.mark.parametrize("index", [0, 999])
+def test_names_and_labels_fit_however_long_the_experiments_name_is(name: str, index: int) -> None:
+    body = experiment(name)
+    found = job_name(body, index)
+    assert len(found) <= 63
+    assert all((part.isalnum() and part.islower()) or part.isdigit() for part in found.split("-"))
+    label = labels(body, index)["pinnace.dev/experiment"]
+    assert len(label) <= 63
+    assert label[-1].isalnum()
+
+
+def test_names_differ_between_iterations_and_between_experiments_of_the_same_name() -> None:
+    one = experiment()
+    other = msgspec.structs.replace(one, metadata=msgspec.structs.replace(one.metadata, uid=UID.replace("3f", "4f")))
+    assert len({job_name(one, 0), job_name(one, 1), job_name(other, 0)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("pod", "field"),
+    [
+        ({"volumes": [{"name": "pinnace-buffer", "emptyDir": {}}]}, "spec.template.spec.volumes"),
+        ({"containers": [{"name": "pinnace-sidecar", "image": "x"}]}, "spec.template.spec.containers[0].name"),
+        (
+            {"initContainers": [{"name": "i", "image": "x", "env": [{"name": "PINNACE_PARAMS"}]}]},
+            "spec.template.spec.initContainers[0].env",
+        ),
+        (
+            {
+                "containers": [
+                    {"name": "t", "image": "x"},
+                    {"name": "u", "image": "x", "volumeMounts": [{"name": "d", "mountPath": "/artifacts/"}]},
+                ]
+            },
+            "spec.template.spec.containers[1].volumeMounts",
+        ),
+        (
+            {"containers": [{"name": "t", "volumeMounts": [{"name": "pinnace-token", "mountPath": "/t"}]}]},
+            "spec.template.spec.containers[0].volumeMounts",
+        ),
+        ({"containers": []}, "spec.template.spec.containers"),
+        ({"restartPolicy": "Always"}, "spec.template.spec.restartPolicy"),
+        ({"terminationGracePeriodSeconds": 30}, "spec.template.spec.terminationGracePeriodSeconds"),
+    ],
+)
+def test_what_we_add_and_the_user_set_is_refused_by_name(pod: dict[str, Any], field: str) -> None:
+    with pytest.raises(NotAcceptedError) as caught:
+        accept(experiment(pod=pod), PLATFORM)
+    assert caught.value.reason == "NameClash"
+    assert str(caught.value).startswith(field)
+
+
+def test_without_any_bucket_the_spec_is_not_accepted() -> None:
+    platform = dataclasses.replace(PLATFORM, default_store=None)
+    with pytest.raises(NotAcceptedError) as caught:
+        accept(experiment(), platform)
+    assert caught.value.reason == "StoreNotConfigured"
+    assert "spec.artifacts.store.bucket" in str(caught.value)
+    assert accept(experiment(artifacts={"store": {"bucket": "mine"}}), platform).store.bucket == "mine"
