@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.client import ApiError, Invalid, NotFound
+from pinnace.client import ApiError, Invalid, NotFound, Unexpected
 from pinnace.digests import manifest_sha256
 from pinnace.ids import artifact_id
 from pinnace.records import (
@@ -38,6 +38,9 @@ class FakeApi:
         self.ended = WriterEnd.CLEAN
         self.requests: list[str] = []
         self.refused_paths: set[str] = set()
+        self.refused_keys: set[str] = set()
+        #: Kinds of requests that fail as an API with a defect does.
+        self.broken: set[str] = set()
         self._faults: deque[tuple[ApiError, bool]] = deque()
 
     # --- for tests only
@@ -76,7 +79,11 @@ class FakeApi:
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt:
         lost = self._enter("metrics", iteration_id)
         before = len(self.points)
-        for point in _travelled(MetricBatch(points=tuple(points))).points:
+        batch = _travelled(MetricBatch(points=tuple(points)))
+        for point in batch.points:
+            if point.key in self.refused_keys:
+                raise Invalid(f"{point.key} is refused", status=422, code="invalid")
+        for point in batch.points:
             self.points.setdefault((point.key, point.step, point.source, point.offset), point)
         _leave(lost)
         added = len(self.points) - before
@@ -105,6 +112,8 @@ class FakeApi:
         error, after = self._faults.popleft() if self._faults else (None, False)
         if error and not after:
             raise error
+        if request in self.broken:
+            raise Unexpected(f"{request} failed", status=500)
         if self.iterations is not None and iteration_id not in self.iterations:
             raise NotFound("no such iteration", status=404, code="iteration-not-found")
         return error

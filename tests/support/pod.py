@@ -7,6 +7,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any, Generic, TypeVar
@@ -30,6 +31,8 @@ from support.fake_api import FakeApi
 _T = TypeVar("_T")
 
 STORE = StoreSettings(endpoint="http://store.test", bucket="artifacts", prefix="runs")
+#: Files of this size and more go in parts of this size.
+PART_BYTES = 10_000
 #: Enough passes for anything in a test; a loop that needs more does not come to rest.
 _MAX_PASSES = 3000
 
@@ -48,7 +51,9 @@ class ManualClock:
         return self._elapsed
 
     def wait(self, bell: Event, seconds: float) -> None:
-        self.advance(seconds)
+        if not bell.is_set():
+            self.advance(seconds)
+        bell.clear()
 
     def advance(self, seconds: float) -> None:
         self._elapsed += seconds
@@ -57,8 +62,9 @@ class ManualClock:
 class OwnHands(Generic[_T]):
     """Does an errand when it is given."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, bell: Event) -> None:
         self.size = size
+        self._bell = bell
         self._answers: list[_T] = []
 
     @property
@@ -67,6 +73,7 @@ class OwnHands(Generic[_T]):
 
     def give(self, errand: Callable[[], _T]) -> None:
         self._answers.append(errand())
+        self._bell.set()
 
     def take(self) -> list[_T]:
         answers, self._answers = self._answers, []
@@ -95,8 +102,8 @@ class Pod:
                 **settings,
             }
         )
-        self.tuning: dict[str, Any] = {}
-        self.store = MemoryStore()
+        self.tuning = Tuning(multipart_bytes=PART_BYTES, part_bytes=PART_BYTES)
+        self.store = MemoryStore(min_part_bytes=1)
         self.api = FakeApi()
         self.clock = ManualClock()
         self.disk: Disk = LocalDisk()
@@ -105,6 +112,7 @@ class Pod:
         self.crash: Crash = never
         self.sidecar: Sidecar
         self._journal: Journal | None = None
+        self.bell = Event()
 
     # --- the sidecar's life
 
@@ -120,24 +128,27 @@ class Pod:
             clock=self.clock,
             rng=random.Random(1),
             crash=self._passes,
-            hands=lambda size, name: OwnHands(size),
+            hands=lambda size, name: OwnHands(size, self.bell),
         )
-        self.sidecar = Sidecar(self.settings, Tuning(**self.tuning), STORE, world, self._journal)
+        self.sidecar = Sidecar(self.settings, self.tuning, STORE, world, self._journal)
         return self.sidecar
 
     def stop(self) -> None:
         """As SIGKILL would: nothing is finished, only the kernel's locks go."""
-        assert self._journal is not None
-        self._journal.close()
+        if self._journal is not None:
+            self._journal.close()
 
     @property
     def journal(self) -> Journal:
         assert self._journal is not None
         return self._journal
 
-    def crash_at(self, wanted: CrashPoint) -> None:
+    def crash_at(self, wanted: CrashPoint, passing: int = 1) -> None:
+        """End the process, as far as a test can, when it passes the point for the nth time."""
+        passings = count(1)
+
         def crash(point: CrashPoint) -> None:
-            if point is wanted:
+            if point is wanted and next(passings) == passing:
                 raise Crashed(point)
 
         self.crash = crash
@@ -145,19 +156,27 @@ class Pod:
     def _passes(self, point: CrashPoint) -> None:
         self.crash(point)
 
+    def run_until(self, condition: Callable[[], object]) -> None:
+        """Passes, one after the other, until something holds."""
+        for _ in range(_MAX_PASSES):
+            if condition():
+                return
+            self.clock.wait(self.bell, min(self.sidecar.ship_once(), 1.0))
+        raise AssertionError("it never came about")
+
     def run_for(self, seconds: float) -> None:
         """Passes until so much of the pod's time has gone by."""
         end = self.clock.monotonic() + seconds
         for _ in range(_MAX_PASSES):
             pause = self.sidecar.ship_once()
-            if self.clock.monotonic() >= end:
+            if self.clock.monotonic() >= end and not self.bell.is_set():
                 return
-            self.clock.advance(min(pause, end - self.clock.monotonic()))
+            self.clock.wait(self.bell, min(pause, end - self.clock.monotonic()))
         raise AssertionError("the sidecar does not come to rest")
 
     def drain(self) -> PodReport:
         """SIGTERM, and passes until the end."""
-        return self.sidecar.run(Event(), lambda: True)
+        return self.sidecar.run(self.bell, lambda: True)
 
     # --- its world
 

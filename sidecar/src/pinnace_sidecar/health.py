@@ -82,7 +82,7 @@ class HealthServer:
         self._server = ThreadingHTTPServer(("", port), _handler(registry, alive))
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
-        self._thread = Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
         self._thread.start()
 
     def close(self) -> None:

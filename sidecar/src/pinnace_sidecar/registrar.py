@@ -1,8 +1,9 @@
 """From the journal to the API: rows of verified files, metric points, the pod's report, and a question about writers.
 
 Each kind of request is under way at most once, and what piles up meanwhile goes into the next: many small files make
-few requests. Every request may be repeated, so an answer that got lost costs nothing. What the API refuses for its
-content is narrowed down by halving to the one file (quarantined) or point (dropped, counted and said).
+few requests. Each kind has its own pauses, so rows that fail don't keep the report from saying so. Every request may be
+repeated, so an answer that got lost costs nothing. What the API refuses for its content is narrowed down by halving to
+the one file (quarantined) or point (dropped, counted and said).
 """
 
 import logging
@@ -25,8 +26,6 @@ from pinnace_sidecar.troubles import Troubles
 
 _log = logging.getLogger(__name__)
 
-#: The subject of troubles that concern every request.
-API: Final = "api"
 _ROWS_PER_REQUEST: Final = 500
 _POINTS_PER_REQUEST: Final = 10_000
 #: How long to wait before asking again whether writers have ended.
@@ -64,7 +63,7 @@ class Registrar:
         self._clock = clock
         self._rng = rng
         self._crash = crash
-        self._backoff = backoff.NONE
+        self._backoffs = dict.fromkeys(Request, backoff.NONE)
         self._gave_at = 0.0
         self._under_way: set[Request] = set()
         self._asked_at = -_ASK_AGAIN_S
@@ -90,8 +89,8 @@ class Registrar:
         for answer in answers:
             self._under_way.discard(answer.request)
             if answer.error is None:
-                self._backoff = backoff.NONE
-                self._troubles.cleared(API)
+                self._backoffs[answer.request] = backoff.NONE
+                self._troubles.cleared(_subject(answer.request))
                 self._succeeded(answer)
             else:
                 self._failed(answer, answer.error)
@@ -138,57 +137,58 @@ class Registrar:
     def _failed(self, answer: ApiAnswer, error: ApiError) -> None:
         now = self._clock.monotonic()
         wish = error.retry_after if isinstance(error, Unavailable) else None
-        self._backoff = self._backoff.failed(now, self._rng, at_least=wish or 0.0)
+        pause = self._backoffs[answer.request].failed(now, self._rng, at_least=wish or 0.0)
+        self._backoffs[answer.request] = pause
         if answer.report is not None and self._report is None:
             self._report = answer.report
-        waiting = self._journal.files.count(FileState.VERIFIED)
-        self._troubles.raised(API, _reason(error), str(error), now, files=waiting)
+        self._troubles.raised(_subject(answer.request), _reason(error), str(error), now, files=len(answer.files))
 
     # --- requests
 
     def give(self) -> int:
-        """Send what waits, unless the API is in a pause; returns how many requests that were."""
+        """Send what waits and is not in a pause; returns how many requests that were."""
         now = self._gave_at = self._clock.monotonic()
-        if not self._backoff.due(now) or (self._backoff.failures and self._under_way):
-            return 0
         before = len(self._under_way)
-        self._give_rows()
-        self._give_points()
-        if self._question and Request.WRITERS not in self._under_way and now - self._asked_at >= _ASK_AGAIN_S:
+        if self._may(Request.ROWS):
+            self._give_rows()
+        if self._may(Request.POINTS):
+            self._give_points()
+        if self._question and self._may(Request.WRITERS) and now - self._asked_at >= _ASK_AGAIN_S:
             self._asked_at = now
-            self._send(Request.WRITERS, ApiAnswer(Request.WRITERS))
-        if self._report is not None and Request.REPORT not in self._under_way:
+            self._send(ApiAnswer(Request.WRITERS))
+        if self._report is not None and self._may(Request.REPORT):
             report, self._report = self._report, None
-            self._send(Request.REPORT, ApiAnswer(Request.REPORT, report=report))
+            self._send(ApiAnswer(Request.REPORT, report=report))
         return len(self._under_way) - before
 
     def due_in(self) -> float | None:
         """Seconds until there may be something to send without anything new happening; None: nothing."""
-        if self._backoff.failures:
-            due_at = self._backoff.due_at
-        elif self._question and Request.WRITERS not in self._under_way:
-            due_at = self._asked_at + _ASK_AGAIN_S
-        else:
-            return None
-        return due_at - self._clock.monotonic() if due_at > self._gave_at else None
+        times = [pause.due_at for pause in self._backoffs.values() if pause.failures]
+        if self._question and Request.WRITERS not in self._under_way:
+            times.append(self._asked_at + _ASK_AGAIN_S)
+        now = self._clock.monotonic()
+        return min((due_at - now for due_at in times if due_at > self._gave_at), default=None)
+
+    def _may(self, request: Request) -> bool:
+        return request not in self._under_way and self._backoffs[request].due(self._gave_at)
 
     def _give_rows(self) -> None:
-        if Request.ROWS in self._under_way:
-            return
         files = tuple(self._journal.files.in_state(FileState.VERIFIED, limit=_ROWS_PER_REQUEST))
         if files:
-            self._send(Request.ROWS, ApiAnswer(Request.ROWS, files=files))
+            self._send(ApiAnswer(Request.ROWS, files=files))
 
     def _give_points(self) -> None:
-        if Request.POINTS in self._under_way:
-            return
         last, points = self._journal.metrics.outbox(_POINTS_PER_REQUEST)
         if points:
-            self._send(Request.POINTS, ApiAnswer(Request.POINTS, last=last), points)
+            self._send(ApiAnswer(Request.POINTS, last=last), points)
 
-    def _send(self, request: Request, answer: ApiAnswer, points: tuple[MetricPoint, ...] = ()) -> None:
-        self._under_way.add(request)
+    def _send(self, answer: ApiAnswer, points: tuple[MetricPoint, ...] = ()) -> None:
+        self._under_way.add(answer.request)
         self._hands.give(lambda: self._clerk.ask(answer, points))
+
+
+def _subject(request: Request) -> str:
+    return f"api {request}"
 
 
 def _reason(error: ApiError) -> str:

@@ -33,4 +33,4 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
             return max(size, 1)
         smallest = -(-size // max_parts)
         # In whole MiB, so that a person recognises the size.
-        return max(self.part_bytes, -(-smallest // _MIB) * _MIB)
+        return self.part_bytes if smallest <= self.part_bytes else -(-smallest // _MIB) * _MIB

@@ -164,7 +164,7 @@ class Sidecar:
                 return self._reporter.final
             if self._drain is not None and self._clock.monotonic() >= self._drain.deadline:
                 _log.warning("the drain's time is up", extra={"seconds": self._settings.drain_timeout_seconds})
-                return self._reporter.report()
+                return self.report()
             self._clock.wait(bell, pause)
 
     def drain_copies(self, bell: Bell) -> PodReport:
@@ -177,7 +177,7 @@ class Sidecar:
             pause = self.ship_once()
             left = deadline - self._clock.monotonic()
             if left <= 0 or not self._copies_left():
-                return self._reporter.report()
+                return self.report()
             self._clock.wait(bell, min(pause, left))
 
     def begin_drain(self) -> None:
@@ -192,6 +192,10 @@ class Sidecar:
     def status(self) -> Status:
         """What the loop last said about itself; for any thread."""
         return self._reporter.status
+
+    def report(self) -> PodReport:
+        """Where everything stands now; never final, because only the API's acknowledgement makes it so."""
+        return self._reporter.report()
 
     # --- one pass
 

@@ -1,0 +1,88 @@
+"""Pauses between tries, what is said about them, and hands that do the work."""
+
+import random
+from threading import Event
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinnace_sidecar import backoff
+from pinnace_sidecar.backoff import LONGEST_PAUSE_S, Backoff
+from pinnace_sidecar.hands import ThreadHands
+from pinnace_sidecar.troubles import Troubles
+from support.eventually import eventually
+
+
+@given(st.integers(0, 200), st.integers())
+def test_pauses_double_up_to_a_cap_and_are_never_all_the_same(failures: int, seed: int) -> None:
+    pause = Backoff(failures=failures).failed(100.0, random.Random(seed))
+    full = min(2.0**failures, LONGEST_PAUSE_S)
+    assert full / 2 <= pause.due_at - 100.0 <= full
+    assert pause.failures == failures + 1
+
+
+def test_a_longer_pause_can_be_asked_for() -> None:
+    assert backoff.NONE.failed(0, random.Random(1), at_least=30).due_at == 30
+
+
+def test_it_is_due_when_the_pause_is_over() -> None:
+    pause = backoff.NONE.failed(0, random.Random(1))
+    assert not pause.due(pause.due_at - 0.001)
+    assert pause.due(pause.due_at)
+    assert backoff.NONE.due(0)
+
+
+def test_one_problem_per_reason_those_that_hold_up_most_first() -> None:
+    troubles = Troubles()
+    troubles.raised("a", "SlowDown", "a is slow", 0)
+    troubles.raised("store", "AccessDenied", "denied", 0, files=9)
+    troubles.raised("b", "SlowDown", "b is slow", 0)
+    assert [(p.reason, p.message, p.files) for p in troubles.problems()] == [
+        ("AccessDenied", "denied", 9),
+        ("SlowDown", "a is slow", 2),
+    ]
+    troubles.cleared("store")
+    troubles.cleared("never raised")
+    assert [problem.reason for problem in troubles.problems()] == ["SlowDown"]
+
+
+def test_a_failure_that_goes_on_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    troubles = Troubles()
+    for second in range(0, 180, 2):
+        troubles.raised("store", "StoreUnreachable", "no answer", second)
+    assert len(caplog.records) == 3
+    troubles.cleared("store")
+    troubles.raised("store", "StoreUnreachable", "no answer", 181)
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 4
+
+
+def test_hands_bring_back_what_came_of_each_errand_and_ring() -> None:
+    bell = Event()
+    hands: ThreadHands[int] = ThreadHands(2, "test", bell.set)
+    for number in range(10):
+        hands.give(lambda number=number: number * number)  # type: ignore[misc]
+    answers: list[int] = []
+
+    def all_there() -> bool:
+        answers.extend(hands.take())
+        return len(answers) == 10
+
+    eventually(all_there, what="ten answers")
+    assert sorted(answers) == [number * number for number in range(10)]
+    assert hands.busy == 0
+    assert bell.is_set()
+
+
+def test_a_defect_in_an_errand_comes_up_in_the_loop() -> None:
+    hands: ThreadHands[float] = ThreadHands(1, "test", lambda: None)
+    hands.give(lambda: 1 / 0)
+
+    def comes_up() -> bool:
+        try:
+            hands.take()
+        except ZeroDivisionError:
+            return True
+        return False
+
+    eventually(comes_up, what="the error")
