@@ -17,7 +17,7 @@ _GRACE_SECONDS = 20
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit codes: 2 wrong settings or arguments, 3 the start failed; asked to end by a signal, it ends by that signal."""
+    """Exit codes: 2 wrong settings or arguments, 3 the start failed; a signal that ends it is its end."""
     if list(arguments) == ["openapi"]:
         sys.stdout.write(openapi.document(create_app(ApiSettings(), reviewer=NoKubernetes())))
         return 0

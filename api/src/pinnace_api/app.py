@@ -1,6 +1,8 @@
 """The application: settings in, a Litestar out. Nothing is opened before it starts."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +15,7 @@ from litestar.di import Provide
 from pinnace_api import health, migrations, openapi
 from pinnace_api.access import Access
 from pinnace_api.artifacts import routes as artifacts
-from pinnace_api.database import Database
+from pinnace_api.database import CONNECTIONS, Database
 from pinnace_api.experiments import routes as experiments
 from pinnace_api.identity import AdminToken, Caller, Identifier, TokenReviewer
 from pinnace_api.iterations import routes as iterations
@@ -44,10 +46,13 @@ def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
 
     @asynccontextmanager
     async def opened(_: Litestar) -> AsyncIterator[None]:
+        threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="request")
+        asyncio.get_running_loop().set_default_executor(threads)
         try:
             await sync_to_thread(migrations.upgrade, database)
             yield
         finally:
+            threads.shutdown()
             database.close()
 
     app = Litestar(

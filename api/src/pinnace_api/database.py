@@ -18,8 +18,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pinnace_api.refusals import Unavailable
 
-#: As many as there are threads that serve requests, so that none of them waits for a connection.
-_CONNECTIONS: Final = 40
+#: As many as there are threads that serve requests, so that none of them waits for a connection; enough of them that
+#: writes which wait for their turn leave some to read.
+CONNECTIONS: Final = 40
 #: How long a write waits for its turn, and SQLite for another process's.
 _TURN_SECONDS: Final = 10.0
 _BUSY_SECONDS: Final = 5.0
@@ -87,7 +88,7 @@ def _reachable() -> Iterator[None]:
 
 def _engine(url: str) -> Engine:
     options: dict[str, Any] = {
-        "pool_size": _CONNECTIONS,
+        "pool_size": CONNECTIONS,
         "max_overflow": 0,
         "pool_timeout": _TURN_SECONDS,
         "pool_use_lifo": True,

@@ -13,6 +13,7 @@ from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.paging import Cut, Moment, Number, Order
 from pinnace_api.tables import insert_missing
 
+_FIND_ALL = select(ARTIFACTS).where(ARTIFACTS.c.id.in_(bindparam("ids", expanding=True)))
 _OF_ITERATION = Order(columns=(ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Moment, UUID])
 _OF_EXPERIMENT = Order(
     columns=(ITERATIONS.c.number, ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Number, Moment, UUID]
@@ -47,12 +48,11 @@ def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
 
 def find_all(connection: Connection, artifacts: Collection[UUID]) -> dict[UUID, Artifact]:
     """Those of them that exist."""
-    statement = select(ARTIFACTS).where(ARTIFACTS.c.id.in_(bindparam("ids", expanding=True)))
     ids = sorted(artifacts)
     return {
         row.id: _record(row)
         for start in range(0, len(ids), _IN_LIST)
-        for row in connection.execute(statement, {"ids": ids[start : start + _IN_LIST]})
+        for row in connection.execute(_FIND_ALL, {"ids": ids[start : start + _IN_LIST]})
     }
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from pinnace import ids
 from pinnace.records import Experiment, ExperimentPage, ExperimentWrite
@@ -14,6 +14,9 @@ from pinnace_api.paging import Cut, Moment, Order
 from pinnace_api.projects.tables import PROJECTS
 from pinnace_api.tables import insert_missing
 
+_SELECT = select(EXPERIMENTS, PROJECTS.c.name.label("project")).join_from(EXPERIMENTS, PROJECTS)
+_FIND = _SELECT.where(EXPERIMENTS.c.id == bindparam("id"))
+_EXISTS = select(EXPERIMENTS.c.id).where(EXPERIMENTS.c.id == bindparam("id"))
 _ORDER = Order(columns=(EXPERIMENTS.c.created_at, EXPERIMENTS.c.id), key=tuple[Moment, UUID], descending=True)
 
 
@@ -40,18 +43,18 @@ def describe(connection: Connection, experiment: UUID, write: ExperimentWrite) -
 
 
 def exists(connection: Connection, experiment: UUID) -> bool:
-    return connection.execute(select(EXPERIMENTS.c.id).where(EXPERIMENTS.c.id == experiment)).first() is not None
+    return connection.execute(_EXISTS, {"id": experiment}).first() is not None
 
 
 def find(connection: Connection, experiment: UUID) -> Experiment | None:
-    row = connection.execute(_select().where(EXPERIMENTS.c.id == experiment)).one_or_none()
+    row = connection.execute(_FIND, {"id": experiment}).one_or_none()
     return None if row is None else _record(row)
 
 
 def page(
     connection: Connection, *, project: str | None, namespace: str | None, name: str | None, cut: Cut
 ) -> ExperimentPage:
-    statement = _select()
+    statement = _SELECT
     if project is not None:
         statement = statement.where(EXPERIMENTS.c.project_id == ids.project_id(project))
     if namespace is not None:
@@ -60,10 +63,6 @@ def page(
         statement = statement.where(EXPERIMENTS.c.name == name)
     part = paging.fetch(connection, statement, _ORDER, cut)
     return ExperimentPage(items=tuple(_record(row) for row in part.rows), next=part.next)
-
-
-def _select() -> Select[Any]:
-    return select(EXPERIMENTS, PROJECTS.c.name.label("project")).join_from(EXPERIMENTS, PROJECTS)
 
 
 def _record(row: Row[Any]) -> Experiment:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from pinnace.records import Iteration, IterationState, IterationWrite, MetricSummary
 from pinnace_api import paging
@@ -16,6 +16,12 @@ from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.paging import Cut, Number, Order
 from pinnace_api.tables import insert_missing
 
+_FIND = select(ITERATIONS).where(ITERATIONS.c.id == bindparam("id"))
+_HOLD = _FIND.with_for_update()
+_EXISTS = select(ITERATIONS.c.id).where(ITERATIONS.c.id == bindparam("id"))
+_NAMESPACE = (
+    select(EXPERIMENTS.c.namespace).join_from(ITERATIONS, EXPERIMENTS).where(ITERATIONS.c.id == bindparam("id"))
+)
 _ORDER = Order(columns=(ITERATIONS.c.number,), key=tuple[Number])
 
 
@@ -36,7 +42,7 @@ def add(connection: Connection, iteration: UUID, write: IterationWrite, now: dat
 
 def progress_for_update(connection: Connection, iteration: UUID) -> Progress | None:
     """What of it can change, held until the transaction ends."""
-    row = connection.execute(select(ITERATIONS).where(ITERATIONS.c.id == iteration).with_for_update()).one_or_none()
+    row = connection.execute(_HOLD, {"id": iteration}).one_or_none()
     if row is None:
         return None
     return Progress(
@@ -54,18 +60,17 @@ def set_progress(connection: Connection, iteration: UUID, progress: Progress) ->
 
 
 def exists(connection: Connection, iteration: UUID) -> bool:
-    return connection.execute(select(ITERATIONS.c.id).where(ITERATIONS.c.id == iteration)).first() is not None
+    return connection.execute(_EXISTS, {"id": iteration}).first() is not None
 
 
 def namespace(connection: Connection, iteration: UUID) -> str | None:
     """The namespace of its experiment; None when there is no such iteration."""
-    statement = select(EXPERIMENTS.c.namespace).join_from(ITERATIONS, EXPERIMENTS).where(ITERATIONS.c.id == iteration)
-    return connection.execute(statement).scalar_one_or_none()
+    return connection.execute(_NAMESPACE, {"id": iteration}).scalar_one_or_none()
 
 
 def find(connection: Connection, iteration: UUID) -> Iteration | None:
     """Without its metrics."""
-    row = connection.execute(select(ITERATIONS).where(ITERATIONS.c.id == iteration)).one_or_none()
+    row = connection.execute(_FIND, {"id": iteration}).one_or_none()
     return None if row is None else _record(row)
 
 

@@ -33,18 +33,16 @@ def put(database: Database, iteration: UUID, write: IterationWrite) -> tuple[Ite
     with database.write() as connection:
         if not experiments.exists(connection, write.experiment_id):
             raise ExperimentNotFound(write.experiment_id)
-        is_new = queries.add(connection, iteration, write, now())
-        if not is_new:
-            stored = queries.progress_for_update(connection, iteration)
-            assert stored is not None
-            advanced = advance(iteration, stored, write)
-            if advanced != stored:
-                queries.set_progress(connection, iteration, advanced)
+        if queries.add(connection, iteration, write, now()):
+            return _first(iteration, write), True
+        stored = queries.progress_for_update(connection, iteration)
+        assert stored is not None
+        advanced = advance(iteration, stored, write)
+        if advanced != stored:
+            queries.set_progress(connection, iteration, advanced)
         record = queries.find(connection, iteration)
         assert record is not None
-        if not is_new:
-            record = queries.with_metrics(record, metrics.summaries(connection, [iteration]))
-    return record, is_new
+        return queries.with_metrics(record, metrics.summaries(connection, [iteration])), False
 
 
 def get(database: Database, iteration: UUID) -> Iteration:
@@ -69,6 +67,19 @@ def namespace(database: Database, iteration: UUID) -> str | None:
     """The namespace whose pods may write to it, empty when none may; None when there is no such iteration."""
     with database.read() as connection:
         return queries.namespace(connection, iteration)
+
+
+def _first(iteration: UUID, write: IterationWrite) -> Iteration:
+    return Iteration(
+        id=iteration,
+        experiment_id=write.experiment_id,
+        index=write.index,
+        parameters=write.parameters,
+        state=write.state,
+        started_at=write.started_at,
+        ended_at=write.ended_at,
+        metrics={},
+    )
 
 
 def _utc(moment: datetime | None, field: str) -> datetime | None:

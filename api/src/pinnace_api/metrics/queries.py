@@ -15,6 +15,28 @@ from pinnace_api.paging import Cut, Number
 from pinnace_api.tables import insert_missing
 from pinnace_api.values import moment_of
 
+_METRICS = (
+    select(METRICS)
+    .where(METRICS.c.iteration_id == bindparam("iteration"), METRICS.c.key.in_(bindparam("keys", expanding=True)))
+    .order_by(METRICS.c.id)
+    .with_for_update()
+)
+_SOURCES = select(METRIC_SOURCES.c.id, METRIC_SOURCES.c.digest).where(
+    METRIC_SOURCES.c.iteration_id == bindparam("iteration"),
+    METRIC_SOURCES.c.digest.in_(bindparam("digests", expanding=True)),
+)
+_SUMMARIES = (
+    select(METRICS)
+    .where(METRICS.c.iteration_id.in_(bindparam("iterations", expanding=True)), METRICS.c.points > 0)
+    .order_by(METRICS.c.key)
+)
+_SUMMARY_COLUMNS = ("points", "low", "high", "last_step", "last_time", "last_source", "last_offset", "last_value")
+_SET_SUMMARY = (
+    update(METRICS)
+    .where(METRICS.c.id == bindparam("metric"))
+    .values({name: bindparam(f"new_{name}") for name in _SUMMARY_COLUMNS})
+)
+
 _Position = tuple[str, Number, Number, Number, Number]
 
 #: How many values one IN list takes at a time.
@@ -75,7 +97,7 @@ def count_again(connection: Connection, metrics: Collection[int]) -> dict[int, S
         .where(points.metric_id.in_(bindparam("metrics", expanding=True)))
         .group_by(points.metric_id)
     )
-    rows = _in_parts(connection, statement, "metrics", sorted(metrics))
+    rows = _in_parts(connection, statement, {}, "metrics", sorted(metrics))
     return {metric: Summary(number, low, high, _last(connection, metric)) for metric, number, low, high in rows}
 
 
@@ -83,31 +105,26 @@ def set_summaries(connection: Connection, summaries: Mapping[int, Summary]) -> N
     rows = [
         {
             "metric": metric,
-            "points": summary.points,
-            "low": summary.low,
-            "high": summary.high,
-            "last_step": summary.last.step,
-            "last_time": summary.last.time,
-            "last_source": summary.last.source,
-            "last_offset": summary.last.offset,
-            "last_value": summary.last.value,
+            "new_points": summary.points,
+            "new_low": summary.low,
+            "new_high": summary.high,
+            "new_last_step": summary.last.step,
+            "new_last_time": summary.last.time,
+            "new_last_source": summary.last.source,
+            "new_last_offset": summary.last.offset,
+            "new_last_value": summary.last.value,
         }
         for metric, summary in sorted(summaries.items())
         if summary.last is not None
     ]
     if rows:
-        connection.execute(update(METRICS).where(METRICS.c.id == bindparam("metric")), rows)
+        connection.execute(_SET_SUMMARY, rows)
 
 
 def summaries(connection: Connection, iterations: Collection[UUID]) -> dict[UUID, dict[str, MetricSummary]]:
     """By iteration and key, for a whole page of iterations at once."""
-    statement = (
-        select(METRICS)
-        .where(METRICS.c.iteration_id.in_(bindparam("iterations", expanding=True)), METRICS.c.points > 0)
-        .order_by(METRICS.c.key)
-    )
     found: dict[UUID, dict[str, MetricSummary]] = {}
-    for row in _in_parts(connection, statement, "iterations", list(iterations)):
+    for row in _in_parts(connection, _SUMMARIES, {}, "iterations", list(iterations)):
         found.setdefault(row.iteration_id, {})[row.key] = MetricSummary(
             last=_wire(row.last_value),
             last_step=row.last_step,
@@ -150,25 +167,16 @@ def page(
 
 
 def _metrics(connection: Connection, iteration: UUID, keys: Collection[str]) -> dict[str, tuple[int, Summary | None]]:
-    statement = (
-        select(METRICS)
-        .where(METRICS.c.iteration_id == iteration, METRICS.c.key.in_(bindparam("keys", expanding=True)))
-        .order_by(METRICS.c.id)
-        .with_for_update()
-    )
     found: dict[str, tuple[int, Summary | None]] = {}
-    for row in _in_parts(connection, statement, "keys", sorted(keys)):
+    for row in _in_parts(connection, _METRICS, {"iteration": iteration}, "keys", sorted(keys)):
         last = Point(row.last_step, row.last_time, row.last_source, row.last_offset, row.last_value)
         found[row.key] = (row.id, Summary(row.points, row.low, row.high, last) if row.points else None)
     return found
 
 
 def _sources(connection: Connection, iteration: UUID, digests: Mapping[str, str]) -> dict[str, int]:
-    statement = select(METRIC_SOURCES.c.id, METRIC_SOURCES.c.digest).where(
-        METRIC_SOURCES.c.iteration_id == iteration,
-        METRIC_SOURCES.c.digest.in_(bindparam("digests", expanding=True)),
-    )
-    return {digests[row.digest]: row.id for row in _in_parts(connection, statement, "digests", list(digests))}
+    rows = _in_parts(connection, _SOURCES, {"iteration": iteration}, "digests", list(digests))
+    return {digests[row.digest]: row.id for row in rows}
 
 
 def _last(connection: Connection, metric: int) -> Point:
@@ -195,10 +203,13 @@ def _order() -> tuple[Any, Any, Any, Any]:
     return METRIC_POINTS.c.step, METRIC_POINTS.c.time, METRIC_POINTS.c.source_id, METRIC_POINTS.c.offset
 
 
-def _in_parts(connection: Connection, statement: Select[Any], name: str, values: Sequence[Any]) -> list[Any]:
+def _in_parts(
+    connection: Connection, statement: Select[Any], fixed: Mapping[str, Any], name: str, values: Sequence[Any]
+) -> list[Any]:
+    """The rows for all `values` of the list parameter `name`, some at a time."""
     rows: list[Any] = []
     for start in range(0, len(values), _IN_LIST):
-        rows += connection.execute(statement, {name: values[start : start + _IN_LIST]})
+        rows += connection.execute(statement, {**fixed, name: values[start : start + _IN_LIST]})
     return rows
 
 

@@ -17,6 +17,15 @@ from pinnace_api.paging import Cut, Number, Order
 from pinnace_api.pods.tables import POD_ARTIFACTS, PODS
 from pinnace_api.tables import insert_missing
 
+_THIS = and_(PODS.c.iteration_id == bindparam("iteration"), PODS.c.pod_uid == bindparam("pod"))
+_HOLD = select(PODS).where(_THIS).with_for_update()
+_NAME = select(PODS.c.name).where(_THIS)
+_SET_STALE = update(PODS).where(_THIS).values(recorded_count=None, recorded_sha256=None, recorded_bytes=None)
+_RECORDED = (
+    select(ARTIFACTS.c.id, ARTIFACTS.c.size)
+    .join_from(POD_ARTIFACTS, ARTIFACTS, POD_ARTIFACTS.c.artifact_id == ARTIFACTS.c.id)
+    .where(POD_ARTIFACTS.c.iteration_id == bindparam("iteration"), POD_ARTIFACTS.c.pod_uid == bindparam("pod"))
+)
 _ORDER = Order(columns=(ITERATIONS.c.number, PODS.c.pod_uid), key=tuple[Number, str])
 
 
@@ -43,9 +52,7 @@ def add_artifacts(connection: Connection, iteration: UUID, links: Collection[tup
         {"iteration_id": iteration, "pod_uid": pod_uid, "artifact_id": artifact} for pod_uid, artifact in sorted(links)
     ]
     if insert_missing(connection, POD_ARTIFACTS, rows):
-        statement = update(PODS).where(PODS.c.iteration_id == iteration, PODS.c.pod_uid == bindparam("pod"))
-        stale = statement.values(recorded_count=None, recorded_sha256=None, recorded_bytes=None)
-        connection.execute(stale, [{"pod": pod_uid} for pod_uid in sorted(pod_uids)])
+        connection.execute(_SET_STALE, [{"iteration": iteration, "pod": pod_uid} for pod_uid in sorted(pod_uids)])
 
 
 def set_report(connection: Connection, report: PodReport, name: str, now: datetime) -> bool:
@@ -76,12 +83,12 @@ def set_recorded(connection: Connection, standing: PodStanding) -> None:
 
 def name(connection: Connection, iteration: UUID, pod_uid: str) -> str:
     """As Kubernetes calls it; empty when that isn't known."""
-    return connection.execute(select(PODS.c.name).where(_is(iteration, pod_uid))).scalar_one_or_none() or ""
+    return connection.execute(_NAME, {"iteration": iteration, "pod": pod_uid}).scalar_one_or_none() or ""
 
 
 def standing(connection: Connection, iteration: UUID, pod_uid: str) -> tuple[PodStanding, bool]:
     """The pod, which must exist. The bool says whether its manifest had to be computed."""
-    row = connection.execute(select(PODS).where(_is(iteration, pod_uid)).with_for_update()).one()
+    row = connection.execute(_HOLD, {"iteration": iteration, "pod": pod_uid}).one()
     return _record(connection, row), row.recorded_count is None
 
 
@@ -107,13 +114,7 @@ def _record(connection: Connection, row: Row[Any]) -> PodStanding:
 
 
 def _recorded(connection: Connection, iteration: UUID, pod_uid: str) -> tuple[Manifest, int]:
-    links = POD_ARTIFACTS.c
-    statement = (
-        select(ARTIFACTS.c.id, ARTIFACTS.c.size)
-        .join_from(POD_ARTIFACTS, ARTIFACTS, links.artifact_id == ARTIFACTS.c.id)
-        .where(links.iteration_id == iteration, links.pod_uid == pod_uid)
-    )
-    rows = connection.execute(statement).all()
+    rows = connection.execute(_RECORDED, {"iteration": iteration, "pod": pod_uid}).all()
     return Manifest(count=len(rows), sha256=manifest_sha256(row.id for row in rows)), sum(row.size for row in rows)
 
 

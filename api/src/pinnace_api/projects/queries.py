@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from pinnace import ids
 from pinnace.records import Project, ProjectPage
@@ -12,6 +12,7 @@ from pinnace_api.paging import Cut, Order
 from pinnace_api.projects.tables import PROJECTS
 from pinnace_api.tables import insert_missing
 
+_FIND = select(PROJECTS).where(PROJECTS.c.name == bindparam("name"))
 _ORDER = Order(columns=(PROJECTS.c.name,), key=tuple[str])
 
 
@@ -26,7 +27,7 @@ def describe(connection: Connection, name: str, description: str) -> None:
 
 
 def find(connection: Connection, name: str) -> Project | None:
-    row = connection.execute(select(PROJECTS).where(PROJECTS.c.name == name)).one_or_none()
+    row = connection.execute(_FIND, {"name": name}).one_or_none()
     return None if row is None else _record(row)
 
 
