@@ -60,6 +60,12 @@ def main(argv: list[str]) -> int:
     except ClusterError as error:
         print(f"\ncluster {asked.verb}: {error}", file=sys.stderr)
         return error.code
+    except OSError as error:
+        print(
+            f"\ncluster {asked.verb}: {error}\nWhat to do: see whether the disk is full or the file missing",
+            file=sys.stderr,
+        )
+        return Exit.FAILED
     except KeyboardInterrupt:
         print(f"\ncluster {asked.verb}: interrupted; `python3 -m cluster down` removes what is left", file=sys.stderr)
         return Exit.INTERRUPTED

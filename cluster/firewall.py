@@ -1,5 +1,7 @@
 """What our engine leaves in the packet filter and the network, and how to take exactly that back."""
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ BRIDGE = "pinnace0"
 #: Docker's chains begin with it.
 CHAINS = "DOCKER"
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+DOCKER_LINK = re.compile(r"veth[0-9a-f]{7}")
 TOOLS = ("iptables", "ip6tables")
 TABLES = ("filter", "nat")
 
@@ -39,6 +42,13 @@ def _target(rule: Sequence[str]) -> str:
     return rule[rule.index("-j") + 1] if "-j" in rule else ""
 
 
+def strays(links: str) -> list[str]:
+    """Host ends of container links, by Docker's way of naming them, that hang on no bridge any more."""
+    return [
+        link["ifname"] for link in json.loads(links) if "master" not in link and DOCKER_LINK.fullmatch(link["ifname"])
+    ]
+
+
 def forward_policy(commands: Commands) -> str:
     """FORWARD's policy at present; ACCEPT, the kernel's default, where there is no iptables to ask."""
     words = (commands.try_answer("iptables", "-S", "FORWARD") or "").split()
@@ -52,6 +62,7 @@ def clear(commands: Commands, *, policy: str, forwarding: str) -> None:
             rules = commands.try_answer(tool, "-t", table, "-S") or ""
             for step in undo(table, rules.splitlines(), policy=policy):
                 commands.try_answer(tool, *step)
-    commands.try_answer("ip", "link", "delete", BRIDGE)
+    for link in (BRIDGE, *strays(commands.try_answer("ip", "-json", "link", "show", "type", "veth") or "[]")):
+        commands.try_answer("ip", "link", "delete", link)
     if forwarding and FORWARDING.read_text(encoding="ascii").strip() != forwarding:
         FORWARDING.write_text(forwarding, encoding="ascii")

@@ -1,6 +1,7 @@
 """What is started on this machine, how others find it, and how it is taken back."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -123,6 +124,11 @@ def test_docker_s_rules_chains_and_policy_are_taken_back_and_others_left_alone()
             "-P FORWARD ACCEPT",
         )
     ]
+
+
+def test_only_docker_s_links_that_hang_on_no_bridge_are_strays() -> None:
+    links = [{"ifname": "veth3272cd7"}, {"ifname": "veth0aaaaaa", "master": "br-1"}, {"ifname": "veth0"}]
+    assert firewall.strays(json.dumps(links)) == ["veth3272cd7"]
 
 
 def test_a_table_without_docker_is_left_as_it_is() -> None:
