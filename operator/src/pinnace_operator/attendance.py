@@ -7,12 +7,13 @@ finished and proven costs nothing: no task, no memory, no request.
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pinnace.naming import EXPERIMENT_ID_LABEL
 from pinnace_operator.experiment import Experiment, MalformedError
+from pinnace_operator.observe import parsed
 from pinnace_operator.observed import job_view, pod_view
-from pinnace_operator.reconcile import Memory, Reconciliation
+from pinnace_operator.reconcile import Memory
 
 #: Looks that run at the same time, each in a thread.
 WORKERS: Final = 8
@@ -29,6 +30,12 @@ STUCK_S: Final = 600.0
 _log = logging.getLogger(__name__)
 
 
+class Looker(Protocol):
+    """A Reconciliation, or what stands for one."""
+
+    def look(self, experiment: Experiment, memory: Memory) -> float | None: ...
+
+
 @dataclass(slots=True)
 class _Attended:
     experiment: Experiment
@@ -38,10 +45,11 @@ class _Attended:
 
 
 class Attendance:
-    """To be used from one event loop only."""
+    """To be used from one event loop only. `breath` in seconds, see BREATH_S."""
 
-    def __init__(self, reconciliation: Reconciliation) -> None:
+    def __init__(self, reconciliation: Looker, *, breath: float = BREATH_S) -> None:
         self._reconciliation = reconciliation
+        self._breath = breath
         self._attended: dict[str, _Attended] = {}
         self._workers = asyncio.Semaphore(WORKERS)
         self._never = asyncio.Event()
@@ -71,13 +79,15 @@ class Attendance:
     def see_job(self, manifest: dict[str, Any], *, deleted: bool = False) -> None:
         attended = self._owner(manifest)
         if attended is not None:
-            attended.memory.sightings.see_job(job_view(manifest), deleted=deleted)
+            for job in parsed([manifest], job_view):
+                attended.memory.sightings.see_job(job, deleted=deleted)
             attended.woken.set()
 
     def see_pod(self, manifest: dict[str, Any], *, deleted: bool = False) -> None:
         attended = self._owner(manifest)
         if attended is not None:
-            attended.memory.sightings.see_pod(pod_view(manifest), deleted=deleted)
+            for pod in parsed([manifest], pod_view):
+                attended.memory.sightings.see_pod(pod, deleted=deleted)
             attended.woken.set()
 
     def stuck(self) -> list[str]:
@@ -111,7 +121,7 @@ class Attendance:
             if done and pause is None and not attended.woken.is_set():
                 del self._attended[uid]
                 return
-            await _wait(self._never, BREATH_S)
+            await _wait(self._never, self._breath)
 
     async def _look(self, uid: str, attended: _Attended) -> float | None:
         async with self._workers:

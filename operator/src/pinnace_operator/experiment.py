@@ -253,15 +253,22 @@ class Experiment(Manifest, frozen=True, kw_only=True):
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> "Experiment":
-        """Raises MalformedError when the manifest is not what the CRD promises (another version of it)."""
+        """A status that speaks of another Experiment (by experimentId) is not taken over.
+
+        Raises MalformedError when the manifest is not what the CRD promises (another version of it).
+        """
         try:
-            return msgspec.convert(manifest, cls)
+            experiment = msgspec.convert(manifest, cls)
         except msgspec.ValidationError as error:
             name = manifest.get("metadata", {}).get("name", "?")
             raise MalformedError(
                 f"Experiment {name} can't be read: {error}",
                 hint="the installed CRD is of another version than this operator: upgrade both together",
             ) from error
+        if experiment.status.experiment_id not in ("", experiment.metadata.uid):
+            # Restored from a backup, or written late for a deleted one of the same name: it speaks of another.
+            return msgspec.structs.replace(experiment, status=Status())
+        return experiment
 
     @property
     def id(self) -> UUID:

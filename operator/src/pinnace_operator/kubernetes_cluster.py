@@ -29,6 +29,9 @@ _JSON: Final = "application/json"
 #: The API server's word for a change of a Job's template.
 _IMMUTABLE: Final = "field is immutable"
 
+#: And for a field that a manifest can't have, or of the wrong type: it says 500 to that.
+_UNTYPED: Final = "failed to create typed patch object"
+
 
 class _Status(msgspec.Struct, frozen=True):
     """The part of a metav1.Status that says why."""
@@ -148,6 +151,8 @@ def _error(what: str, status: int, content: bytes) -> ClusterError:
     kind = {400: RejectedError, 422: RejectedError, 404: GoneError, 403: RefusedError, 409: RefusedError}.get(
         status, UnavailableError
     )
+    if _UNTYPED in message:
+        return RejectedError(message, reason=said.reason)
     if status == 401:
         return UnavailableError(message, reason=said.reason, hint="the operator's own token is not accepted")
     return kind(message, reason=said.reason)

@@ -55,7 +55,8 @@ class Cluster(Protocol):
         """Suspend or resume this very Job."""
 
     def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
-        """Write the status of this very Experiment; its new version."""
+        """Write the Experiment's status; its new version. The API server does not compare the UID here, so a status
+        says itself whom it is about."""
 
     def create_event(self, manifest: dict[str, Any]) -> None:
         """Create the Event; one of that name that is there already is left as it is."""

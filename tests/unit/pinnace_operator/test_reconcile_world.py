@@ -404,6 +404,17 @@ def test_an_edit_after_the_end_is_acknowledged_and_changes_nothing_else() -> Non
     assert world.status.conditions == conditions
 
 
+def test_a_status_that_speaks_of_another_experiment_is_not_believed() -> None:
+    finished = World(manifest())
+    run_to_the_end(finished)
+    world = World(manifest())
+    world.body["status"] = finished.body["status"] | {"experimentId": "00000000-0000-0000-0000-000000000001"}
+    run_to_the_end(world)
+    assert world.open_jobs() == []
+    assert len(world.truth) == 1
+    assert world.status.experiment_id == world.body["metadata"]["uid"]
+
+
 def test_a_slow_watch_does_not_make_the_operator_write_twice() -> None:
     world = World(manifest())
     stale = world.body
