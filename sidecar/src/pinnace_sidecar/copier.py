@@ -128,11 +128,11 @@ class Copier:
             case Unreadable():
                 self._refuse(sighting, error.code, str(error))
             case BufferFull() | BufferFailed():
-                sighting.taken = False
+                self._intake.give_back(sighting)
                 self._pauses.buffer = self._pauses.buffer.failed(now, self._rng)
                 self._troubles.raised(BUFFER, error.code, str(error), now)
             case _:
-                sighting.taken = False
+                self._intake.give_back(sighting)
                 pause = self._pauses.files.get(sighting.path, backoff.NONE)
                 self._pauses.files[sighting.path] = pause.failed(now, self._rng)
                 self._troubles.raised(sighting.path, error.code, str(error), now)

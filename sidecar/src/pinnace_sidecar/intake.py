@@ -5,6 +5,8 @@ during a scan, one folder: what is dealt with stands in the journal, which is as
 """
 
 import logging
+import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -70,6 +72,9 @@ class Intake:
         self._known = known
         self._clock = clock
         self._sightings: dict[str, Sighting] = {}
+        self._settled: deque[Sighting] = deque()
+        #: When the earliest unsettled file was seen as it is; infinity without any.
+        self._unsettled_since = math.inf
         self._renamed: set[str] = set()
         self._looks = self._looks_at_end = 0
         self._last_began = self._last_ended = clock.monotonic()
@@ -102,9 +107,20 @@ class Intake:
         return min((s.settled_at for s in self._sightings.values() if s.state is FileState.SETTLED), default=None)
 
     def ready(self) -> Iterator[Sighting]:
-        """Complete files that nobody has taken, those that were complete first first."""
-        waiting = [s for s in self._sightings.values() if s.state is FileState.SETTLED and not s.taken]
-        return iter(sorted(waiting, key=lambda sighting: sighting.settled_at))
+        """Complete files that nobody has taken, in the order in which they became so.
+
+        Whoever takes one says so by `taken` before asking for the next.
+        """
+        passed: list[Sighting] = []
+        try:
+            while self._settled:
+                sighting = self._settled.popleft()
+                if self._sightings.get(sighting.path) is not sighting or sighting.state is not FileState.SETTLED:
+                    continue
+                passed.append(sighting)
+                yield sighting
+        finally:
+            self._settled.extendleft(sighting for sighting in reversed(passed) if not sighting.taken)
 
     def looked_since_end(self) -> bool:
         """Whether a whole scan came after the news that the writers have ended."""
@@ -118,6 +134,11 @@ class Intake:
             self._looks_at_end = self._looks
         self.ending = ending
         self._woken = True
+
+    def give_back(self, sighting: Sighting) -> None:
+        """It could not be copied this time: it is ready again."""
+        sighting.taken = False
+        self._settled.append(sighting)
 
     def happened(self, sighting: Sighting, event: Event) -> None:
         """What came of copying a file: COPIED, CHANGED, VANISHED or REFUSED."""
@@ -144,10 +165,8 @@ class Intake:
         if self._woken or self._watcher.stirred:
             return 0.0
         pause = IDLE_S if self._watcher.works else POLL_S
-        unsettled = [s for s in self._sightings.values() if s.state is FileState.SEEN and not s.grows]
-        if unsettled:
-            earliest = min(sighting.since for sighting in unsettled) + self._settings.settle_seconds
-            pause = min(pause, max(0.0, earliest - self._last_ended))
+        settles_at = self._unsettled_since + self._settings.settle_seconds
+        pause = min(pause, max(0.0, settles_at - self._last_ended))
         if self.ending is not None and self._sightings:
             pause = min(pause, 1.0)
         return pause
@@ -169,6 +188,8 @@ class Intake:
             else:
                 excluded += self._look_into(folder, renamed)
         self._drop_vanished()
+        unsettled = (s.since for s in self._sightings.values() if s.state is FileState.SEEN and not s.grows)
+        self._unsettled_since = min(unsettled, default=math.inf)
         self.excluded, self.unreadable = excluded, tuple(unreadable)
         self._last_ended = self._clock.monotonic()
 
@@ -244,6 +265,7 @@ class Intake:
         assert after is not None
         sighting.state, sighting.suspect = after, verdict is Verdict.TORN
         sighting.settled_at = self._clock.now()
+        self._settled.append(sighting)
 
     def _keep(self, folder: str) -> None:
         """A folder that can't be read at the moment: what was seen in it has not vanished."""
