@@ -22,7 +22,7 @@ def running(
     """
     total, ended = len(iterations), sum(iteration.ended for iteration in iterations)
     if ended == total:
-        return false("Finished", f"all {total} iterations have ended")
+        return false("Finished", f"{_all(total)} ended")
     active = sum(iteration.running for iteration in iterations)
     reason, message = next(_activity(experiment, iterations, observed, now))
     says = true if active or reason == RUNNING else false
@@ -44,7 +44,7 @@ def succeeded(iterations: Sequence[IterationProgress]) -> Finding:
         return false(
             "IterationsFailed", f"{len(failed)} of {total} iterations failed; {first}; look at the log of its pod"
         )
-    return true("AllSucceeded", f"all {total} iterations ended well")
+    return true("AllSucceeded", f"{_all(total)} ended well")
 
 
 def artifacts_synced(iterations: Sequence[IterationProgress], observed: Observed, counts: ArtifactCounts) -> Finding:
@@ -135,4 +135,14 @@ def _all_recorded(total: int, counts: ArtifactCounts) -> str:
         if counts.suspect
         else ""
     )
-    return f"{counts.recorded} artifacts of {total} iterations are in the store and recorded{suspect}"
+    return (
+        f"{_counted(counts.recorded, 'artifact')} of {_counted(total, 'iteration')} in the store and recorded{suspect}"
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _all(total: int) -> str:
+    return "the iteration has" if total == 1 else f"all {total} iterations have"
