@@ -87,6 +87,8 @@ class OwnEngine:
         if self.running() is None:
             if shutil.which("dockerd") is None:
                 debian.install(self.commands, "docker.io")
+            if shutil.which("docker") is None:  # newer Debians ship the client apart
+                debian.install(self.commands, "docker-cli")
             if withheld() and shutil.which("jq") is None:
                 debian.install(self.commands, "jq")
             self.commands.progress.say("starting a Docker engine of our own: none answers here")
