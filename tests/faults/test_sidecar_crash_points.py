@@ -151,3 +151,34 @@ def test_crashing_again_and_again_ends_well(surroundings: Surroundings, sidecar:
     sidecar.end_writers()
     assert sidecar.wait() == 0, sidecar.log()
     assert_all_ashore(surroundings, sidecar, ledger)
+
+
+def test_a_buffer_that_was_left_behind_is_drained_without_its_volume(
+    surroundings: Surroundings, sidecar: SidecarProcess
+) -> None:
+    content = os.urandom(1000)
+    (sidecar.volume / "model.bin").write_bytes(content)
+    sidecar.start(PINNACE_CRASH_AT=CrashPoint.COPY_JOURNALED)
+    sidecar.end_writers()
+    assert sidecar.wait() == 137, sidecar.log()
+    (sidecar.volume / "model.bin").unlink()
+    sidecar.volume.rmdir()
+    sidecar.start("--once", sidecar.settings.buffer_dir)
+    assert sidecar.wait() == 0, sidecar.log()
+    (row,) = surroundings.rows(sidecar.settings.iteration_id)
+    assert surroundings.objects(sidecar.store.prefix) == {row.location.key: hashlib.sha256(content).hexdigest()}
+
+
+def test_killed_over_and_over_in_mid_upload_nothing_is_lost_or_doubled(
+    surroundings: Surroundings, sidecar: SidecarProcess
+) -> None:
+    ledger = write_files(sidecar.volume)
+    for _ in range(2):
+        sidecar.start(PINNACE_CRASH_AT=CrashPoint.PART_SENT, PINNACE_TUNING_UPLOAD_THREADS="1")
+        sidecar.end_writers()
+        assert sidecar.wait() == 137, sidecar.log()
+        assert surroundings.uploads_under_way() != []
+    sidecar.start()
+    sidecar.end_writers()
+    assert sidecar.wait() == 0, sidecar.log()
+    assert_all_ashore(surroundings, sidecar, ledger)
