@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pinnace import ids
-from pinnace.client import Client, Invalid, Unavailable
+from pinnace.client import Client, Invalid, Unavailable, Unexpected
 from pinnace.records import ExperimentWrite, IterationWrite, MetricPoint, MetricReceipt, ProblemDetails
+from pinnace_api.identity import ServiceAccount
 from pinnace_api.settings import MAX_BODY_BYTES
-from support.api_server import ADMIN_TOKEN, ApiServer, api_server
+from support.api_server import ADMIN_TOKEN, ApiServer, FakeCluster, api_server
 from support.samples import artifact, report
 
 POOL = urllib3.PoolManager(headers={"authorization": f"Bearer {ADMIN_TOKEN}"}, retries=False)
@@ -186,6 +187,7 @@ def test_the_wrong_field_is_named(api: ApiServer, route: str, body: dict[str, An
         ("after=WyJhIiwxXQ==", "after"),
         ("after=%ff", "after"),
         ("name=%00", "name"),
+        ("project=%00", "project"),
     ],
 )
 def test_a_wrong_query_is_refused_by_name(api: ApiServer, query: str, field: str) -> None:
@@ -193,7 +195,9 @@ def test_a_wrong_query_is_refused_by_name(api: ApiServer, query: str, field: str
     assert (problem.status, problem.code, problem.field) == (422, "invalid", field)
 
 
-@pytest.mark.parametrize("path", ["/nope", "/api/v1/nope", "/api/v1/experiments/not-a-uuid", "/", "/api/v2/projects"])
+@pytest.mark.parametrize(
+    "path", ["/nope", "/api/v1/nope", "/api/v1/experiments/not-a-uuid", "/", "/api/v2/projects", "/schema"]
+)
 def test_an_unknown_address_is_a_404(api: ApiServer, path: str) -> None:
     assert problem_of(POOL.request("GET", api.url + path)).code == "not-found"
 
@@ -271,6 +275,21 @@ def test_a_stopped_api_is_unreachable_for_the_client_until_it_is_back(
         assert getattr(caught.value, "transient", False)
         api.start()
         assert client.project("iris").name == "iris"
+
+
+def test_a_defect_is_a_500_that_shows_nothing_of_the_inside(tmp_path_factory: pytest.TempPathFactory) -> None:
+    class Broken(FakeCluster):
+        def review(self, token: str) -> ServiceAccount | None:
+            raise RuntimeError("inner detail")
+
+    with (
+        api_server(tmp_path_factory.mktemp("api"), cluster=Broken()) as api,
+        api.client("some-token") as client,
+        pytest.raises(Unexpected) as caught,
+    ):
+        client.project("iris")
+    assert (caught.value.status, caught.value.code) == (500, "internal")
+    assert "inner detail" not in str(caught.value)
 
 
 def test_every_answer_carries_a_request_id_and_the_caller_s_own_if_it_is_sane(api: ApiServer) -> None:

@@ -75,10 +75,13 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[
     """Insert the rows whose key isn't there; returns how many that were. Rows that are there stay as they are."""
     if not rows:
         return 0
-    return connection.execute(_insert_missing(table, connection.dialect.name), [dict(row) for row in rows]).rowcount
+    new = connection.execute(_insert_missing(table, connection.dialect.name), [dict(row) for row in rows]).rowcount
+    assert new >= 0, "the database driver does not count rows"
+    return new
 
 
 @cache
 def _insert_missing(table: Table, dialect: str) -> Any:
     insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect]
-    return insert(table).inline().on_conflict_do_nothing()
+    # Without preserve_rowcount, many rows at once count as -1 on PostgreSQL.
+    return insert(table).inline().on_conflict_do_nothing().execution_options(preserve_rowcount=True)

@@ -44,7 +44,7 @@ def list_projects(cut: NamedDependency[Cut], database: NamedDependency[Database]
     operation_id="get_project",
     summary="One project",
     tags=["projects"],
-    responses=refusals(401, 403, 404, 503),
+    responses=refusals(401, 403, 404, 422, 503),
     sync_to_thread=True,
 )
 def get_project(name: FromPath[str], database: NamedDependency[Database]) -> Project:

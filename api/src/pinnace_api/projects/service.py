@@ -31,6 +31,7 @@ def put(database: Database, name: str, write: ProjectWrite) -> tuple[Project, bo
 
 
 def get(database: Database, name: str) -> Project:
+    check_text(name, "name")
     with database.read() as connection:
         project = queries.find(connection, name)
     if project is None:

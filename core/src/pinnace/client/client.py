@@ -154,11 +154,11 @@ class Client:
         return self._connection.get(f"/artifacts/{artifact_id}", Artifact)
 
     def experiment_artifacts(self, experiment_id: UUID, *, limit: int | None = None) -> Iterator[Artifact]:
-        """By iteration, then by path, then by the time of recording."""
+        """By iteration, then in the order of recording."""
         return self._pages(f"/experiments/{experiment_id}/artifacts", records.ArtifactPage, limit)
 
     def iteration_artifacts(self, iteration_id: UUID, *, limit: int | None = None) -> Iterator[Artifact]:
-        """By path, then by the time of recording."""
+        """In the order of recording."""
         return self._pages(f"/iterations/{iteration_id}/artifacts", records.ArtifactPage, limit)
 
     def metrics(self, iteration_id: UUID, *, key: str | None = None, limit: int | None = None) -> Iterator[MetricPoint]:
