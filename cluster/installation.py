@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import minio_setup
-from cluster.kubectl import CommandFailed, apply, get, helm, kubectl
+from cluster.kubectl import CommandFailed, apply, get, helm, kubectl, run
 
 ROOT = Path(__file__).parents[1]
 RELEASE = "pinnace"
@@ -74,9 +74,16 @@ def install(say: Callable[[str], None]) -> Installation:
         "--namespace", SYSTEM_NAMESPACE, "--create-namespace",
         "--values", str(ROOT / "cluster/manifests/pinnace-values.yaml"),
         "--take-ownership",  # the CRD stays when a release goes, and would belong to that release for ever
+        "--set-string", f"operator.podAnnotations.image-id={image_id('operator')}",
+        "--set-string", f"api.podAnnotations.image-id={image_id('api')}",
         "--wait", "--timeout", "180s",
     )  # fmt: skip
     return _found(key)
+
+
+def image_id(part: str) -> str:
+    """The id of a part's image: the tag stays the same when it is built anew, and the pods are to be replaced then."""
+    return run(["docker", "image", "inspect", "--format={{.Id}}", f"pinnace/{part}:dev"], timeout=30).strip()
 
 
 def found() -> Installation | None:
