@@ -140,9 +140,11 @@ class Shipper:
                 voyage.listed = True
                 self._crash_points.append(CrashPoint.UPLOAD_JOURNALED)
             case Listed(parts):
+                # A part that is not the one acknowledged to us is sent again, like one that is missing.
+                ours = {part.number: part.etag for part in self._journal.files.parts(voyage.file.id)}
                 voyage.listed = True
-                voyage.parts = {part.number: part for part in parts}
-                self._journal.files.add_parts(voyage.file.id, parts)
+                voyage.parts = {part.number: part for part in parts if ours.get(part.number, part.etag) == part.etag}
+                self._journal.files.add_parts(voyage.file.id, voyage.parts.values())
             case Sent(part):
                 self.uploaded_bytes += part.size
                 if answer.job.upload == voyage.upload:

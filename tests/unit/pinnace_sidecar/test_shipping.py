@@ -4,6 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pinnace.records import FileState
@@ -354,3 +355,22 @@ def test_an_upload_under_way_when_the_journal_was_lost_is_taken_up(big: Pod) -> 
     big.run_for(60)
     assert_ashore(big, {"big": BIG})
     assert abandoned not in big.store.uploads()
+
+
+def test_a_part_that_is_not_the_one_acknowledged_is_sent_again(big: Pod) -> None:
+    big.crash_at(CrashPoint.PART_JOURNALED)
+    big.start()
+    with pytest.raises(Crashed):
+        big.run_for(60)
+    (upload,) = big.store.uploads()
+    (file,) = big.journal.files.in_state(FileState.BUFFERED, limit=2)
+    first = big.journal.files.parts(file.id)[0]
+    big.journal.files.add_parts(file.id, [msgspec.structs.replace(first, etag="another's")])
+    arrived = len(big.store.list_parts(upload))
+    big.stop()
+    big.crash = never
+    big.start()
+    big.run_for(60)
+    assert_ashore(big, {"big": BIG})
+    sizes = [part.size for part in file.digest.parts]
+    assert big.sidecar.status.uploaded_bytes == first.size + sum(sizes[arrived:])
