@@ -8,10 +8,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
+from pinnace import signing
+from pinnace.digests import EMPTY_SHA256
+from pinnace.signing import Credentials
 from support.eventually import eventually
 from support.tools import tool
 
@@ -60,7 +65,7 @@ def minio_server(
     ):
         try:
             eventually(
-                lambda: _ready(server.endpoint, certificates),
+                lambda: _ready(server, certificates),
                 timeout=30,
                 interval=0.1,
                 what=f"MinIO on {address} is ready",
@@ -71,10 +76,18 @@ def minio_server(
             process.wait(timeout=20)
 
 
-def _ready(endpoint: str, certificates: Path | None) -> bool:
+def _ready(server: MinioServer, certificates: Path | None) -> bool:
+    """Whether it lists its buckets: its own readiness probe says yes before it knows any user."""
+    host = urlsplit(server.endpoint).netloc
+    root = Credentials(access_key_id=server.root_user, secret_access_key=server.root_password)
+    request = signing.Request(method="GET", host=host, path="/", payload_sha256=EMPTY_SHA256)
+    headers = signing.sign(request, root, "us-east-1", datetime.now(UTC))
     trust = None if certificates is None else ssl.create_default_context(cafile=certificates / "public.crt")
     try:
-        with urlopen(f"{endpoint}/minio/health/ready", timeout=2, context=trust) as answer:
+        with urlopen(Request(server.endpoint, headers=headers), timeout=2, context=trust) as answer:
             return bool(answer.status == 200)
+    except HTTPError as error:
+        error.close()
+        return False
     except (URLError, ConnectionError, TimeoutError):
         return False
