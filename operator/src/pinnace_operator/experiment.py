@@ -164,7 +164,7 @@ class IterationCounts(Manifest, frozen=True, kw_only=True):
     succeeded_indexes: str = ""
     failed_indexes: str = ""
     synced_indexes: str = ""
-    #: Those whose Job has been seen, and those whose Job then went away before it ended.
+    #: Those of which a pod was seen, and those of them whose Job then went away before it ended.
     started_indexes: str = ""
     lost_indexes: str = ""
     best_iteration: int | UnsetType = UNSET

@@ -11,6 +11,7 @@ from pinnace_operator.progress import IterationProgress, Stage
 from pinnace_operator.proof import Standing
 
 RUNNING: Final = "Running"
+FAILED: Final = "IterationsFailed"
 
 
 def running(
@@ -30,21 +31,22 @@ def running(
     return says(reason, f"{message} ({count})" if message else count)
 
 
-def succeeded(iterations: Sequence[IterationProgress]) -> Finding:
+def succeeded(experiment: Experiment, iterations: Sequence[IterationProgress]) -> Finding:
     """Unknown until every iteration has ended."""
     total = len(iterations)
     failed = [iteration for iteration in iterations if iteration.stage is Stage.FAILED]
     ended = sum(iteration.ended for iteration in iterations)
-    first = (
-        f"iteration {failed[0].index} failed{': ' + failed[0].failure if failed[0].failure else ''}" if failed else ""
-    )
+    why = f": {failed[0].failure}" if failed and failed[0].failure else ""
+    first = f"iteration {failed[0].index} failed{why}" if failed else ""
     if ended < total:
         return unknown("InProgress", f"{ended} of {total} iterations have ended{'; ' + first if first else ''}")
-    if failed:
-        return false(
-            "IterationsFailed", f"{len(failed)} of {total} iterations failed; {first}; look at the log of its pod"
-        )
-    return true("AllSucceeded", f"{_all(total)} ended well")
+    if not failed:
+        return true("AllSucceeded", f"{_all(total)} ended well")
+    old = experiment.status.condition(ConditionType.SUCCEEDED)
+    if not why and old is not None and old.reason == FAILED:
+        # The pod that told why is gone; what it told stands.
+        return false(FAILED, old.message)
+    return false(FAILED, f"{len(failed)} of {total} iterations failed; {first}; look at the log of its pod")
 
 
 def artifacts_synced(iterations: Sequence[IterationProgress], observed: Observed, counts: ArtifactCounts) -> Finding:

@@ -68,6 +68,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.reconnect_backoff = 1.0
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 60
+    # An API server that is away is waited for, some twenty minutes; after that a restart is the better try.
+    settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, *([30] * 40))
     # Only what carries our label is worth the traffic and the memory.
     settings.watching.label_selectors["batch", "v1", "jobs"] = EXPERIMENT_ID_LABEL
     settings.watching.label_selectors["v1", "pods"] = EXPERIMENT_ID_LABEL

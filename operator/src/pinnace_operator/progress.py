@@ -36,7 +36,7 @@ class IterationProgress:
     job: JobView | None
     pods: tuple[PodView, ...]
     row: Iteration | None
-    #: It had a Job that somebody deleted before it ended.
+    #: It had a Job with pods that somebody deleted before it ended.
     lost: bool
     #: None: can't be told, because the API does not answer or nothing has started.
     verdict: Verdict | None
@@ -53,6 +53,11 @@ class IterationProgress:
     def running(self) -> bool:
         """Whether a pod of it is at work, or shipping."""
         return any(pod.started and not pod.ended for pod in self.pods)
+
+    @property
+    def had_pods(self) -> bool:
+        job = self.job
+        return bool(self.pods) or (job is not None and job.pods_active + job.pods_ended > 0)
 
     @property
     def state(self) -> IterationState:

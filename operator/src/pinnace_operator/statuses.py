@@ -34,7 +34,7 @@ def status_of(
         {
             ConditionType.ACCEPTED: _accepted(experiment, observed),
             ConditionType.RUNNING: findings.running(experiment, iterations, observed, now),
-            ConditionType.SUCCEEDED: findings.succeeded(iterations),
+            ConditionType.SUCCEEDED: findings.succeeded(experiment, iterations),
             ConditionType.ARTIFACTS_SYNCED: findings.artifacts_synced(iterations, observed, counts),
         },
         now,
@@ -73,7 +73,7 @@ def iteration_counts(experiment: Experiment, iterations: Sequence[IterationProgr
     succeeded = before.succeeded.with_all(it.index for it in iterations if it.stage is Stage.SUCCEEDED)
     failed = before.failed.with_all(it.index for it in iterations if it.stage is Stage.FAILED)
     synced = before.synced.with_all(it.index for it in iterations if it.synced)
-    started = before.started.with_all(it.index for it in iterations if it.job is not None)
+    started = before.started.with_all(it.index for it in iterations if it.had_pods)
     lost = before.lost.with_all(it.index for it in iterations if it.lost)
     best = best_iteration(experiment.spec.objective, iterations)
     if best is None:

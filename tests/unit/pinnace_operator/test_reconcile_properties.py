@@ -98,9 +98,12 @@ class ExperimentMachine(RuleBasedStateMachine):
 
     @property
     def noticed_jobs(self) -> list[int]:
-        """Not those that were made a moment ago: their events wake the operator before a pod can have started."""
+        """Not those with a pod of this very moment: its event wakes the operator before it can have written."""
         existing = {int(job["metadata"]["labels"]["pinnace.dev/iteration"]) for job in self.world.jobs_by_name.values()}
-        return sorted(existing & self.world.status.started)
+        with_pods = {
+            int(pod["metadata"]["labels"]["pinnace.dev/iteration"]) for pod in self.world.pods_by_name.values()
+        }
+        return sorted(existing & (self.world.status.started | (existing - with_pods)))
 
     @precondition(lambda self: self.noticed_jobs)
     @rule(data=st.data())

@@ -233,6 +233,14 @@ def test_a_job_deleted_by_hand_is_made_again_while_it_has_not_ended() -> None:
     assert world.open_jobs() == [0]
 
 
+def test_a_job_deleted_before_it_had_a_pod_costs_no_proof() -> None:
+    world = World(manifest())
+    world.settle()
+    world.delete_job(0)
+    run_to_the_end(world)
+    assert world.condition(SYNCED) == ("True", "AllRecorded")
+
+
 def test_an_iteration_whose_job_was_deleted_while_it_ran_is_never_proven() -> None:
     world = World(manifest())
     world.api_is_up = False
