@@ -23,7 +23,7 @@ from pinnace.records import (
     PodReport,
     WriterEnd,
 )
-from pinnace_sidecar.clerk import Api
+from pinnace_sidecar.api_calls import Api
 from support.api_server import ApiServer, api_server
 from support.fake_api import FakeApi
 

@@ -1,6 +1,6 @@
 """A pod in one process: a real volume and buffer in a temporary folder, a store and an API in memory, its own time.
 
-Errands are done at once, in the loop's own thread, so a test decides what happens when, and every run is the same.
+Operations are done at once, in the loop's own thread, so a test decides what happens when, and every run is the same.
 """
 
 import hashlib
@@ -59,8 +59,8 @@ class ManualClock:
         self._elapsed += seconds
 
 
-class OwnHands(Generic[_T]):
-    """Does an errand when it is given."""
+class InlineWorkers(Generic[_T]):
+    """Does an operation when it is given."""
 
     def __init__(self, size: int, bell: Event) -> None:
         self.size = size
@@ -71,11 +71,11 @@ class OwnHands(Generic[_T]):
     def busy(self) -> int:
         return len(self._answers)
 
-    def give(self, errand: Callable[[], _T]) -> None:
-        self._answers.append(errand())
+    def submit(self, operation: Callable[[], _T]) -> None:
+        self._answers.append(operation())
         self._bell.set()
 
-    def take(self) -> list[_T]:
+    def collect(self) -> list[_T]:
         answers, self._answers = self._answers, []
         return answers
 
@@ -128,7 +128,7 @@ class Pod:
             clock=self.clock,
             rng=random.Random(1),
             crash=self._passes,
-            hands=lambda size, name: OwnHands(size, self.bell),
+            workers=lambda size, name: InlineWorkers(size, self.bell),
         )
         self.sidecar = Sidecar(self.settings, self.tuning, STORE, world, self._journal)
         return self.sidecar

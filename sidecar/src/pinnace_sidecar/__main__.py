@@ -28,11 +28,11 @@ from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.crash import Crash, CrashPoint, never
 from pinnace_sidecar.disk import LocalDisk
 from pinnace_sidecar.files import LocalVolume, NoVolume, Volume
-from pinnace_sidecar.hands import ThreadHands
 from pinnace_sidecar.health import HealthServer
 from pinnace_sidecar.inotify import NoWatcher, Watcher, watcher_for
 from pinnace_sidecar.journal import Journal
 from pinnace_sidecar.sidecar import Sidecar, World, files_folder
+from pinnace_sidecar.workers import ThreadWorkers
 
 _log = logging.getLogger("pinnace_sidecar")
 
@@ -121,7 +121,7 @@ def _sidecar(
         clock=SystemClock(),
         rng=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
         crash=_crash_at(environ.get("PINNACE_CRASH_AT", "")),
-        hands=lambda size, name: ThreadHands(size, name, bell.set),
+        workers=lambda size, name: ThreadWorkers(size, name, bell.set),
     )
     return Sidecar(own, load(settings.Tuning, environ, settings.PREFIX), store, world, journal)
 

@@ -16,14 +16,14 @@ from pinnace_sidecar.buffer import Buffer, BufferFailed, BufferFull, Changed, Co
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import Volume, wire_path
-from pinnace_sidecar.hands import Hands
 from pinnace_sidecar.intake import Intake, Sighting
 from pinnace_sidecar.journal import Copy, Journal, Refusal
 from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.settings import Tuning
-from pinnace_sidecar.troubles import Troubles
+from pinnace_sidecar.workers import Workers
 
-#: The subject of troubles that keep every file out of the buffer.
+#: The subject of problems that keep every file out of the buffer.
 BUFFER: Final = "buffer"
 
 
@@ -47,7 +47,7 @@ class _Pauses:
 
 
 class Copier:
-    """`take` and `give` are called in turn by one loop."""
+    """`collect` and `submit` are called in turn by one loop."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Copier:
         volume: Volume,
         buffer: Buffer,
         journal: Journal,
-        hands: Hands[CopyAnswer],
-        troubles: Troubles,
+        workers: Workers[CopyAnswer],
+        problems: Problems,
         clock: Clock,
         rng: random.Random,
         crash: Crash,
@@ -70,8 +70,8 @@ class Copier:
         self._volume = volume
         self._buffer = buffer
         self._journal = journal
-        self._hands = hands
-        self._troubles = troubles
+        self._workers = workers
+        self._problems = problems
         self._clock = clock
         self._rng = rng
         self._crash = crash
@@ -80,9 +80,9 @@ class Copier:
 
     # --- answers
 
-    def take(self) -> int:
+    def collect(self) -> int:
         """Journal the copies that are there, all durable together; returns how many answers there were."""
-        answers = self._hands.take()
+        answers = self._workers.collect()
         if answers:
             with self._journal.transaction():
                 needless = [name for answer in answers for name in self._settle(answer)]
@@ -100,8 +100,8 @@ class Copier:
             return
         self._pauses.buffer = backoff.NONE
         self._pauses.files.pop(sighting.path, None)
-        self._troubles.cleared(BUFFER)
-        self._troubles.cleared(sighting.path)
+        self._problems.cleared(BUFFER)
+        self._problems.cleared(sighting.path)
         name = self._name(sighting.path, digest)
         self._buffer.settle(digest.size, name)
         file = self._journal.files.add_copy(
@@ -130,28 +130,28 @@ class Copier:
             case BufferFull() | BufferFailed():
                 self._intake.give_back(sighting)
                 self._pauses.buffer = self._pauses.buffer.failed(now, self._rng)
-                self._troubles.raised(BUFFER, error.code, str(error), now)
+                self._problems.raised(BUFFER, error.code, str(error), now)
             case _:
                 self._intake.give_back(sighting)
                 pause = self._pauses.files.get(sighting.path, backoff.NONE)
                 self._pauses.files[sighting.path] = pause.failed(now, self._rng)
-                self._troubles.raised(sighting.path, error.code, str(error), now)
+                self._problems.raised(sighting.path, error.code, str(error), now)
 
     def _refuse(self, sighting: Sighting, reason: str, message: str) -> None:
         refusal = Refusal(path=sighting.path, reason=reason, message=message)
         self._journal.files.add_refused(refusal, sighting.fingerprint, sighting.settled_at)
         self._intake.happened(sighting, Event.REFUSED)
 
-    # --- errands
+    # --- operations
 
-    def give(self) -> int:
+    def submit(self) -> int:
         """Have files copied, those first that were complete first; returns how many."""
         now = self._gave_at = self._clock.monotonic()
         given = 0
-        if not self._pauses.buffer.due(now) or self._hands.busy >= 2 * self._hands.size:
+        if not self._pauses.buffer.due(now) or self._workers.busy >= 2 * self._workers.size:
             return 0
         for sighting in self._intake.ready():
-            if self._hands.busy >= 2 * self._hands.size:
+            if self._workers.busy >= 2 * self._workers.size:
                 break
             if not self._pauses.files.get(sighting.path, backoff.NONE).due(now):
                 continue
@@ -180,7 +180,7 @@ class Copier:
 
     def _say_full(self, now: float) -> None:
         waiting = sum(1 for _ in self._intake.ready())
-        self._troubles.raised(
+        self._problems.raised(
             BUFFER,
             "BufferFull",
             f"{waiting} complete files wait for room: {self._buffer.used_bytes} of {self._buffer.limit_bytes} bytes of"
@@ -194,7 +194,7 @@ class Copier:
         size = sighting.fingerprint.size
         order = Order(sighting.path, sighting.fingerprint, self._tuning.part_size(size, MAX_PARTS))
         suspect, settled_at = sighting.suspect, sighting.settled_at
-        self._hands.give(lambda: self._copy(sighting, order, suspect, settled_at))
+        self._workers.submit(lambda: self._copy(sighting, order, suspect, settled_at))
 
     def _copy(self, sighting: Sighting, order: Order, suspect: bool, settled_at: float) -> CopyAnswer:
         try:

@@ -207,7 +207,7 @@ def folder_of(path: str) -> str:
 
 
 def wire_path(path: str) -> str:
-    """`path` as UTF-8 can carry it: unchanged, or with `%XX` for each byte that is not UTF-8, and `%` as `%25` then."""
+    """`path` as UTF-8 can call it: unchanged, or with `%XX` for each byte that is not UTF-8, and `%` as `%25` then."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -47,7 +47,7 @@ class StatusCollector(Collector):
         for state in FileState:
             files.add_metric([state], status.files.get(state, 0))
         yield files
-        failures = CounterMetricFamily("pinnace_upload_failures", "Failed errands at the store", labels=["code"])
+        failures = CounterMetricFamily("pinnace_upload_failures", "Failed operations at the store", labels=["code"])
         for code, count in status.upload_failures.items():
             failures.add_metric([code], count)
         yield failures

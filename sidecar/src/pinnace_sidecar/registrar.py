@@ -14,15 +14,15 @@ from uuid import UUID
 from pinnace.client import ApiError, Forbidden, NotFound, Unauthorized, Unavailable, Unreachable
 from pinnace.records import FileState, MetricPoint, PodReport, WriterEnd
 from pinnace_sidecar import backoff
+from pinnace_sidecar.api_calls import ApiAnswer, ApiCalls, Request
 from pinnace_sidecar.buffer import Buffer
-from pinnace_sidecar.clerk import ApiAnswer, Clerk, Request
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import wire_path
-from pinnace_sidecar.hands import Hands
 from pinnace_sidecar.journal import Journal, JournaledFile
 from pinnace_sidecar.lifecycle import Event
-from pinnace_sidecar.troubles import Troubles
+from pinnace_sidecar.problems import Problems
+from pinnace_sidecar.workers import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -41,25 +41,25 @@ _REASONS: Final[tuple[tuple[type[ApiError], str], ...]] = (
 
 
 class Registrar:
-    """`take` and `give` are called in turn by one loop."""
+    """`collect` and `submit` are called in turn by one loop."""
 
     def __init__(
         self,
         *,
-        clerk: Clerk,
-        hands: Hands[ApiAnswer],
+        api_calls: ApiCalls,
+        workers: Workers[ApiAnswer],
         journal: Journal,
         buffer: Buffer,
-        troubles: Troubles,
+        problems: Problems,
         clock: Clock,
         rng: random.Random,
         crash: Crash,
     ) -> None:
-        self._clerk = clerk
-        self._hands = hands
+        self._calls = api_calls
+        self._workers = workers
         self._journal = journal
         self._buffer = buffer
-        self._troubles = troubles
+        self._problems = problems
         self._clock = clock
         self._rng = rng
         self._crash = crash
@@ -83,14 +83,14 @@ class Registrar:
 
     # --- answers
 
-    def take(self) -> int:
+    def collect(self) -> int:
         """Act on the answers that are there; returns how many there were."""
-        answers = self._hands.take()
+        answers = self._workers.collect()
         for answer in answers:
             self._under_way.discard(answer.request)
             if answer.error is None:
                 self._backoffs[answer.request] = backoff.NONE
-                self._troubles.cleared(_subject(answer.request))
+                self._problems.cleared(_subject(answer.request))
                 self._succeeded(answer)
             else:
                 self._failed(answer, answer.error)
@@ -141,11 +141,11 @@ class Registrar:
         self._backoffs[answer.request] = pause
         if answer.report is not None and self._report is None:
             self._report = answer.report
-        self._troubles.raised(_subject(answer.request), _reason(error), str(error), now, files=len(answer.files))
+        self._problems.raised(_subject(answer.request), _reason(error), str(error), now, files=len(answer.files))
 
     # --- requests
 
-    def give(self) -> int:
+    def submit(self) -> int:
         """Send what waits and is not in a pause; returns how many requests that were."""
         now = self._gave_at = self._clock.monotonic()
         before = len(self._under_way)
@@ -184,7 +184,7 @@ class Registrar:
 
     def _send(self, answer: ApiAnswer, points: tuple[MetricPoint, ...] = ()) -> None:
         self._under_way.add(answer.request)
-        self._hands.give(lambda: self._clerk.ask(answer, points))
+        self._workers.submit(lambda: self._calls.ask(answer, points))
 
 
 def _subject(request: Request) -> str:

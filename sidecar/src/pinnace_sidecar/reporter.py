@@ -14,11 +14,11 @@ from pinnace_sidecar.health import Status
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.intake import Intake
 from pinnace_sidecar.journal import Journal
+from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.registrar import Registrar
 from pinnace_sidecar.shipper import Shipper
 from pinnace_sidecar.summary import Standing
 from pinnace_sidecar.tailing import Tailer
-from pinnace_sidecar.troubles import Troubles
 
 #: A report goes out when something changed, not more often than the first, and anyway after the second.
 _REPORT_MIN_S: Final = 2.0
@@ -42,7 +42,7 @@ class Reporter:
         registrar: Registrar,
         buffer: Buffer,
         watcher: Watcher,
-        troubles: Troubles,
+        problems: Problems,
         clock: Clock,
     ) -> None:
         self._iteration_id = iteration_id
@@ -54,7 +54,7 @@ class Reporter:
         self._registrar = registrar
         self._buffer = buffer
         self._watcher = watcher
-        self._troubles = troubles
+        self._problems = problems
         self._clock = clock
         # A later process's reports are newer than all of an earlier one's.
         self._sequence = journal.count_start() * 1_000_000
@@ -132,7 +132,7 @@ class Reporter:
             refusals=tuple(self._journal.files.refusals(1)),
             unreadable=self._intake.unreadable,
             tails=self._tailer.all(),
-            problems=self._troubles.problems(),
+            problems=self._problems.problems(),
         )
 
 

@@ -18,7 +18,7 @@ _MIB: Final = 2**20
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """The defaults hold the sidecar under 64 MiB of memory and keep two cores busy."""
 
-    #: Errands at the store at a time.
+    #: Operations at the store at a time.
     upload_threads: Annotated[int, Meta(ge=1, le=64)] = 4
     #: Files copied into the buffer at a time.
     copy_threads: Annotated[int, Meta(ge=1, le=16)] = 2

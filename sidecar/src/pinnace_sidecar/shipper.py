@@ -1,8 +1,8 @@
-"""From the buffer to the store: hands out errands for the files under way and turns the answers into steps.
+"""From the buffer to the store: hands out operations for the files under way and turns the answers into steps.
 
-Two kinds of pauses: a file's own, when only it fails, and the store's, when every file would fail; then one errand at a
-time finds out whether it works again. Nothing is given up: a file ends in quarantine only when the store says that
-this very file can't be stored.
+Two kinds of pauses: a file's own, when only it fails, and the store's, when every file would fail; then one operation
+at a time finds out whether it works again. Nothing is given up: a file ends in quarantine only when the store says
+that this very file can't be stored.
 """
 
 import random
@@ -17,10 +17,10 @@ from pinnace.stores.store import CorruptContent, Multipart, NoSuchMultipart, Sto
 from pinnace_sidecar import backoff
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.crash import Crash, CrashPoint
-from pinnace_sidecar.hands import Hands
 from pinnace_sidecar.journal import Journal, JournaledFile
 from pinnace_sidecar.lifecycle import Event
-from pinnace_sidecar.porter import (
+from pinnace_sidecar.problems import Problems
+from pinnace_sidecar.store_calls import (
     Acknowledged,
     Answer,
     Compared,
@@ -29,22 +29,22 @@ from pinnace_sidecar.porter import (
     Found,
     Listed,
     Opened,
-    Porter,
     Sent,
+    StoreCalls,
 )
-from pinnace_sidecar.troubles import Troubles
-from pinnace_sidecar.voyage import Errand, Job, Verdict, Voyage
+from pinnace_sidecar.transfer import Job, Operation, Transfer, Verdict
+from pinnace_sidecar.workers import Workers
 
-#: The subject of troubles that concern every file.
+#: The subject of problems that concern every file.
 STORE: Final = "store"
 #: More files than this are not kept in memory at a time, however many have failed.
-_MAX_VOYAGES: Final = 1000
+_MAX_TRANSFERS: Final = 1000
 #: After these the store may have done what was asked although no answer says so.
-_AMBIGUOUS: Final = frozenset({Errand.PUT, Errand.OPEN, Errand.COMPLETE})
+_AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE})
 
 
 class Shipper:
-    """`take` and `give` are called in turn by one loop. `lies_there` says whether a file is on the volume as it was;
+    """`collect` and `submit` are called in turn by one loop. `lies_there` says whether a file is on the volume as it was;
     `look_at_everything`: the journal was lost, so the store may hold any file already.
     """
 
@@ -52,29 +52,29 @@ class Shipper:
         self,
         *,
         journal: Journal,
-        porter: Porter,
-        hands: Hands[Answer],
+        store_calls: StoreCalls,
+        workers: Workers[Answer],
         prefix: str,
         lies_there: Callable[[JournaledFile], bool],
-        troubles: Troubles,
+        problems: Problems,
         clock: Clock,
         rng: random.Random,
         crash: Crash,
         look_at_everything: bool,
     ) -> None:
         self._journal = journal
-        self._porter = porter
-        self._hands = hands
+        self._calls = store_calls
+        self._workers = workers
         self._prefix = prefix
         self._lies_there = lies_there
-        self._troubles = troubles
+        self._problems = problems
         self._clock = clock
         self._rng = rng
         self._crash = crash
         self._look_at_everything = look_at_everything
         #: Files with ids up to this were journaled by an earlier process, which may have sent them.
         self._last_inherited = journal.files.last_id()
-        self._voyages: dict[int, Voyage] = {}
+        self._transfers: dict[int, Transfer] = {}
         self._loaded_up_to = 0
         self._store_backoff = backoff.NONE
         self._gave_at = 0.0
@@ -85,9 +85,9 @@ class Shipper:
 
     # --- answers
 
-    def take(self) -> int:
+    def collect(self) -> int:
         """Turn the answers that are there into steps, all durable together; returns how many there were."""
-        answers = self._hands.take()
+        answers = self._workers.collect()
         if answers:
             with self._journal.transaction():
                 for answer in answers:
@@ -98,183 +98,183 @@ class Shipper:
         return len(answers)
 
     def _settle(self, answer: Answer) -> None:
-        job, voyage = answer.job, self._voyages[answer.job.file.id]
-        if job.errand is Errand.SEND:
-            voyage.sending.discard(job.number)
+        job, transfer = answer.job, self._transfers[answer.job.file.id]
+        if job.operation is Operation.SEND:
+            transfer.sending.discard(job.number)
         else:
-            voyage.busy = False
+            transfer.busy = False
         if isinstance(answer.result, Failed):
-            self._failed(voyage, job, answer.result.error)
+            self._failed(transfer, job, answer.result.error)
         else:
-            self._store_backoff = voyage.backoff = backoff.NONE
-            self._troubles.cleared(STORE)
-            self._troubles.cleared(voyage.key)
-            self._succeeded(voyage, answer)
-        if voyage.verdict and voyage.idle and (voyage.upload is None or job.errand is Errand.ABORT):
-            self._end(voyage, voyage.verdict)
+            self._store_backoff = transfer.backoff = backoff.NONE
+            self._problems.cleared(STORE)
+            self._problems.cleared(transfer.key)
+            self._succeeded(transfer, answer)
+        if transfer.verdict and transfer.idle and (transfer.upload is None or job.operation is Operation.ABORT):
+            self._end(transfer, transfer.verdict)
 
-    def _succeeded(self, voyage: Voyage, answer: Answer) -> None:
+    def _succeeded(self, transfer: Transfer, answer: Answer) -> None:
         match answer.result:
             case Found(etag=str() as etag):
-                self._stored(voyage, etag, verified=True)
+                self._stored(transfer, etag, verified=True)
             case Acknowledged(stored):
-                whole = answer.job.errand is Errand.PUT
-                self.uploaded_bytes += voyage.file.digest.size if whole else 0
-                self._stored(voyage, stored.etag, verified=whole and stored.crc32c == voyage.file.digest.crc32c)
+                whole = answer.job.operation is Operation.PUT
+                self.uploaded_bytes += transfer.file.digest.size if whole else 0
+                self._stored(transfer, stored.etag, verified=whole and stored.crc32c == transfer.file.digest.crc32c)
             case Compared(difference=""):
-                self._confirmed(voyage)
+                self._confirmed(transfer)
             case Compared(difference):
-                self._refuted(voyage, difference)
+                self._refuted(transfer, difference)
             case _:
-                self._came_nearer(voyage, answer)
+                self._came_nearer(transfer, answer)
 
-    def _came_nearer(self, voyage: Voyage, answer: Answer) -> None:
+    def _came_nearer(self, transfer: Transfer, answer: Answer) -> None:
         """A step of a multipart upload that does not change the file's state."""
         match answer.result:
             case Found(upload=upload):
-                voyage.look = False
-                self._set_upload(voyage, upload)
-                voyage.listed = upload is None
+                transfer.look = False
+                self._set_upload(transfer, upload)
+                transfer.listed = upload is None
             case Opened(upload):
-                self._set_upload(voyage, upload)
-                voyage.listed = True
+                self._set_upload(transfer, upload)
+                transfer.listed = True
                 self._crash_points.append(CrashPoint.UPLOAD_JOURNALED)
             case Listed(parts):
                 # A part that is not the one acknowledged to us is sent again, like one that is missing.
-                ours = {part.number: part.etag for part in self._journal.files.parts(voyage.file.id)}
-                voyage.listed = True
-                voyage.parts = {part.number: part for part in parts if ours.get(part.number, part.etag) == part.etag}
-                self._journal.files.add_parts(voyage.file.id, voyage.parts.values())
+                ours = {part.number: part.etag for part in self._journal.files.parts(transfer.file.id)}
+                transfer.listed = True
+                transfer.parts = {part.number: part for part in parts if ours.get(part.number, part.etag) == part.etag}
+                self._journal.files.add_parts(transfer.file.id, transfer.parts.values())
             case Sent(part):
                 self.uploaded_bytes += part.size
-                if answer.job.upload == voyage.upload:
-                    voyage.parts[part.number] = part
-                    self._journal.files.add_parts(voyage.file.id, [part])
+                if answer.job.upload == transfer.upload:
+                    transfer.parts[part.number] = part
+                    self._journal.files.add_parts(transfer.file.id, [part])
                     self._crash_points.append(CrashPoint.PART_JOURNALED)
 
-    def _stored(self, voyage: Voyage, etag: str, *, verified: bool) -> None:
-        state = self._journal.files.apply(voyage.file.id, Event.STORED, etag=etag)
-        voyage.file = replace(voyage.file, state=state, etag=etag, upload_id="")
-        voyage.upload = None
-        voyage.parts.clear()
+    def _stored(self, transfer: Transfer, etag: str, *, verified: bool) -> None:
+        state = self._journal.files.apply(transfer.file.id, Event.STORED, etag=etag)
+        transfer.file = replace(transfer.file, state=state, etag=etag, upload_id="")
+        transfer.upload = None
+        transfer.parts.clear()
         self._crash_points.append(CrashPoint.STORED_JOURNALED)
         if verified:
-            self._confirmed(voyage)
+            self._confirmed(transfer)
 
-    def _confirmed(self, voyage: Voyage) -> None:
-        self._journal.files.apply(voyage.file.id, Event.CONFIRMED)
-        del self._voyages[voyage.file.id]
+    def _confirmed(self, transfer: Transfer) -> None:
+        self._journal.files.apply(transfer.file.id, Event.CONFIRMED)
+        del self._transfers[transfer.file.id]
         self._crash_points.append(CrashPoint.VERIFIED_JOURNALED)
 
-    def _refuted(self, voyage: Voyage, difference: str) -> None:
-        state = self._journal.files.apply(voyage.file.id, Event.REFUTED)
-        voyage.file = replace(voyage.file, state=state, etag="")
-        voyage.look = voyage.listed = False
-        voyage.backoff = voyage.backoff.failed(self._clock.monotonic(), self._rng)
-        self._raise(voyage, "ContentDiffers", f"{voyage.file.path}: {difference}; it is sent again")
+    def _refuted(self, transfer: Transfer, difference: str) -> None:
+        state = self._journal.files.apply(transfer.file.id, Event.REFUTED)
+        transfer.file = replace(transfer.file, state=state, etag="")
+        transfer.look = transfer.listed = False
+        transfer.backoff = transfer.backoff.failed(self._clock.monotonic(), self._rng)
+        self._raise(transfer, "ContentDiffers", f"{transfer.file.path}: {difference}; it is sent again")
 
-    def _failed(self, voyage: Voyage, job: Job, error: StoreError | CopyDamaged) -> None:
+    def _failed(self, transfer: Transfer, job: Job, error: StoreError | CopyDamaged) -> None:
         now = self._clock.monotonic()
         self.failures[error.code if isinstance(error, StoreError) else "CopyDamaged"] += 1
-        voyage.look = voyage.look or job.errand in _AMBIGUOUS
+        transfer.look = transfer.look or job.operation in _AMBIGUOUS
         if isinstance(error, CopyDamaged):
-            self._condemn_damaged(voyage, str(error))
+            self._condemn_damaged(transfer, str(error))
         elif isinstance(error, NoSuchMultipart):
-            voyage.look = True
-            voyage.backoff = voyage.backoff.failed(now, self._rng)
-            self._set_upload(voyage, None)
-            voyage.listed = False
+            transfer.look = True
+            transfer.backoff = transfer.backoff.failed(now, self._rng)
+            self._set_upload(transfer, None)
+            transfer.listed = False
         elif error.whole_store:
             if self._store_backoff.due(now):
                 self._store_backoff = self._store_backoff.failed(now, self._rng)
-            self._troubles.raised(STORE, error.code, str(error), now, files=len(self._voyages))
-        elif error.try_again or isinstance(error, CorruptContent) or job.errand is Errand.COMPLETE:
+            self._problems.raised(STORE, error.code, str(error), now, files=len(self._transfers))
+        elif error.try_again or isinstance(error, CorruptContent) or job.operation is Operation.COMPLETE:
             # A completion that is refused had wrong parts in it: the store's own list mends that.
-            voyage.listed = voyage.listed and job.errand is not Errand.COMPLETE
-            voyage.backoff = voyage.backoff.failed(now, self._rng)
-            self._raise(voyage, error.code, f"{voyage.file.path}: {error}")
+            transfer.listed = transfer.listed and job.operation is not Operation.COMPLETE
+            transfer.backoff = transfer.backoff.failed(now, self._rng)
+            self._raise(transfer, error.code, f"{transfer.file.path}: {error}")
         else:
-            voyage.verdict = Verdict(Event.REFUSED, error.code, str(error))
+            transfer.verdict = Verdict(Event.REFUSED, error.code, str(error))
 
-    def _condemn_damaged(self, voyage: Voyage, message: str) -> None:
-        if self._lies_there(voyage.file):
-            voyage.verdict = Verdict(Event.LOST, "CopyDamaged", f"{message}; it is copied again")
+    def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
+        if self._lies_there(transfer.file):
+            transfer.verdict = Verdict(Event.LOST, "CopyDamaged", f"{message}; it is copied again")
         else:
-            voyage.verdict = Verdict(Event.REFUSED, "CopyDamaged", f"{message}, and the file is gone from the volume")
+            transfer.verdict = Verdict(Event.REFUSED, "CopyDamaged", f"{message}, and the file is gone from the volume")
 
-    def _end(self, voyage: Voyage, verdict: Verdict) -> None:
-        file = voyage.file
+    def _end(self, transfer: Transfer, verdict: Verdict) -> None:
+        file = transfer.file
         self._journal.files.apply(file.id, verdict.event, reason=verdict.reason, message=verdict.message)
-        self._troubles.cleared(voyage.key)
-        del self._voyages[file.id]
+        self._problems.cleared(transfer.key)
+        del self._transfers[file.id]
 
-    def _raise(self, voyage: Voyage, reason: str, message: str) -> None:
-        self._troubles.raised(voyage.key, reason, message, self._clock.monotonic())
+    def _raise(self, transfer: Transfer, reason: str, message: str) -> None:
+        self._problems.raised(transfer.key, reason, message, self._clock.monotonic())
 
-    def _set_upload(self, voyage: Voyage, upload: Multipart | None) -> None:
-        if upload == voyage.upload:
+    def _set_upload(self, transfer: Transfer, upload: Multipart | None) -> None:
+        if upload == transfer.upload:
             return
-        voyage.upload = upload
-        voyage.parts.clear()
-        self._journal.files.set_upload(voyage.file.id, upload.upload_id if upload else "")
+        transfer.upload = upload
+        transfer.parts.clear()
+        self._journal.files.set_upload(transfer.file.id, upload.upload_id if upload else "")
 
-    # --- errands
+    # --- operations
 
-    def give(self) -> int:
-        """Hand out what can be done now; returns how many errands that were."""
+    def submit(self) -> int:
+        """Hand out what can be done now; returns how many operations that were."""
         now = self._gave_at = self._clock.monotonic()
         if not self._store_backoff.due(now):
             return 0
         given = 0
-        for voyage in self._under_way(now):
+        for transfer in self._under_way(now):
             room = self._room()
             if room < 1:
                 break
-            for job in voyage.next_jobs(room):
-                self._send(voyage, job)
+            for job in transfer.next_jobs(room):
+                self._send(transfer, job)
                 given += 1
         return given
 
     def due_in(self) -> float | None:
         """Seconds until a pause ends; None when none is under way."""
         now = self._clock.monotonic()
-        pauses = [voyage.backoff for voyage in self._voyages.values() if voyage.backoff.failures]
+        pauses = [transfer.backoff for transfer in self._transfers.values() if transfer.backoff.failures]
         if self._store_backoff.failures:
             pauses.append(self._store_backoff)
-        # A pause that was over when errands were given out waits for hands, and those ring.
+        # A pause that was over when operations were given out waits for workers, and those ring.
         return min((pause.due_at - now for pause in pauses if pause.due_at > self._gave_at), default=None)
 
     def _room(self) -> int:
         if self._store_backoff.failures:
-            return 1 - self._hands.busy
-        return 2 * self._hands.size - self._hands.busy
+            return 1 - self._workers.busy
+        return 2 * self._workers.size - self._workers.busy
 
-    def _under_way(self, now: float) -> list[Voyage]:
+    def _under_way(self, now: float) -> list[Transfer]:
         """Files with something to do, oldest first, loading more of them from the journal as there is room."""
-        waiting = [voyage for voyage in self._voyages.values() if voyage.backoff.due(now)]
-        room = max(0, min(self._room(), _MAX_VOYAGES - len(self._voyages)))
+        waiting = [transfer for transfer in self._transfers.values() if transfer.backoff.due(now)]
+        room = max(0, min(self._room(), _MAX_TRANSFERS - len(self._transfers)))
         files = self._journal.files.in_state(
             FileState.BUFFERED, FileState.UPLOADED, after=self._loaded_up_to, limit=room
         )
         for file in files:
             self._loaded_up_to = file.id
-            waiting.append(self._board(file))
+            waiting.append(self._begin(file))
         return waiting
 
-    def _board(self, file: JournaledFile) -> Voyage:
+    def _begin(self, file: JournaledFile) -> Transfer:
         key = object_key(self._prefix, file.artifact_id)
-        voyage = Voyage(
+        transfer = Transfer(
             file=file,
             key=key,
             look=self._look_at_everything or file.id <= self._last_inherited,
             upload=Multipart(key=key, upload_id=file.upload_id) if file.upload_id else None,
         )
-        self._voyages[file.id] = voyage
-        return voyage
+        self._transfers[file.id] = transfer
+        return transfer
 
-    def _send(self, voyage: Voyage, job: Job) -> None:
-        if job.errand is Errand.SEND:
-            voyage.sending.add(job.number)
+    def _send(self, transfer: Transfer, job: Job) -> None:
+        if job.operation is Operation.SEND:
+            transfer.sending.add(job.number)
         else:
-            voyage.busy = True
-        self._hands.give(lambda: self._porter.carry(job))
+            transfer.busy = True
+        self._workers.submit(lambda: self._calls.call(job))

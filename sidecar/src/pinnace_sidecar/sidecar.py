@@ -1,8 +1,8 @@
 """One pod's sidecar: the parts put together, one pass over all of them, and the loop and the end around it.
 
-A pass takes what errands brought back, looks at the volume when that is worth while, and hands out new errands. It
-never waits; the loop does. When the pod's writers have ended (SIGTERM) passes go on until nothing is left to do or time
-is up.
+A pass takes what operations brought back, looks at the volume when that is worth while, and hands out new ones. It
+never waits; the loop does. When the pod's writers have ended (SIGTERM) passes go on until nothing is left to do or
+time is up.
 """
 
 import logging
@@ -16,27 +16,27 @@ from typing import Any, Final
 from pinnace.records import PodReport, WriterEnd
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace.stores.store import MultipartStore
+from pinnace_sidecar.api_calls import Api, ApiAnswer, ApiCalls
 from pinnace_sidecar.buffer import Buffer
-from pinnace_sidecar.clerk import Api, ApiAnswer, Clerk
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.completeness import Ending
 from pinnace_sidecar.copier import Copier, CopyAnswer
 from pinnace_sidecar.crash import Crash
 from pinnace_sidecar.disk import Disk
 from pinnace_sidecar.files import Volume
-from pinnace_sidecar.hands import Hands
 from pinnace_sidecar.health import Status
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.intake import Intake, writers_may_write
 from pinnace_sidecar.journal import Journal, JournaledFile
 from pinnace_sidecar.lifecycle import DUTIES
-from pinnace_sidecar.porter import Answer, Porter
+from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.registrar import Registrar
 from pinnace_sidecar.reporter import Reporter
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.shipper import Shipper
+from pinnace_sidecar.store_calls import Answer, StoreCalls
 from pinnace_sidecar.tailing import Tailer
-from pinnace_sidecar.troubles import Troubles
+from pinnace_sidecar.workers import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ class World:
     clock: Clock
     rng: random.Random
     crash: Crash
-    #: Makes hands: how many, and a name for them.
-    hands: Callable[[int, str], Hands[Any]]
+    #: Makes workers: how many, and a name for them.
+    workers: Callable[[int, str], Workers[Any]]
 
 
 @dataclass(slots=True)
@@ -84,10 +84,10 @@ class Sidecar:
         self._settings = settings
         self._clock = clock = world.clock
         self._journal = journal
-        troubles = Troubles()
-        self._copy_hands: Hands[CopyAnswer] = world.hands(tuning.copy_threads, "copy")
-        self._store_hands: Hands[Answer] = world.hands(tuning.upload_threads, "store")
-        self._api_hands: Hands[ApiAnswer] = world.hands(1, "api")
+        problems = Problems()
+        self._copy_workers: Workers[CopyAnswer] = world.workers(tuning.copy_threads, "copy")
+        self._store_workers: Workers[Answer] = world.workers(tuning.upload_threads, "store")
+        self._api_workers: Workers[ApiAnswer] = world.workers(1, "api")
         journal.files.forget_uncopied()
         buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk)
         if not journal.begun_anew:
@@ -102,30 +102,30 @@ class Sidecar:
             volume=world.volume,
             buffer=buffer,
             journal=journal,
-            hands=self._copy_hands,
-            troubles=troubles,
+            workers=self._copy_workers,
+            problems=problems,
             clock=clock,
             rng=world.rng,
             crash=world.crash,
         )
         self._shipper = Shipper(
             journal=journal,
-            porter=Porter(world.store, buffer, world.crash),
-            hands=self._store_hands,
+            store_calls=StoreCalls(world.store, buffer, world.crash),
+            workers=self._store_workers,
             prefix=store_settings.prefix,
             lies_there=lambda file: _lies_there(world.volume, file),
-            troubles=troubles,
+            problems=problems,
             clock=clock,
             rng=world.rng,
             crash=world.crash,
             look_at_everything=journal.begun_anew,
         )
         self._registrar = Registrar(
-            clerk=Clerk(world.api, settings.iteration_id, settings.pod_uid, store_settings),
-            hands=self._api_hands,
+            api_calls=ApiCalls(world.api, settings.iteration_id, settings.pod_uid, store_settings),
+            workers=self._api_workers,
             journal=journal,
             buffer=buffer,
-            troubles=troubles,
+            problems=problems,
             clock=clock,
             rng=world.rng,
             crash=world.crash,
@@ -144,7 +144,7 @@ class Sidecar:
             registrar=self._registrar,
             buffer=buffer,
             watcher=world.watcher,
-            troubles=troubles,
+            problems=problems,
             clock=clock,
         )
 
@@ -201,20 +201,20 @@ class Sidecar:
 
     def ship_once(self) -> float:
         """Do all that can be done now without waiting; returns in how many seconds at most to come again."""
-        self._copier.take()
-        self._shipper.take()
-        self._registrar.take()
+        self._copier.collect()
+        self._shipper.collect()
+        self._registrar.collect()
         self._hear_verdict()
         if self._intake.due_in() <= 0:
             self._intake.look()
         self._tail()
-        self._copier.give()
-        self._shipper.give()
+        self._copier.submit()
+        self._shipper.submit()
         if self._done():
             self._reporter.hand_in_final()
         else:
             self._reporter.hand_in()
-        self._registrar.give()
+        self._registrar.submit()
         self._reporter.publish()
         return self._pause()
 
@@ -245,7 +245,7 @@ class Sidecar:
             and self._intake.looked_since_end()
             and not self._intake.unreadable
             and not any(states[state] for state in DUTIES if state in states)
-            and not (self._copy_hands.busy or self._store_hands.busy)
+            and not (self._copy_workers.busy or self._store_workers.busy)
             and self._tails_done
             and not self._copies_left()
         )

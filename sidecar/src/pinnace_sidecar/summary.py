@@ -1,4 +1,4 @@
-"""The pod's report: what stands where, put together from journal, intake and troubles; and its form as last words."""
+"""The pod's report: what stands where, put together from journal, intake and problems; and its form as last words."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""Pauses between tries, what is said about them, and hands that do the work."""
+"""Pauses between tries, what is said about them, and workers that do the work."""
 
 import random
 from threading import Event
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pinnace_sidecar import backoff
 from pinnace_sidecar.backoff import LONGEST_PAUSE_S, Backoff
-from pinnace_sidecar.hands import ThreadHands
-from pinnace_sidecar.troubles import Troubles
+from pinnace_sidecar.problems import Problems
+from pinnace_sidecar.workers import ThreadWorkers
 from support.eventually import eventually
 
 
@@ -34,53 +34,53 @@ def test_it_is_due_when_the_pause_is_over() -> None:
 
 
 def test_one_problem_per_reason_those_that_hold_up_most_first() -> None:
-    troubles = Troubles()
-    troubles.raised("a", "SlowDown", "a is slow", 0)
-    troubles.raised("store", "AccessDenied", "denied", 0, files=9)
-    troubles.raised("b", "SlowDown", "b is slow", 0)
-    assert [(p.reason, p.message, p.files) for p in troubles.problems()] == [
+    problems = Problems()
+    problems.raised("a", "SlowDown", "a is slow", 0)
+    problems.raised("store", "AccessDenied", "denied", 0, files=9)
+    problems.raised("b", "SlowDown", "b is slow", 0)
+    assert [(p.reason, p.message, p.files) for p in problems.problems()] == [
         ("AccessDenied", "denied", 9),
         ("SlowDown", "a is slow", 2),
     ]
-    troubles.cleared("store")
-    troubles.cleared("never raised")
-    assert [problem.reason for problem in troubles.problems()] == ["SlowDown"]
+    problems.cleared("store")
+    problems.cleared("never raised")
+    assert [problem.reason for problem in problems.problems()] == ["SlowDown"]
 
 
 def test_a_failure_that_goes_on_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    troubles = Troubles()
+    problems = Problems()
     for second in range(0, 180, 2):
-        troubles.raised("store", "StoreUnreachable", "no answer", second)
+        problems.raised("store", "StoreUnreachable", "no answer", second)
     assert len(caplog.records) == 3
-    troubles.cleared("store")
-    troubles.raised("store", "StoreUnreachable", "no answer", 181)
+    problems.cleared("store")
+    problems.raised("store", "StoreUnreachable", "no answer", 181)
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 4
 
 
-def test_hands_bring_back_what_came_of_each_errand_and_ring() -> None:
+def test_workers_bring_back_what_came_of_each_operation_and_ring() -> None:
     bell = Event()
-    hands: ThreadHands[int] = ThreadHands(2, "test", bell.set)
+    workers: ThreadWorkers[int] = ThreadWorkers(2, "test", bell.set)
     for number in range(10):
-        hands.give(lambda number=number: number * number)  # type: ignore[misc]
+        workers.submit(lambda number=number: number * number)  # type: ignore[misc]
     answers: list[int] = []
 
     def all_there() -> bool:
-        answers.extend(hands.take())
+        answers.extend(workers.collect())
         return len(answers) == 10
 
     eventually(all_there, what="ten answers")
     assert sorted(answers) == [number * number for number in range(10)]
-    assert hands.busy == 0
+    assert workers.busy == 0
     assert bell.is_set()
 
 
-def test_a_defect_in_an_errand_comes_up_in_the_loop() -> None:
-    hands: ThreadHands[float] = ThreadHands(1, "test", lambda: None)
-    hands.give(lambda: 1 / 0)
+def test_a_defect_in_an_operation_comes_up_in_the_loop() -> None:
+    workers: ThreadWorkers[float] = ThreadWorkers(1, "test", lambda: None)
+    workers.submit(lambda: 1 / 0)
 
     def comes_up() -> bool:
         try:
-            hands.take()
+            workers.collect()
         except ZeroDivisionError:
             return True
         return False

@@ -189,7 +189,7 @@ def test_a_store_that_fails_for_a_while_delays_and_loses_nothing(
     assert big.api.report.problems == ()
 
 
-def test_while_the_store_refuses_everything_one_errand_at_a_time_asks_again(pod: Pod) -> None:
+def test_while_the_store_refuses_everything_one_operation_at_a_time_asks_again(pod: Pod) -> None:
     for number in range(50):
         pod.write(f"f{number}", b"%d" % number)
     pod.store.fail_next(DENIED, times=10_000)

@@ -1,4 +1,4 @@
-"""Doing one errand at the store and bringing back what came of it, as a value. No decisions, no journal."""
+"""Doing one operation at the store and bringing back what came of it, as a value. No decisions, no journal."""
 
 import logging
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from pinnace.errors import PinnaceError
 from pinnace.stores.store import CorruptContent, Multipart, MultipartStore, Part, Stored, StoreError
 from pinnace_sidecar.buffer import CHUNK_BYTES, Buffer
 from pinnace_sidecar.crash import Crash, CrashPoint
-from pinnace_sidecar.voyage import Errand, Job
+from pinnace_sidecar.transfer import Job, Operation
 
 _log = logging.getLogger(__name__)
 
 _CRASH_AFTER: Final = {
-    Errand.PUT: CrashPoint.OBJECT_SENT,
-    Errand.OPEN: CrashPoint.UPLOAD_OPENED,
-    Errand.SEND: CrashPoint.PART_SENT,
-    Errand.COMPLETE: CrashPoint.UPLOAD_COMPLETED,
+    Operation.PUT: CrashPoint.OBJECT_SENT,
+    Operation.OPEN: CrashPoint.UPLOAD_OPENED,
+    Operation.SEND: CrashPoint.PART_SENT,
+    Operation.COMPLETE: CrashPoint.UPLOAD_COMPLETED,
 }
 
 
@@ -75,7 +75,7 @@ class Aborted:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Any errand."""
+    """Any operation."""
 
     error: StoreError | CopyDamaged
 
@@ -91,7 +91,7 @@ class Answer:
     result: Result
 
 
-class Porter:
+class StoreCalls:
     """Carries copies to one store. Safe to use from several threads."""
 
     def __init__(self, store: MultipartStore, buffer: Buffer, crash: Crash) -> None:
@@ -99,7 +99,7 @@ class Porter:
         self._buffer = buffer
         self._crash = crash
 
-    def carry(self, job: Job) -> Answer:
+    def call(self, job: Job) -> Answer:
         """Do it. Errors of the store and of the copy are results, not exceptions."""
         try:
             result = self._do(job)
@@ -107,27 +107,27 @@ class Porter:
             return Answer(job, Failed(self._judged(job, error)))
         except OSError as error:
             return Answer(job, Failed(CopyDamaged(f"the copy of {job.file.path} can't be read: {error}")))
-        if point := _CRASH_AFTER.get(job.errand):
+        if point := _CRASH_AFTER.get(job.operation):
             self._crash(point)
         return Answer(job, result)
 
-    def _do(self, job: Job) -> Result:  # noqa: PLR0911 - one line per errand
-        match job.errand:
-            case Errand.LOOK:
+    def _do(self, job: Job) -> Result:  # noqa: PLR0911 - one line per operation
+        match job.operation:
+            case Operation.LOOK:
                 return self._look(job)
-            case Errand.PUT:
+            case Operation.PUT:
                 return self._put(job)
-            case Errand.OPEN:
+            case Operation.OPEN:
                 return Opened(self._store.create_multipart(job.key))
-            case Errand.LIST:
+            case Operation.LIST:
                 return self._list(job)
-            case Errand.SEND:
+            case Operation.SEND:
                 return self._send(job)
-            case Errand.COMPLETE:
+            case Operation.COMPLETE:
                 return Acknowledged(self._store.complete_multipart(_upload(job), job.parts, job.file.digest))
-            case Errand.VERIFY:
+            case Operation.VERIFY:
                 return self._verify(job)
-            case Errand.ABORT:
+            case Operation.ABORT:
                 self._store.abort_multipart(_upload(job))
                 return Aborted()
 
@@ -181,7 +181,7 @@ class Porter:
         if not isinstance(error, CorruptContent):
             return error
         digests = job.file.digest.parts
-        suspects = digests[job.number - 1 : job.number] if job.errand is Errand.SEND else digests
+        suspects = digests[job.number - 1 : job.number] if job.operation is Operation.SEND else digests
         try:
             intact = all(self._intact(_name(job), digest) for digest in suspects)
         except OSError:

@@ -69,7 +69,7 @@ class ApiAnswer:
     writers: WriterEnd | None = None
 
 
-class Clerk:
+class ApiCalls:
     """Writes to one iteration of one API, for one pod. Safe to use from several threads."""
 
     def __init__(self, api: Api, iteration_id: UUID, pod_uid: str, store: StoreSettings) -> None:

@@ -16,7 +16,7 @@ from pinnace_sidecar.journal import JournaledFile
 from pinnace_sidecar.lifecycle import DUTIES, Duty, Event
 
 
-class Errand(StrEnum):
+class Operation(StrEnum):
     """One thing to do at the store."""
 
     #: Does it hold the object, or an upload of it?
@@ -39,9 +39,9 @@ class Errand(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """An errand with all it needs to know."""
+    """An operation with all it needs to know."""
 
-    errand: Errand
+    operation: Operation
     file: JournaledFile
     key: str
     upload: Multipart | None = None
@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The end of a voyage that can't reach the store: LOST or REFUSED, with reason and message for a person."""
+    """The end of a transfer that can't reach the store: LOST or REFUSED, with reason and message for a person."""
 
     event: Event
     reason: str
@@ -59,7 +59,7 @@ class Verdict:
 
 
 @dataclass(slots=True, kw_only=True)
-class Voyage:
+class Transfer:
     """What is known of a file under way. Only the main loop changes it."""
 
     file: JournaledFile
@@ -71,7 +71,7 @@ class Voyage:
     listed: bool = False
     parts: dict[int, Part] = field(default_factory=dict)
     sending: set[int] = field(default_factory=set)
-    #: An errand is out that nothing else can go beside.
+    #: An operation is out that nothing else can go beside.
     busy: bool = False
     verdict: Verdict | None = None
     backoff: Backoff = backoff.NONE
@@ -86,30 +86,30 @@ class Voyage:
         return not self.busy and not self.sending
 
     def next_jobs(self, room: int) -> list[Job]:
-        """What to do now, at most `room` errands; nothing while an answer is awaited that decides it."""
+        """What to do now, at most `room` operations; nothing while an answer is awaited that decides it."""
         if self.busy or room < 1:
             return []
         if self.verdict is not None:
-            return [self._job(Errand.ABORT)] if self.upload is not None and self.idle else []
+            return [self._job(Operation.ABORT)] if self.upload is not None and self.idle else []
         if DUTIES.get(self.file.state) is Duty.VERIFY:
-            return [self._job(Errand.VERIFY)]
+            return [self._job(Operation.VERIFY)]
         if self.file.state is not FileState.BUFFERED:
             return []
         if self.look:
-            return [self._job(Errand.LOOK)] if self.idle else []
-        return self._next_parts(room) if self.large else [self._job(Errand.PUT)]
+            return [self._job(Operation.LOOK)] if self.idle else []
+        return self._next_parts(room) if self.large else [self._job(Operation.PUT)]
 
     def _next_parts(self, room: int) -> list[Job]:
         if self.upload is None:
-            return [self._job(Errand.OPEN)]
+            return [self._job(Operation.OPEN)]
         if not self.listed:
-            return [self._job(Errand.LIST)]
+            return [self._job(Operation.LIST)]
         count = len(self.file.digest.parts)
         if len(self.parts) == count:
-            return [self._job(Errand.COMPLETE)]
+            return [self._job(Operation.COMPLETE)]
         missing = (number for number in range(1, count + 1) if number not in self.parts and number not in self.sending)
-        return [self._job(Errand.SEND, number) for number, _ in zip(missing, range(room), strict=False)]
+        return [self._job(Operation.SEND, number) for number, _ in zip(missing, range(room), strict=False)]
 
-    def _job(self, errand: Errand, number: int = 0) -> Job:
-        parts = tuple(self.parts[number] for number in sorted(self.parts)) if errand is Errand.COMPLETE else ()
-        return Job(errand=errand, file=self.file, key=self.key, upload=self.upload, number=number, parts=parts)
+    def _job(self, operation: Operation, number: int = 0) -> Job:
+        parts = tuple(self.parts[number] for number in sorted(self.parts)) if operation is Operation.COMPLETE else ()
+        return Job(operation=operation, file=self.file, key=self.key, upload=self.upload, number=number, parts=parts)

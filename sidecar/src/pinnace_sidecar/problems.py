@@ -19,8 +19,8 @@ class _Said:
     times: int = 0
 
 
-class Troubles:
-    """One trouble per subject (`store`, `api`, a file); a subject that works again has none."""
+class Problems:
+    """One problem per subject (`store`, `api`, a file); a subject that works again has none."""
 
     def __init__(self) -> None:
         self._current: dict[str, Problem] = {}
