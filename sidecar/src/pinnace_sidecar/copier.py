@@ -47,7 +47,7 @@ class _Pauses:
 
 
 class Copier:
-    """`collect` and `submit` are called in turn by one loop."""
+    """One loop calls `collect` and `submit` in turn."""
 
     def __init__(
         self,

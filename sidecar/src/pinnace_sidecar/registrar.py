@@ -41,7 +41,7 @@ _REASONS: Final[tuple[tuple[type[ApiError], str], ...]] = (
 
 
 class Registrar:
-    """`collect` and `submit` are called in turn by one loop."""
+    """One loop calls `collect` and `submit` in turn."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE
 
 
 class Shipper:
-    """`collect` and `submit` are called in turn by one loop. `lies_there` says whether a file is on the volume as it was;
+    """One loop calls `collect` and `submit` in turn. `lies_there` says whether a file is on the volume as it was;
     `look_at_everything`: the journal was lost, so the store may hold any file already.
     """
 
