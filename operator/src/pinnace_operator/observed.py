@@ -57,6 +57,8 @@ class PodView:
     created_at: datetime | None = None
     #: Some container has run, so there may be files.
     started: bool = False
+    #: A container of the training itself has run.
+    trained: bool = False
     #: All containers have ended, or the pod is gone.
     ended: bool = False
     #: The sidecar's termination message; None when there is none, or it can't be read.
@@ -141,10 +143,13 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
         version=meta.version,
         created_at=meta.creation_timestamp,
         started=any(container.has_run for container in containers),
+        trained=any(container.has_run for container in status.container_statuses),
         ended=status.phase in _POD_ENDS,
         report=_report(pod),
         trouble=trouble,
-        setting_up=trouble is None and status.phase == "Pending" and not any(c.has_run for c in containers),
+        setting_up=trouble is None
+        and status.phase == "Pending"
+        and not any(container.has_run for container in status.container_statuses),
         failure=_failure(status),
     )
 

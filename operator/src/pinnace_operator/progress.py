@@ -51,8 +51,8 @@ class IterationProgress:
 
     @property
     def running(self) -> bool:
-        """Whether a pod of it is at work, or shipping."""
-        return any(pod.started and not pod.ended for pod in self.pods)
+        """Whether a pod of it is at work, or shipping what it wrote."""
+        return any(pod.trained and not pod.ended and pod.trouble is None for pod in self.pods)
 
     @property
     def had_pods(self) -> bool:
@@ -67,7 +67,7 @@ class IterationProgress:
                 return IterationState.SUCCEEDED
             case Stage.FAILED:
                 return IterationState.FAILED
-            case Stage.ACTIVE if any(pod.started for pod in self.pods):
+            case Stage.ACTIVE if any(pod.trained for pod in self.pods):
                 return IterationState.RUNNING
             case _:
                 return IterationState.PENDING

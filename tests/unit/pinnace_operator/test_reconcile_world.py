@@ -402,6 +402,21 @@ def test_a_pod_that_hangs_while_being_set_up_is_told_after_a_minute() -> None:
     assert world.condition(RUNNING) == ("False", "PodStartsSlowly")
 
 
+def test_a_training_whose_image_can_not_be_pulled_is_not_running_although_its_sidecar_is() -> None:
+    world = World(manifest())
+    world.settle()
+    pod = world.start_pod(0)
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+    world.pods_by_name[pod]["status"] |= {
+        "phase": "Pending",
+        "containerStatuses": [{"name": "train", "state": {"waiting": waiting}}],
+    }
+    world.touch(world.pods_by_name[pod])
+    world.settle()
+    assert world.condition(RUNNING) == ("False", "ImagePullFailed")
+    assert {row.state for row in world.rows.values()} == {IterationState.PENDING}
+
+
 def test_an_edit_after_the_end_is_acknowledged_and_changes_nothing_else() -> None:
     world = World(manifest())
     run_to_the_end(world)
