@@ -128,6 +128,8 @@ class Session:
         try:
             self.images(names)
             _, extra = self.environment()
+            # Contract tests start a server of their own, outside the cluster.
+            extra["PINNACE_MINIO"] = self.minio_binary()
             return _call(command, {**self.settings.environment, **extra})
         finally:
             if brought:

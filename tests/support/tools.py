@@ -7,16 +7,16 @@ import pytest
 
 
 def tool(name: str) -> str:
-    """The path of the program `name`; without it the test is skipped and the reason says how to bring it along."""
+    """The path of the program `name`; without it the test fails and says how to bring it along: never a silent skip."""
     found = os.environ.get(f"PINNACE_{name.upper()}") or shutil.which(name)
     if not found:
-        pytest.skip(f"{name} is not on the PATH: `python3 -m cluster tools` brings it along")
+        pytest.fail(f"{name} is not on the PATH: `python3 -m cluster run -- pytest …` brings it along", pytrace=False)
     return found
 
 
 def cluster() -> None:
-    """Skip the test unless a cluster is up, where `cluster.kubectl` finds it: by KUBECONFIG."""
+    """Fail the test unless a cluster is up, where `cluster.kubectl` finds it: by KUBECONFIG."""
     if not os.environ.get("KUBECONFIG"):
-        pytest.skip("no cluster: `make cluster-up`, then `python3 -m cluster run -- pytest …`")
+        pytest.fail("no cluster: `python3 -m cluster run -- pytest …` brings one up", pytrace=False)
     tool("kubectl")
     tool("helm")
