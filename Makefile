@@ -28,7 +28,7 @@ check: $(VENV)/ready ## format, lint, types, import rules, unit tests: under a m
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q --numprocesses=auto tests/unit
 
 e2e: $(VENV)/ready ## the stories on the cluster only
 	$(WITH_CLUSTER) $(BIN)/pytest tests/e2e
