@@ -35,11 +35,23 @@ class System:
 
     def uploads_under_way(self) -> list[str]:
         """Multipart uploads that the store holds parts of, read off its disk: its listing shows them per key only."""
+        return on_node("sh", "-c", self._find_uploads()).splitlines()
+
+    def freeze_store_in_mid_upload(self) -> None:
+        """Stop the store's process the moment a multipart upload is under way; `thaw_store` lets it go on.
+
+        All of it runs inside the node, because an upload is over sooner than a few commands from outside.
+        """
+        on_node("sh", "-c", f"until {self._find_uploads()} | grep -q .; do :; done; pkill -STOP minio", timeout=120)
+
+    def thaw_store(self) -> None:
+        on_node("pkill", "-CONT", "minio")
+
+    def _find_uploads(self) -> str:
         claim = items("persistentvolumeclaims", STORE_NAMESPACE)[0]["spec"]["volumeName"]
         volume = get("persistentvolume", claim)
         assert volume is not None
-        folder = volume["spec"]["hostPath"]["path"]
-        return on_node("find", folder, "-path", "*/.minio.sys/multipart/*", "-name", "xl.meta").splitlines()
+        return f"find {volume['spec']['hostPath']['path']} -path '*/.minio.sys/multipart/*' -name xl.meta"
 
     def scale(self, deployment: str, namespace: str, replicas: int) -> None:
         """Change a Deployment's size; returns when its pods are ready, or gone."""
@@ -163,7 +175,7 @@ def diagnose(namespace: str) -> None:
             print(f"--- {deployment}\n{log}")
 
 
-def on_node(*command: str) -> str:
+def on_node(*command: str, timeout: float = 60) -> str:
     """Run a command inside the node: the only way to reach a container's process with SIGKILL."""
     node = items("nodes")[0]["metadata"]["name"]
-    return run(["docker", "exec", node, *command], timeout=60)
+    return run(["docker", "exec", node, *command], timeout=timeout)
