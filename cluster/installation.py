@@ -72,7 +72,7 @@ def install(say: Callable[[str], None]) -> Installation:
     helm(
         "upgrade", "--install", RELEASE, str(ROOT / "charts/pinnace"),
         "--namespace", SYSTEM_NAMESPACE, "--create-namespace",
-        "--values", str(ROOT / "cluster/manifests/pinnace-values.yaml"),
+        "--values", str(ROOT / "charts/pinnace/ci/demo-values.yaml"),
         "--take-ownership",  # the CRD stays when a release goes, and would belong to that release for ever
         "--set-string", f"operator.podAnnotations.image-id={image_id('operator')}",
         "--set-string", f"api.podAnnotations.image-id={image_id('api')}",
