@@ -1,6 +1,7 @@
 """The cluster itself, by kind."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -103,8 +104,8 @@ class Kind:
 
     def loaded(self, image: str) -> set[str]:
         """The digests that the node knows this image by: of its manifest, and of its configuration."""
-        name = f"docker.io/{image}"
-        listing = self._ctr("images", "ls", f"name=={name}") or ""
+        # containerd puts a registry of its own choice before a name that has none.
+        listing = self._ctr("images", "ls", f'name~="/{re.escape(image)}$"') or ""
         digests = {word for word in listing.split() if word.startswith("sha256:")}
         for digest in tuple(digests):
             digests |= mentioned(self._ctr("content", "get", digest) or "{}")

@@ -33,7 +33,7 @@ NODE_ROOT = Root(
 #: Parts of Kubernetes in the multi-call program that run in pods.
 IN_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd", "coredns")
 #: What the manifest of the default StorageClass calls its provisioner's image.
-VOLUMES_IMAGE = "docker.io/pinnace/volumes:node"
+VOLUMES_IMAGE = "node.local/pinnace/volumes:node"
 
 #: How kind's default image stands in kind's program: Go keeps its strings one after the other, without ends.
 DEFAULT_IMAGE = re.compile(rb"kindest/node:v[0-9]+\.[0-9]+\.[0-9]+@sha256:[0-9a-f]{64}")
