@@ -7,8 +7,8 @@ during a scan, one folder: what is dealt with stands in the journal, which is as
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pinnace.naming import DONE_SUFFIX
@@ -16,9 +16,10 @@ from pinnace.records import FileState, WriterEnd
 from pinnace.settings import SidecarSettings
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.clock import Clock
-from pinnace_sidecar.completeness import Ending, Evidence, Verdict, judge
-from pinnace_sidecar.files import Entry, Fingerprint, Folder, Volume
+from pinnace_sidecar.completeness import Ending, Evidence, Verdict, Writer, judge
+from pinnace_sidecar.files import Fingerprint, Folder, Volume
 from pinnace_sidecar.inotify import Watcher
+from pinnace_sidecar.journal import Promise
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.patterns import Patterns
 
@@ -43,6 +44,8 @@ class Sighting:
     looks: int = 1
     renamed: bool = False
     grows: bool = False
+    #: Nothing but its writer, who has it open, keeps it from being complete.
+    written: bool = False
     state: FileState = FileState.SEEN
     suspect: bool = False
     settled_at: float = 0.0
@@ -52,7 +55,9 @@ class Sighting:
 
 
 class Intake:
-    """The volume's side of the sidecar. `known` is the journal's knowledge of one folder."""
+    """The volume's side of the sidecar. `known` is the journal's knowledge of one folder, `promises` what manifests say
+    of its files.
+    """
 
     def __init__(
         self,
@@ -60,7 +65,8 @@ class Intake:
         *,
         volume: Volume,
         watcher: Watcher,
-        known: Callable[[str], dict[str, Fingerprint]],
+        known: Callable[[str], Mapping[str, Fingerprint]],
+        promises: Callable[[str], Mapping[str, Promise]],
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -70,6 +76,7 @@ class Intake:
         self._volume = volume
         self._watcher = watcher
         self._known = known
+        self._promises = promises
         self._clock = clock
         self._sightings: dict[str, Sighting] = {}
         self._settled: deque[Sighting] = deque()
@@ -126,7 +133,17 @@ class Intake:
         """Whether a whole scan came after the news that the writers have ended."""
         return self.ending is not None and self._looks_at_end < self._looks
 
+    def leaves_out(self, path: str) -> bool:
+        """Whether the file at `path` is not to be shipped."""
+        if self._settings.markers and path.endswith(DONE_SUFFIX):
+            return True
+        return not self._include.match(path) or self._exclude.match(path)
+
     # --- what others tell
+
+    def wake(self) -> None:
+        """There is a reason to look again."""
+        self._woken = True
 
     def end(self, ending: Ending) -> None:
         """The writers are said to have ended, or how they ended became known."""
@@ -188,7 +205,9 @@ class Intake:
             else:
                 excluded += self._look_into(folder, renamed)
         self._drop_vanished()
-        unsettled = (s.since for s in self._sightings.values() if s.state is FileState.SEEN and not s.grows)
+        unsettled = (
+            s.since for s in self._sightings.values() if s.state is FileState.SEEN and not (s.grows or s.written)
+        )
         self._unsettled_since = min(unsettled, default=math.inf)
         self.excluded, self.unreadable = excluded, tuple(unreadable)
         self._last_ended = self._clock.monotonic()
@@ -200,13 +219,13 @@ class Intake:
     def _look_into(self, folder: Folder, renamed: set[str]) -> int:
         """Judge the files of one folder; returns how many of them are left out."""
         known = self._known(folder.path)
-        markers = self._markers(folder)
+        markers, promises = self._markers(folder), self._promises(folder.path)
         excluded = 0
         for entry in folder.entries:
             fingerprint = entry.fingerprint
             if fingerprint is not None and self._metrics.match(entry.path):
                 self.metric_files.add(entry.path)
-            if fingerprint is None or self._left_out(entry):
+            if fingerprint is None or self.leaves_out(entry.path):
                 excluded += 1
             elif known.get(entry.path) == fingerprint:
                 self._sightings.pop(entry.path, None)
@@ -215,7 +234,7 @@ class Intake:
                 sighting.renamed = sighting.renamed or entry.path in renamed
                 marked = markers.get(entry.path, -1) >= fingerprint.mtime_ns
                 if sighting.state is FileState.SEEN:
-                    self._judge(sighting, marked=marked)
+                    self._judge(sighting, marked=marked, promise=promises.get(entry.path))
         return excluded
 
     def _markers(self, folder: Folder) -> dict[str, int]:
@@ -228,11 +247,6 @@ class Intake:
             if entry.fingerprint is not None and entry.path.endswith(DONE_SUFFIX)
         }
 
-    def _left_out(self, entry: Entry) -> bool:
-        if self._settings.markers and entry.path.endswith(DONE_SUFFIX):
-            return True
-        return not self._include.match(entry.path) or self._exclude.match(entry.path)
-
     def _see(self, path: str, fingerprint: Fingerprint) -> Sighting:
         sighting = self._sightings.get(path)
         if sighting is None or (sighting.taken and sighting.fingerprint != fingerprint):
@@ -243,22 +257,27 @@ class Intake:
             after = lifecycle.step(sighting.state, Event.CHANGED)
             assert after is not None
             sighting.state, sighting.fingerprint, sighting.since = after, fingerprint, self._last_began
-            sighting.looks, sighting.renamed = 1, False
+            sighting.looks, sighting.renamed, sighting.written = 1, False, False
         elif sighting.number != self._looks:
             sighting.looks += 1
         sighting.number = self._looks
         return sighting
 
-    def _judge(self, sighting: Sighting, *, marked: bool) -> None:
+    def _judge(self, sighting: Sighting, *, marked: bool, promise: Promise | None) -> None:
         evidence = Evidence(
             modified_at=sighting.fingerprint.mtime_ns / 1e9,
             unchanged_for=self._last_began - sighting.since,
             looks=sighting.looks,
             marked=marked,
             renamed=sighting.renamed,
+            promised=promise is not None and promise.holds(sighting.fingerprint),
             grows=sighting.grows,
         )
         verdict = judge(evidence, self._settings.settle_seconds, self.ending)
+        if verdict is Verdict.ASK:
+            evidence = replace(evidence, writer=self._volume.writer(sighting.path))
+            verdict = judge(evidence, self._settings.settle_seconds, self.ending)
+            sighting.written = evidence.writer is Writer.OPEN
         if verdict is Verdict.WAIT:
             return
         after = lifecycle.step(sighting.state, Event.SETTLED)

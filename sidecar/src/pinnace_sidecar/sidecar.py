@@ -32,6 +32,7 @@ from pinnace_sidecar.lifecycle import DUTIES
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.registrar import Registrar
 from pinnace_sidecar.reporter import Reporter
+from pinnace_sidecar.sets import Sets
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.shipper import Shipper
 from pinnace_sidecar.store_calls import Answer, StoreCalls
@@ -93,7 +94,21 @@ class Sidecar:
         if not journal.begun_anew:
             buffer.sweep(journal.files.buffered_names())
         self._intake = Intake(
-            settings, volume=world.volume, watcher=world.watcher, known=journal.files.known, clock=clock
+            settings,
+            volume=world.volume,
+            watcher=world.watcher,
+            known=journal.files.known,
+            promises=journal.sets.promises,
+            clock=clock,
+        )
+        self._sets = Sets(
+            iteration_id=settings.iteration_id,
+            journal=journal,
+            buffer=buffer,
+            volume=world.volume,
+            intake=self._intake,
+            problems=problems,
+            clock=clock,
         )
         self._copier = Copier(
             iteration_id=settings.iteration_id,
@@ -175,6 +190,8 @@ class Sidecar:
         deadline = self._clock.monotonic() + self._settings.drain_timeout_seconds
         while True:
             pause = self.ship_once()
+            if self._only_sets_left():
+                self._sets.give_up(on_volume=False)
             left = deadline - self._clock.monotonic()
             if left <= 0 or not self._copies_left():
                 return self.report()
@@ -204,12 +221,15 @@ class Sidecar:
         self._copier.collect()
         self._shipper.collect()
         self._registrar.collect()
+        self._sets.advance()
         self._hear_verdict()
         if self._intake.due_in() <= 0:
             self._intake.look()
         self._tail()
         self._copier.submit()
         self._shipper.submit()
+        if self._nothing_comes() and self._only_sets_left():
+            self._sets.give_up(on_volume=True)
         if self._done():
             self._reporter.hand_in_final()
         else:
@@ -237,8 +257,8 @@ class Sidecar:
         self._tails_behind = self._tailer.read(self._intake.metric_files, at_end=at_end)
         self._tails_done = at_end and not self._tails_behind
 
-    def _done(self) -> bool:
-        """Whether nothing is left: the writers have ended, and all there was is where it belongs."""
+    def _nothing_comes(self) -> bool:
+        """Whether the writers have ended, and all that they left has been copied."""
         states = self._intake.states()
         return (
             not writers_may_write(self._intake.ending)
@@ -246,9 +266,16 @@ class Sidecar:
             and not self._intake.unreadable
             and not any(states[state] for state in DUTIES if state in states)
             and not (self._copy_workers.busy or self._store_workers.busy)
-            and self._tails_done
-            and not self._copies_left()
         )
+
+    def _done(self) -> bool:
+        """Whether nothing is left: the writers have ended, and all there was is where it belongs."""
+        return self._nothing_comes() and self._tails_done and not self._copies_left()
+
+    def _only_sets_left(self) -> bool:
+        """Whether all files on their way are manifests that wait for files which are not."""
+        held = self._sets.held()
+        return held > 0 and held == sum(self._journal.files.count(state) for state in DUTIES)
 
     def _copies_left(self) -> bool:
         """Whether the journal holds anything that the API has not acknowledged."""
