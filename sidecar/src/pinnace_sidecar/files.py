@@ -91,6 +91,10 @@ class Volume(Protocol):
         """How the regular file at `path` looks now; None when there is none."""
         ...
 
+    def name_of(self, folder: str, inode: int) -> str | None:
+        """The path of the regular file with this inode in a folder (not in its subfolders); None when there is none."""
+        ...
+
     def writer(self, path: str) -> Writer:
         """Whether somebody has the file open for writing at this moment; UNKNOWN where nobody can tell."""
         ...
@@ -162,6 +166,13 @@ class LocalVolume:
             os.close(parent)
         return Fingerprint.from_stat(status) if stat.S_ISREG(status.st_mode) else None
 
+    def name_of(self, folder: str, inode: int) -> str | None:
+        try:
+            entries, _ = self._read(folder)
+        except OSError:
+            return None
+        return next((entry.path for entry in entries if entry.fingerprint and entry.fingerprint.inode == inode), None)
+
     def writer(self, path: str) -> Writer:
         """By trying for a read lease, which the kernel refuses while anybody may write to the file, by mmap too. It
         gives one only to the file's owner and not on every file system. Held for an instant: a writer who opens the
@@ -226,6 +237,9 @@ class NoVolume:
         raise FileNotFoundError(errno.ENOENT, "there is no volume", path)
 
     def fingerprint(self, path: str) -> Fingerprint | None:  # noqa: ARG002 - the Protocol's
+        return None
+
+    def name_of(self, folder: str, inode: int) -> str | None:  # noqa: ARG002 - the Protocol's
         return None
 
     def writer(self, path: str) -> Writer:  # noqa: ARG002 - the Protocol's

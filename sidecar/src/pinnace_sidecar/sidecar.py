@@ -251,7 +251,7 @@ class Sidecar:
     def _tail(self) -> None:
         now = self._clock.monotonic()
         at_end = not writers_may_write(self._intake.ending)
-        if now - self._tailed_at < _TAIL_S and not at_end:
+        if now - self._tailed_at < _TAIL_S and not (at_end or self._tails_behind):
             return
         self._tailed_at = now
         self._tails_behind = self._tailer.read(self._intake.metric_files, at_end=at_end)
@@ -290,8 +290,7 @@ class Sidecar:
             if (pause := part.due_in()) is not None
         ]
         if self._intake.metric_files:
-            at_end = not writers_may_write(self._intake.ending)
-            pauses.append(0.0 if at_end and self._tails_behind else _TAIL_S)
+            pauses.append(0.0 if self._tails_behind else _TAIL_S)
         if self._drain is not None:
             pauses.append(self._drain.deadline - self._clock.monotonic())
         return max(0.0, min(pauses))

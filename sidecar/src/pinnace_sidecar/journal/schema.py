@@ -65,5 +65,6 @@ STEPS: Final = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX members_path ON members (path);
     CREATE INDEX members_folder ON members (folder);
+    ALTER TABLE tails ADD COLUMN mark BLOB NOT NULL DEFAULT x'';
     """,
 )
