@@ -36,6 +36,7 @@ from pinnace_sidecar.sets import Sets
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.shipper import Shipper
 from pinnace_sidecar.store_calls import Answer, StoreCalls
+from pinnace_sidecar.sweeper import Sweeper
 from pinnace_sidecar.tailing import Tailer
 from pinnace_sidecar.workers import Workers
 
@@ -86,13 +87,14 @@ class Sidecar:
         self._clock = clock = world.clock
         self._journal = journal
         problems = Problems()
-        self._copy_workers: Workers[CopyAnswer] = world.workers(tuning.copy_threads, "copy")
+        self._copy_workers: Workers[tuple[CopyAnswer, ...]] = world.workers(tuning.copy_threads, "copy")
         self._store_workers: Workers[Answer] = world.workers(tuning.upload_threads, "store")
         self._api_workers: Workers[ApiAnswer] = world.workers(1, "api")
         journal.files.forget_uncopied()
         buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk)
         if not journal.begun_anew:
             buffer.sweep(journal.files.buffered_names())
+        self._sweeper = Sweeper(buffer, world.workers(1, "sweep"))
         self._intake = Intake(
             settings,
             volume=world.volume,
@@ -139,7 +141,7 @@ class Sidecar:
             api_calls=ApiCalls(world.api, settings.iteration_id, settings.pod_uid, store_settings),
             workers=self._api_workers,
             journal=journal,
-            buffer=buffer,
+            sweeper=self._sweeper,
             problems=problems,
             clock=clock,
             rng=world.rng,
@@ -193,7 +195,7 @@ class Sidecar:
             if self._only_sets_left():
                 self._sets.give_up(on_volume=False)
             left = deadline - self._clock.monotonic()
-            if left <= 0 or not self._copies_left():
+            if left <= 0 or not (self._copies_left() or self._sweeper.busy):
                 return self.report()
             self._clock.wait(bell, min(pause, left))
 
@@ -221,6 +223,7 @@ class Sidecar:
         self._copier.collect()
         self._shipper.collect()
         self._registrar.collect()
+        self._sweeper.collect()
         self._sets.advance()
         self._hear_verdict()
         if self._intake.due_in() <= 0:
@@ -270,7 +273,7 @@ class Sidecar:
 
     def _done(self) -> bool:
         """Whether nothing is left: the writers have ended, and all there was is where it belongs."""
-        return self._nothing_comes() and self._tails_done and not self._copies_left()
+        return self._nothing_comes() and self._tails_done and not self._copies_left() and not self._sweeper.busy
 
     def _only_sets_left(self) -> bool:
         """Whether all files on their way are manifests that wait for files which are not."""
