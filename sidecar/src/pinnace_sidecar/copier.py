@@ -196,7 +196,7 @@ class Copier:
         return min((pause.due_at - now for pause in pauses if pause.due_at > self._gave_at), default=None)
 
     def _say_full(self, now: float) -> None:
-        waiting = sum(1 for _ in self._intake.ready())
+        waiting = self._intake.states()[FileState.SETTLED]
         self._problems.raised(
             BUFFER,
             "BufferFull",

@@ -80,6 +80,8 @@ class Intake:
         self._clock = clock
         self._sightings: dict[str, Sighting] = {}
         self._settled: deque[Sighting] = deque()
+        #: How many sightings are settled; counting them in each pass would cost more than shipping them.
+        self._settled_count = 0
         #: When the earliest unsettled file was seen as it is; infinity without any.
         self._unsettled_since = math.inf
         self._renamed: set[str] = set()
@@ -102,10 +104,9 @@ class Intake:
 
     def states(self) -> dict[FileState, int]:
         """How many files are seen, settled and excluded."""
-        settled = sum(1 for sighting in self._sightings.values() if sighting.state is FileState.SETTLED)
         return {
-            FileState.SEEN: len(self._sightings) - settled,
-            FileState.SETTLED: settled,
+            FileState.SEEN: len(self._sightings) - self._settled_count,
+            FileState.SETTLED: self._settled_count,
             FileState.EXCLUDED: self.excluded,
         }
 
@@ -165,10 +166,11 @@ class Intake:
             return
         after = lifecycle.step(sighting.state, event)
         if after is FileState.SEEN:
-            sighting.state, sighting.looks, sighting.since = after, 0, self._clock.monotonic()
+            self._turn(sighting, after)
+            sighting.looks, sighting.since = 0, self._clock.monotonic()
             self._woken = True
         else:
-            del self._sightings[sighting.path]
+            self._forget(sighting.path)
 
     # --- looking
 
@@ -181,7 +183,8 @@ class Intake:
     def _wanted_pause(self) -> float:
         if self._woken or self._watcher.stirred:
             return 0.0
-        pause = IDLE_S if self._watcher.works else POLL_S
+        # A root that is gone can't tell us that it is there again.
+        pause = IDLE_S if self._watcher.works and not self.unreadable else POLL_S
         settles_at = self._unsettled_since + self._settings.settle_seconds
         pause = min(pause, max(0.0, settles_at - self._last_ended))
         if self.ending is not None and self._sightings:
@@ -228,7 +231,7 @@ class Intake:
             if fingerprint is None or self.leaves_out(entry.path):
                 excluded += 1
             elif known.get(entry.path) == fingerprint:
-                self._sightings.pop(entry.path, None)
+                self._forget(entry.path)
             else:
                 sighting = self._see(entry.path, fingerprint)
                 sighting.renamed = sighting.renamed or entry.path in renamed
@@ -251,12 +254,14 @@ class Intake:
         sighting = self._sightings.get(path)
         if sighting is None or (sighting.taken and sighting.fingerprint != fingerprint):
             # The copy under way is of the file as it was; its outcome finds that it speaks of another sighting.
+            self._forget(path)
             sighting = Sighting(path, fingerprint, self._last_began, grows=self._metrics.match(path))
             self._sightings[path] = sighting
         elif sighting.fingerprint != fingerprint:
             after = lifecycle.step(sighting.state, Event.CHANGED)
             assert after is not None
-            sighting.state, sighting.fingerprint, sighting.since = after, fingerprint, self._last_began
+            self._turn(sighting, after)
+            sighting.fingerprint, sighting.since = fingerprint, self._last_began
             sighting.looks, sighting.renamed, sighting.written = 1, False, False
         elif sighting.number != self._looks:
             sighting.looks += 1
@@ -282,9 +287,19 @@ class Intake:
             return
         after = lifecycle.step(sighting.state, Event.SETTLED)
         assert after is not None
-        sighting.state, sighting.suspect = after, verdict is Verdict.TORN
+        self._turn(sighting, after)
+        sighting.suspect = verdict is Verdict.TORN
         sighting.settled_at = self._clock.now()
         self._settled.append(sighting)
+
+    def _turn(self, sighting: Sighting, state: FileState) -> None:
+        self._settled_count += (state is FileState.SETTLED) - (sighting.state is FileState.SETTLED)
+        sighting.state = state
+
+    def _forget(self, path: str) -> None:
+        sighting = self._sightings.pop(path, None)
+        if sighting is not None and sighting.state is FileState.SETTLED:
+            self._settled_count -= 1
 
     def _keep(self, folder: str) -> None:
         """A folder that can't be read at the moment: what was seen in it has not vanished."""
@@ -297,7 +312,7 @@ class Intake:
         for path, sighting in list(self._sightings.items()):
             if sighting.number != self._looks and not sighting.taken:
                 lifecycle.step(sighting.state, Event.VANISHED)
-                del self._sightings[path]
+                self._forget(path)
                 _log.info("disappeared before it was complete", extra={"path": path})
 
 
