@@ -20,6 +20,9 @@ from pinnace_sidecar.disk import Disk, durable_write
 from pinnace_sidecar.files import Fingerprint, OpenFile, Volume
 
 CHUNK_BYTES: Final = 4 * 2**20
+#: What is left free of the buffer's disk, or that share of a small one: a node that runs out of space evicts the pod.
+_RESERVE_BYTES: Final = 256 * 2**20
+_RESERVE_SHARE: Final = 20
 _TEMPORARY: Final = ".incoming-"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
@@ -113,6 +116,15 @@ class Buffer:
             return False
         self.used_bytes += size
         return True
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a copy of this name."""
+        return name in self._sizes
+
+    def leaves_free(self, size: int) -> bool:
+        """Whether a copy of `size` bytes leaves others on the same disk something to go on with."""
+        free, total = self._disk.space(self._folder)
+        return free - size >= min(_RESERVE_BYTES, total // _RESERVE_SHARE)
 
     def settle(self, size: int, name: str | None) -> None:
         """The copy that `size` bytes were reserved for is there under `name`, or failed (None)."""

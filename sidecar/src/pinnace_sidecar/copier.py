@@ -29,6 +29,10 @@ _SMALL_BYTES: Final = 2**20
 _BATCH_FILES: Final = 128
 _BATCH_BYTES: Final = 8 * 2**20
 
+#: When room is wanted, copies of this many quarantined files may go.
+_QUARANTINED_LOOKED_AT: Final = 1000
+_NEARLY_FULL: Final = "the disk that the buffer lies on is nearly full; free some of it, or wait for uploads"
+
 #: The subject of problems that keep every file out of the buffer.
 BUFFER: Final = "buffer"
 
@@ -177,7 +181,11 @@ class Copier:
                     f"{sighting.path} has {size} bytes, and the whole buffer {self._buffer.limit_bytes}"
                     " (raise spec.artifacts.buffer.sizeLimit)",
                 )
-            elif self._buffer.reserve(size):
+            elif not (batch or self._may_take(size)):
+                self._pauses.buffer = self._pauses.buffer.failed(now, self._rng)
+                self._problems.raised(BUFFER, "DiskNearlyFull", f"{sighting.path} waits: {_NEARLY_FULL}", now)
+                break
+            elif self._buffer.reserve(size) or (self._make_room() and self._buffer.reserve(size)):
                 sighting.taken = True
                 batch.append(sighting)
                 total += size
@@ -205,6 +213,20 @@ class Copier:
             now,
             files=waiting,
         )
+
+    def _may_take(self, size: int) -> bool:
+        # With nothing in the buffer there is nothing to wait for: one file at a time goes on.
+        return self._buffer.leaves_free(size) or not self._buffer.used_bytes
+
+    def _make_room(self) -> bool:
+        """Give up the copies of quarantined files that still lie on the volume as they were; whether there were any."""
+        given_up = 0
+        for file in self._journal.files.in_state(FileState.QUARANTINED, limit=_QUARANTINED_LOOKED_AT):
+            name = str(file.artifact_id)
+            if self._buffer.holds(name) and self._volume.fingerprint(file.path) == file.fingerprint:
+                self._buffer.remove(name)
+                given_up += 1
+        return given_up > 0
 
     def _give(self, batch: list[Sighting]) -> None:
         orders = [

@@ -44,6 +44,10 @@ class Disk(Protocol):
 
     def open(self, path: Path) -> BinaryIO: ...
 
+    def space(self, folder: Path) -> tuple[int, int]:
+        """How many bytes are free for us on the folder's file system, and how many it has."""
+        ...
+
     def sizes(self, folder: Path) -> dict[str, int]:
         """The files of a folder with their sizes in bytes."""
         ...
@@ -91,6 +95,10 @@ class LocalDisk:
 
     def open(self, path: Path) -> BinaryIO:
         return open(path, "rb", buffering=0)  # noqa: PTH123 - the caller closes it
+
+    def space(self, folder: Path) -> tuple[int, int]:
+        status = os.statvfs(folder)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
     def sizes(self, folder: Path) -> dict[str, int]:
         return {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}
