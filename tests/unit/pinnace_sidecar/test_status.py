@@ -1,6 +1,8 @@
 """What a person reads off a buffer, beside a running sidecar or long after it."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -86,3 +88,15 @@ def test_what_is_no_journal_is_said(tmp_path: Path, content: bytes | None, capsy
         (tmp_path / "journal.db").write_bytes(content)
     assert status.main([str(tmp_path)]) == 2
     assert "journal.db" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["-m", "pinnace", "sidecar", "status"], ["-m", "pinnace_sidecar", "status"]])
+def test_both_commands_tell_the_same(pod: Pod, command: list[str]) -> None:
+    pod.write("ashore", b"1")
+    pod.start()
+    pod.drain()
+    pod.stop()
+    done = subprocess.run([sys.executable, *command, str(buffer(pod)), "--json"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = msgspec.json.decode(done.stdout, type=status.BufferStatus)
+    assert [file.path for file in told.listed] == ["ashore"]
