@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from minio import Minio
 
@@ -16,11 +17,13 @@ from pinnace.records import Artifact, ExperimentWrite, IterationWrite, WriterEnd
 from pinnace.settings import StoreSettings
 from pinnace_sidecar.crash import CrashPoint
 from support.api_server import ApiServer, api_server
+from support.eventually import eventually
 from support.minio_server import minio_server
 from support.sidecar_process import SidecarProcess
 
 BUCKET = "artifacts"
 NAMESPACE = "ml"
+MANIFEST = "checkpoints/set/pinnace-manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +98,32 @@ def sidecar(surroundings: Surroundings, tmp_path: Path) -> Iterator[SidecarProce
 
 def write_files(volume: Path) -> dict[str, str]:
     """A training run's output; returns the ledger: path → SHA-256."""
-    (volume / "checkpoints").mkdir()
+    (volume / "checkpoints" / "set").mkdir(parents=True)
     metrics = b"".join(json.dumps({"step": step, "loss": 1 / (step + 1)}).encode() + b"\n" for step in range(50))
     contents = {
         "model.bin": os.urandom(100_000),
         "empty": b"",
         "checkpoints/last.ckpt": os.urandom(12 * 2**20),
         "metrics.jsonl": metrics,
+        "checkpoints/set/shard-0": os.urandom(50_000),
+        "checkpoints/set/shard-1": os.urandom(6 * 2**20),
     }
+    shards = [path for path in contents if path.startswith("checkpoints/set/")]
+    contents[MANIFEST] = json.dumps(
+        {
+            "files": [
+                {
+                    "path": Path(path).name,
+                    "size": len(contents[path]),
+                    "sha256": hashlib.sha256(contents[path]).hexdigest(),
+                }
+                for path in shards
+            ]
+        }
+    ).encode()
     for path, content in contents.items():
-        (volume / path).write_bytes(content)
+        (volume / f"{path}.tmp").write_bytes(content)
+        (volume / f"{path}.tmp").rename(volume / path)
     return {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
 
 
@@ -116,6 +135,10 @@ def assert_all_ashore(surroundings: Surroundings, sidecar: SidecarProcess, ledge
     )
     assert surroundings.objects(sidecar.store.prefix) == {row.location.key: row.sha256 for row in rows}
     assert surroundings.uploads_under_way() == []
+    recorded_at = {row.path: row.recorded_at for row in rows if row.recorded_at}
+    assert recorded_at[MANIFEST] == max(
+        time for path, time in recorded_at.items() if path.startswith("checkpoints/set/")
+    )
     points = list(surroundings.api.admin().metrics(iteration, key="loss"))
     assert [(point.step, point.value) for point in points] == [(step, 1 / (step + 1)) for step in range(50)]
     report = sidecar.last_words()
@@ -136,6 +159,21 @@ def test_a_restart_converges_after_a_crash_at(
     sidecar.end_writers()
     assert sidecar.wait() == 137, sidecar.log()
     sidecar.start()
+    sidecar.end_writers()
+    assert sidecar.wait() == 0, sidecar.log()
+    assert_all_ashore(surroundings, sidecar, ledger)
+
+
+def test_a_set_is_ashore_long_before_it_settles(surroundings: Surroundings, sidecar: SidecarProcess) -> None:
+    sidecar.settings = msgspec.structs.replace(sidecar.settings, settle_seconds=3600)
+    sidecar.start()
+    ledger = write_files(sidecar.volume)
+    iteration = sidecar.settings.iteration_id
+    eventually(
+        lambda: MANIFEST in {row.path for row in surroundings.rows(iteration)}, timeout=30, what="the set is recorded"
+    )
+    rows = {row.path: row.sha256 for row in surroundings.rows(iteration)}
+    assert {path for path in ledger if path.startswith("checkpoints/set/")} <= set(rows)
     sidecar.end_writers()
     assert sidecar.wait() == 0, sidecar.log()
     assert_all_ashore(surroundings, sidecar, ledger)

@@ -46,7 +46,7 @@ class SidecarProcess:
         """Begin; returns when it serves or has ended. `extra` goes into its environment."""
         self._starts += 1
         environment = {
-            "PATH": os.environ["PATH"],
+            **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             **dump(self.settings, SIDECAR_PREFIX),
             **dump(self.store, STORE_PREFIX),
             "PINNACE_TUNING_MULTIPART_BYTES": str(5 * 2**20),

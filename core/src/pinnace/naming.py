@@ -36,3 +36,5 @@ ENV_ARTIFACTS_DIR: Final = "PINNACE_ARTIFACTS_DIR"
 
 #: A file beside `<name>` that says `<name>` is complete. Markers themselves are not artifacts.
 DONE_SUFFIX: Final = ".done"
+#: A file that names the files of a set; it is recorded after all of them.
+MANIFEST_NAME: Final = "pinnace-manifest.json"

@@ -2,6 +2,8 @@
 
 `--once DIR` drains a buffer that was found: it ships and registers the copies in DIR without looking at any volume,
 prints the report and exits 0 when nothing is left on its way, 1 otherwise.
+
+`status DIR` says where each file of such a buffer stands and why; it changes nothing.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from pinnace.records import PodReport
 from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, ClientSettings, SidecarSettings, StoreSettings, load
 from pinnace.stores.credentials import credentials_for
 from pinnace.stores.s3 import S3Store
-from pinnace_sidecar import log_lines, settings, summary
+from pinnace_sidecar import log_lines, settings, status, summary
 from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.crash import Crash, CrashPoint, never
 from pinnace_sidecar.disk import LocalDisk
@@ -41,6 +43,8 @@ _API_TIMEOUT_S = 15.0
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """Run until the end; returns the exit code."""
+    if argv[:1] == ["status"]:
+        return status.main(argv[1:])
     parser = argparse.ArgumentParser(prog="pinnace_sidecar", description=__doc__)
     parser.add_argument("--once", metavar="DIR", help="drain the buffer in DIR and exit")
     arguments = parser.parse_args(argv)

@@ -7,7 +7,7 @@ when there is none.
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
@@ -20,6 +20,9 @@ from pinnace_sidecar.disk import Disk, durable_write
 from pinnace_sidecar.files import Fingerprint, OpenFile, Volume
 
 CHUNK_BYTES: Final = 4 * 2**20
+#: What is left free of the buffer's disk, or that share of a small one: a node that runs out of space evicts the pod.
+_RESERVE_BYTES: Final = 256 * 2**20
+_RESERVE_SHARE: Final = 20
 _TEMPORARY: Final = ".incoming-"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
@@ -78,8 +81,20 @@ class Order:
     part_size: int
 
 
+@dataclass(slots=True)
+class _Draft:
+    """A copy that is written and not yet durable."""
+
+    file: BinaryIO
+    temporary: Path
+    target: Path
+    digest: ContentDigest
+
+
 class Buffer:
-    """The copies in one folder. `copy` may run in several threads; space is accounted for in one (the caller's)."""
+    """The copies in one folder. `copy` and `copy_all` may run in several threads; space is accounted for in one (the
+    caller's).
+    """
 
     def __init__(self, folder: Path, limit_bytes: int, disk: Disk) -> None:
         self._folder = folder
@@ -102,6 +117,15 @@ class Buffer:
         self.used_bytes += size
         return True
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a copy of this name."""
+        return name in self._sizes
+
+    def leaves_free(self, size: int) -> bool:
+        """Whether a copy of `size` bytes leaves others on the same disk something to go on with."""
+        free, total = self._disk.space(self._folder)
+        return free - size >= min(_RESERVE_BYTES, total // _RESERVE_SHARE)
+
     def settle(self, size: int, name: str | None) -> None:
         """The copy that `size` bytes were reserved for is there under `name`, or failed (None)."""
         if name is None or name in self._sizes:
@@ -111,7 +135,15 @@ class Buffer:
 
     def remove(self, name: str) -> None:
         """Forget a copy. Not made durable: a copy that comes back after a power cut is swept."""
+        self.erase(name)
+        self.removed(name)
+
+    def erase(self, name: str) -> None:
+        """Remove a copy's bytes, in any thread; `removed` gives its room back."""
         self._disk.remove(self._folder / name)
+
+    def removed(self, name: str) -> None:
+        """A copy has been erased."""
         self.used_bytes -= self._sizes.pop(name, 0)
 
     def open(self, name: str) -> BinaryIO:
@@ -130,6 +162,85 @@ class Buffer:
             return durable_write(self._disk, temporary, fill)
         except OSError as error:
             raise _disk_error(error) from error
+
+    def copy_all(
+        self, volume: Volume, orders: Sequence[Order], name_of: Callable[[str, ContentDigest], str]
+    ) -> list[ContentDigest | CopyError]:
+        """Copy several files as `copy` does, in turn; all that succeeded are durable together when this returns."""
+        if len(orders) == 1:
+            return [self._outcome(volume, orders[0], name_of)]
+        outcomes: list[ContentDigest | CopyError] = []
+        drafts: dict[int, _Draft] = {}
+        try:
+            for number, order in enumerate(orders):
+                try:
+                    drafts[number] = draft = self._draft(volume, order, name_of)
+                    outcomes.append(draft.digest)
+                except CopyError as error:
+                    outcomes.append(error)
+            for number, failure in self._finish(drafts).items():
+                outcomes[number] = _disk_error(failure)
+        finally:
+            for draft in drafts.values():
+                draft.file.close()
+                self._disk.remove(draft.temporary)
+        return outcomes
+
+    def _outcome(
+        self, volume: Volume, order: Order, name_of: Callable[[str, ContentDigest], str]
+    ) -> ContentDigest | CopyError:
+        try:
+            return self.copy(volume, order, lambda digest: name_of(order.path, digest))
+        except CopyError as error:
+            return error
+
+    def _draft(self, volume: Volume, order: Order, name_of: Callable[[str, ContentDigest], str]) -> _Draft:
+        temporary = self._folder / f"{_TEMPORARY}{next(self._temporaries)}"
+        try:
+            file = self._disk.create(temporary)
+            try:
+                digest = self._fill(volume, order, file)
+            except BaseException:
+                file.close()
+                self._disk.remove(temporary)
+                raise
+        except OSError as error:
+            raise _disk_error(error) from error
+        return _Draft(file, temporary, self._folder / name_of(order.path, digest), digest)
+
+    def _finish(self, drafts: dict[int, _Draft]) -> dict[int, OSError]:
+        """Make drafts durable under their names, and leave those in `drafts` that could not be; returns why."""
+        errors = self._sync(drafts)
+        done = []
+        for number, draft in drafts.items():
+            if number not in errors:
+                try:
+                    self._disk.rename(draft.temporary, draft.target)
+                    done.append(number)
+                except OSError as error:
+                    errors[number] = error
+        for number in done:
+            drafts.pop(number).file.close()
+        try:
+            if done:
+                self._disk.sync_folder(self._folder)
+        except OSError as error:
+            errors |= dict.fromkeys(done, error)
+        return errors
+
+    def _sync(self, drafts: dict[int, _Draft]) -> dict[int, OSError]:
+        try:
+            self._disk.sync_all([draft.file for draft in drafts.values()])
+        except OSError:
+            # One of them, or somebody else's file: each for itself says which.
+            errors: dict[int, OSError] = {}
+            for number, draft in drafts.items():
+                try:
+                    self._disk.sync(draft.file)
+                except OSError as error:
+                    errors[number] = error
+            return errors
+        return {}
 
     def _fill(self, volume: Volume, order: Order, target: BinaryIO) -> ContentDigest:
         digester = Digester(order.part_size)

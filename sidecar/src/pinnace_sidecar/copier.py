@@ -23,6 +23,16 @@ from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.workers import Workers
 
+#: Files up to this size are copied together, as many as this and as much as this at a time: they become durable
+#: together, which costs little more than one of them alone.
+_SMALL_BYTES: Final = 2**20
+_BATCH_FILES: Final = 128
+_BATCH_BYTES: Final = 8 * 2**20
+
+#: When room is wanted, copies of this many quarantined files may go.
+_QUARANTINED_LOOKED_AT: Final = 1000
+_NEARLY_FULL: Final = "the disk that the buffer lies on is nearly full; free some of it, or wait for uploads"
+
 #: The subject of problems that keep every file out of the buffer.
 BUFFER: Final = "buffer"
 
@@ -58,7 +68,7 @@ class Copier:
         volume: Volume,
         buffer: Buffer,
         journal: Journal,
-        workers: Workers[CopyAnswer],
+        workers: Workers[tuple[CopyAnswer, ...]],
         problems: Problems,
         clock: Clock,
         rng: random.Random,
@@ -82,7 +92,7 @@ class Copier:
 
     def collect(self) -> int:
         """Journal the copies that are there, all durable together; returns how many answers there were."""
-        answers = self._workers.collect()
+        answers = [answer for batch in self._workers.collect() for answer in batch]
         if answers:
             with self._journal.transaction():
                 needless = [name for answer in answers for name in self._settle(answer)]
@@ -148,14 +158,22 @@ class Copier:
         """Have files copied, those first that were complete first; returns how many."""
         now = self._gave_at = self._clock.monotonic()
         given = 0
-        if not self._pauses.buffer.due(now) or self._workers.busy >= 2 * self._workers.size:
-            return 0
+        if self._pauses.buffer.due(now):
+            while self._workers.busy < 2 * self._workers.size and (batch := self._next_batch(now)):
+                self._give(batch)
+                given += len(batch)
+        return given
+
+    def _next_batch(self, now: float) -> list[Sighting]:
+        """The files that are copied together next, with room in the buffer for each."""
+        batch: list[Sighting] = []
+        total = 0
         for sighting in self._intake.ready():
-            if self._workers.busy >= 2 * self._workers.size:
-                break
+            size = sighting.fingerprint.size
             if not self._pauses.files.get(sighting.path, backoff.NONE).due(now):
                 continue
-            size = sighting.fingerprint.size
+            if batch and (size > _SMALL_BYTES or total + size > _BATCH_BYTES):
+                break
             if size > self._buffer.limit_bytes:
                 self._refuse(
                     sighting,
@@ -163,14 +181,21 @@ class Copier:
                     f"{sighting.path} has {size} bytes, and the whole buffer {self._buffer.limit_bytes}"
                     " (raise spec.artifacts.buffer.sizeLimit)",
                 )
-            elif self._buffer.reserve(size):
-                self._give(sighting)
-                given += 1
+            elif not (batch or self._may_take(size)):
+                self._pauses.buffer = self._pauses.buffer.failed(now, self._rng)
+                self._problems.raised(BUFFER, "DiskNearlyFull", f"{sighting.path} waits: {_NEARLY_FULL}", now)
+                break
+            elif self._buffer.reserve(size) or (self._make_room() and self._buffer.reserve(size)):
+                sighting.taken = True
+                batch.append(sighting)
+                total += size
+                if size > _SMALL_BYTES or len(batch) == _BATCH_FILES:
+                    break
             else:
                 # Later files wait too: small ones passing by would keep a large one out for ever.
                 self._say_full(now)
                 break
-        return given
+        return batch
 
     def due_in(self) -> float | None:
         """Seconds until a pause ends; None when none is under way."""
@@ -179,7 +204,7 @@ class Copier:
         return min((pause.due_at - now for pause in pauses if pause.due_at > self._gave_at), default=None)
 
     def _say_full(self, now: float) -> None:
-        waiting = sum(1 for _ in self._intake.ready())
+        waiting = self._intake.states()[FileState.SETTLED]
         self._problems.raised(
             BUFFER,
             "BufferFull",
@@ -189,23 +214,40 @@ class Copier:
             files=waiting,
         )
 
-    def _give(self, sighting: Sighting) -> None:
-        sighting.taken = True
-        size = sighting.fingerprint.size
-        order = Order(sighting.path, sighting.fingerprint, self._tuning.part_size(size, MAX_PARTS))
-        suspect, settled_at = sighting.suspect, sighting.settled_at
-        self._workers.submit(lambda: self._copy(sighting, order, suspect, settled_at))
+    def _may_take(self, size: int) -> bool:
+        # With nothing in the buffer there is nothing to wait for: one file at a time goes on.
+        return self._buffer.leaves_free(size) or not self._buffer.used_bytes
 
-    def _copy(self, sighting: Sighting, order: Order, suspect: bool, settled_at: float) -> CopyAnswer:
-        try:
-            result: ContentDigest | CopyError = self._buffer.copy(
-                self._volume, order, lambda digest: self._name(order.path, digest)
+    def _make_room(self) -> bool:
+        """Give up the copies of quarantined files that still lie on the volume as they were; whether there were any."""
+        given_up = 0
+        for file in self._journal.files.in_state(FileState.QUARANTINED, limit=_QUARANTINED_LOOKED_AT):
+            name = str(file.artifact_id)
+            if self._buffer.holds(name) and self._volume.fingerprint(file.path) == file.fingerprint:
+                self._buffer.remove(name)
+                given_up += 1
+        return given_up > 0
+
+    def _give(self, batch: list[Sighting]) -> None:
+        orders = [
+            Order(
+                sighting.path,
+                sighting.fingerprint,
+                self._tuning.part_size(sighting.fingerprint.size, MAX_PARTS),
             )
-        except CopyError as error:
-            result = error
-        else:
+            for sighting in batch
+        ]
+        judged = [(sighting, sighting.suspect, sighting.settled_at) for sighting in batch]
+        self._workers.submit(lambda: self._copy(judged, orders))
+
+    def _copy(self, judged: list[tuple[Sighting, bool, float]], orders: list[Order]) -> tuple[CopyAnswer, ...]:
+        results = self._buffer.copy_all(self._volume, orders, self._name)
+        if any(isinstance(result, ContentDigest) for result in results):
             self._crash(CrashPoint.COPY_WRITTEN)
-        return CopyAnswer(sighting, order, suspect, settled_at, result)
+        return tuple(
+            CopyAnswer(sighting, order, suspect, settled_at, result)
+            for (sighting, suspect, settled_at), order, result in zip(judged, orders, results, strict=True)
+        )
 
     def _name(self, path: str, digest: ContentDigest) -> str:
         return str(artifact_id(self._iteration_id, wire_path(path), digest.sha256))

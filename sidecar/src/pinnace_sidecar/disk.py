@@ -1,14 +1,18 @@
 """The sidecar's own disk behind one seam, and the one way in which something is written there for good."""
 
+import ctypes
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, TypeVar
 
 from pinnace_sidecar.files import OpenFile
 
 _FICLONE: Final = 0x40049409
+#: So many files are made durable one by one. For more the whole file system is written out at once: that is one wait
+#: for the disk instead of one for each file, but what others have written there since goes along.
+_FEW: Final = 8
 
 _T = TypeVar("_T")
 
@@ -26,6 +30,10 @@ class Disk(Protocol):
 
     def sync(self, file: BinaryIO) -> None: ...
 
+    def sync_all(self, files: Sequence[BinaryIO]) -> None:
+        """Make all of these files of one folder durable. An error may be that of any of them."""
+        ...
+
     def rename(self, source: Path, target: Path) -> None: ...
 
     def sync_folder(self, folder: Path) -> None: ...
@@ -36,6 +44,10 @@ class Disk(Protocol):
 
     def open(self, path: Path) -> BinaryIO: ...
 
+    def space(self, folder: Path) -> tuple[int, int]:
+        """How many bytes are free for us on the folder's file system, and how many it has."""
+        ...
+
     def sizes(self, folder: Path) -> dict[str, int]:
         """The files of a folder with their sizes in bytes."""
         ...
@@ -43,6 +55,9 @@ class Disk(Protocol):
 
 class LocalDisk:
     """The machine's own file system."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
 
     def create(self, path: Path) -> BinaryIO:
         return open(path, "w+b", buffering=0)  # noqa: PTH123 - the caller closes it
@@ -56,6 +71,14 @@ class LocalDisk:
 
     def sync(self, file: BinaryIO) -> None:
         os.fsync(file.fileno())
+
+    def sync_all(self, files: Sequence[BinaryIO]) -> None:
+        if len(files) < _FEW:
+            for file in files:
+                self.sync(file)
+        elif self._libc.syncfs(files[0].fileno()):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
     def rename(self, source: Path, target: Path) -> None:
         source.replace(target)
@@ -72,6 +95,10 @@ class LocalDisk:
 
     def open(self, path: Path) -> BinaryIO:
         return open(path, "rb", buffering=0)  # noqa: PTH123 - the caller closes it
+
+    def space(self, folder: Path) -> tuple[int, int]:
+        status = os.statvfs(folder)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
     def sizes(self, folder: Path) -> dict[str, int]:
         return {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}

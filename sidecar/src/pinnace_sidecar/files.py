@@ -6,12 +6,16 @@ of the sidecar's own secrets can't be shipped, and only regular files are opened
 """
 
 import errno
+import fcntl
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
+
+from pinnace_sidecar.completeness import Writer
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK, because opening a FIFO that replaced a file would wait for its writer.
@@ -87,6 +91,14 @@ class Volume(Protocol):
         """How the regular file at `path` looks now; None when there is none."""
         ...
 
+    def name_of(self, folder: str, inode: int) -> str | None:
+        """The path of the regular file with this inode in a folder (not in its subfolders); None when there is none."""
+        ...
+
+    def writer(self, path: str) -> Writer:
+        """Whether somebody has the file open for writing at this moment; UNKNOWN where nobody can tell."""
+        ...
+
 
 class _LocalFile:
     def __init__(self, descriptor: int) -> None:
@@ -154,6 +166,33 @@ class LocalVolume:
             os.close(parent)
         return Fingerprint.from_stat(status) if stat.S_ISREG(status.st_mode) else None
 
+    def name_of(self, folder: str, inode: int) -> str | None:
+        try:
+            entries, _ = self._read(folder)
+        except OSError:
+            return None
+        return next((entry.path for entry in entries if entry.fingerprint and entry.fingerprint.inode == inode), None)
+
+    def writer(self, path: str) -> Writer:
+        """By trying for a read lease, which the kernel refuses while anybody may write to the file, by mmap too. It
+        gives one only to the file's owner and not on every file system. Held for an instant: a writer who opens the
+        file in it waits that long.
+        """
+        try:
+            file = self.open(path)
+        except OSError:
+            return Writer.UNKNOWN
+        try:
+            # The kernel's word for "somebody wants to write" would end the process; this one is ignored by default.
+            fcntl.fcntl(file.fileno(), fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError as error:
+            return Writer.OPEN if error.errno == errno.EAGAIN else Writer.UNKNOWN
+        finally:
+            file.close()
+        return Writer.NONE
+
     def _read(self, path: str) -> tuple[list[Entry], list[str]]:
         entries: list[Entry] = []
         folders: list[str] = []
@@ -199,6 +238,12 @@ class NoVolume:
 
     def fingerprint(self, path: str) -> Fingerprint | None:  # noqa: ARG002 - the Protocol's
         return None
+
+    def name_of(self, folder: str, inode: int) -> str | None:  # noqa: ARG002 - the Protocol's
+        return None
+
+    def writer(self, path: str) -> Writer:  # noqa: ARG002 - the Protocol's
+        return Writer.UNKNOWN
 
 
 def folder_of(path: str) -> str:

@@ -7,8 +7,8 @@ during a scan, one folder: what is dealt with stands in the journal, which is as
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pinnace.naming import DONE_SUFFIX
@@ -16,9 +16,10 @@ from pinnace.records import FileState, WriterEnd
 from pinnace.settings import SidecarSettings
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.clock import Clock
-from pinnace_sidecar.completeness import Ending, Evidence, Verdict, judge
-from pinnace_sidecar.files import Entry, Fingerprint, Folder, Volume
+from pinnace_sidecar.completeness import Ending, Evidence, Verdict, Writer, judge
+from pinnace_sidecar.files import Fingerprint, Folder, Volume
 from pinnace_sidecar.inotify import Watcher
+from pinnace_sidecar.journal import Promise
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.patterns import Patterns
 
@@ -43,6 +44,8 @@ class Sighting:
     looks: int = 1
     renamed: bool = False
     grows: bool = False
+    #: Nothing but its writer, who has it open, keeps it from being complete.
+    written: bool = False
     state: FileState = FileState.SEEN
     suspect: bool = False
     settled_at: float = 0.0
@@ -52,7 +55,9 @@ class Sighting:
 
 
 class Intake:
-    """The volume's side of the sidecar. `known` is the journal's knowledge of one folder."""
+    """The volume's side of the sidecar. `known` is the journal's knowledge of one folder, `promises` what manifests say
+    of its files.
+    """
 
     def __init__(
         self,
@@ -60,7 +65,8 @@ class Intake:
         *,
         volume: Volume,
         watcher: Watcher,
-        known: Callable[[str], dict[str, Fingerprint]],
+        known: Callable[[str], Mapping[str, Fingerprint]],
+        promises: Callable[[str], Mapping[str, Promise]],
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -70,9 +76,12 @@ class Intake:
         self._volume = volume
         self._watcher = watcher
         self._known = known
+        self._promises = promises
         self._clock = clock
         self._sightings: dict[str, Sighting] = {}
         self._settled: deque[Sighting] = deque()
+        #: How many sightings are settled; counting them in each pass would cost more than shipping them.
+        self._settled_count = 0
         #: When the earliest unsettled file was seen as it is; infinity without any.
         self._unsettled_since = math.inf
         self._renamed: set[str] = set()
@@ -95,10 +104,9 @@ class Intake:
 
     def states(self) -> dict[FileState, int]:
         """How many files are seen, settled and excluded."""
-        settled = sum(1 for sighting in self._sightings.values() if sighting.state is FileState.SETTLED)
         return {
-            FileState.SEEN: len(self._sightings) - settled,
-            FileState.SETTLED: settled,
+            FileState.SEEN: len(self._sightings) - self._settled_count,
+            FileState.SETTLED: self._settled_count,
             FileState.EXCLUDED: self.excluded,
         }
 
@@ -126,7 +134,17 @@ class Intake:
         """Whether a whole scan came after the news that the writers have ended."""
         return self.ending is not None and self._looks_at_end < self._looks
 
+    def leaves_out(self, path: str) -> bool:
+        """Whether the file at `path` is not to be shipped."""
+        if self._settings.markers and path.endswith(DONE_SUFFIX):
+            return True
+        return not self._include.match(path) or self._exclude.match(path)
+
     # --- what others tell
+
+    def wake(self) -> None:
+        """There is a reason to look again."""
+        self._woken = True
 
     def end(self, ending: Ending) -> None:
         """The writers are said to have ended, or how they ended became known."""
@@ -148,10 +166,11 @@ class Intake:
             return
         after = lifecycle.step(sighting.state, event)
         if after is FileState.SEEN:
-            sighting.state, sighting.looks, sighting.since = after, 0, self._clock.monotonic()
+            self._turn(sighting, after)
+            sighting.looks, sighting.since = 0, self._clock.monotonic()
             self._woken = True
         else:
-            del self._sightings[sighting.path]
+            self._forget(sighting.path)
 
     # --- looking
 
@@ -164,7 +183,8 @@ class Intake:
     def _wanted_pause(self) -> float:
         if self._woken or self._watcher.stirred:
             return 0.0
-        pause = IDLE_S if self._watcher.works else POLL_S
+        # A root that is gone can't tell us that it is there again.
+        pause = IDLE_S if self._watcher.works and not self.unreadable else POLL_S
         settles_at = self._unsettled_since + self._settings.settle_seconds
         pause = min(pause, max(0.0, settles_at - self._last_ended))
         if self.ending is not None and self._sightings:
@@ -188,7 +208,9 @@ class Intake:
             else:
                 excluded += self._look_into(folder, renamed)
         self._drop_vanished()
-        unsettled = (s.since for s in self._sightings.values() if s.state is FileState.SEEN and not s.grows)
+        unsettled = (
+            s.since for s in self._sightings.values() if s.state is FileState.SEEN and not (s.grows or s.written)
+        )
         self._unsettled_since = min(unsettled, default=math.inf)
         self.excluded, self.unreadable = excluded, tuple(unreadable)
         self._last_ended = self._clock.monotonic()
@@ -200,22 +222,22 @@ class Intake:
     def _look_into(self, folder: Folder, renamed: set[str]) -> int:
         """Judge the files of one folder; returns how many of them are left out."""
         known = self._known(folder.path)
-        markers = self._markers(folder)
+        markers, promises = self._markers(folder), self._promises(folder.path)
         excluded = 0
         for entry in folder.entries:
             fingerprint = entry.fingerprint
             if fingerprint is not None and self._metrics.match(entry.path):
                 self.metric_files.add(entry.path)
-            if fingerprint is None or self._left_out(entry):
+            if fingerprint is None or self.leaves_out(entry.path):
                 excluded += 1
             elif known.get(entry.path) == fingerprint:
-                self._sightings.pop(entry.path, None)
+                self._forget(entry.path)
             else:
                 sighting = self._see(entry.path, fingerprint)
                 sighting.renamed = sighting.renamed or entry.path in renamed
                 marked = markers.get(entry.path, -1) >= fingerprint.mtime_ns
                 if sighting.state is FileState.SEEN:
-                    self._judge(sighting, marked=marked)
+                    self._judge(sighting, marked=marked, promise=promises.get(entry.path))
         return excluded
 
     def _markers(self, folder: Folder) -> dict[str, int]:
@@ -228,44 +250,56 @@ class Intake:
             if entry.fingerprint is not None and entry.path.endswith(DONE_SUFFIX)
         }
 
-    def _left_out(self, entry: Entry) -> bool:
-        if self._settings.markers and entry.path.endswith(DONE_SUFFIX):
-            return True
-        return not self._include.match(entry.path) or self._exclude.match(entry.path)
-
     def _see(self, path: str, fingerprint: Fingerprint) -> Sighting:
         sighting = self._sightings.get(path)
         if sighting is None or (sighting.taken and sighting.fingerprint != fingerprint):
             # The copy under way is of the file as it was; its outcome finds that it speaks of another sighting.
+            self._forget(path)
             sighting = Sighting(path, fingerprint, self._last_began, grows=self._metrics.match(path))
             self._sightings[path] = sighting
         elif sighting.fingerprint != fingerprint:
             after = lifecycle.step(sighting.state, Event.CHANGED)
             assert after is not None
-            sighting.state, sighting.fingerprint, sighting.since = after, fingerprint, self._last_began
-            sighting.looks, sighting.renamed = 1, False
+            self._turn(sighting, after)
+            sighting.fingerprint, sighting.since = fingerprint, self._last_began
+            sighting.looks, sighting.renamed, sighting.written = 1, False, False
         elif sighting.number != self._looks:
             sighting.looks += 1
         sighting.number = self._looks
         return sighting
 
-    def _judge(self, sighting: Sighting, *, marked: bool) -> None:
+    def _judge(self, sighting: Sighting, *, marked: bool, promise: Promise | None) -> None:
         evidence = Evidence(
             modified_at=sighting.fingerprint.mtime_ns / 1e9,
             unchanged_for=self._last_began - sighting.since,
             looks=sighting.looks,
             marked=marked,
             renamed=sighting.renamed,
+            promised=promise is not None and promise.holds(sighting.fingerprint),
             grows=sighting.grows,
         )
         verdict = judge(evidence, self._settings.settle_seconds, self.ending)
+        if verdict is Verdict.ASK:
+            evidence = replace(evidence, writer=self._volume.writer(sighting.path))
+            verdict = judge(evidence, self._settings.settle_seconds, self.ending)
+            sighting.written = evidence.writer is Writer.OPEN
         if verdict is Verdict.WAIT:
             return
         after = lifecycle.step(sighting.state, Event.SETTLED)
         assert after is not None
-        sighting.state, sighting.suspect = after, verdict is Verdict.TORN
+        self._turn(sighting, after)
+        sighting.suspect = verdict is Verdict.TORN
         sighting.settled_at = self._clock.now()
         self._settled.append(sighting)
+
+    def _turn(self, sighting: Sighting, state: FileState) -> None:
+        self._settled_count += (state is FileState.SETTLED) - (sighting.state is FileState.SETTLED)
+        sighting.state = state
+
+    def _forget(self, path: str) -> None:
+        sighting = self._sightings.pop(path, None)
+        if sighting is not None and sighting.state is FileState.SETTLED:
+            self._settled_count -= 1
 
     def _keep(self, folder: str) -> None:
         """A folder that can't be read at the moment: what was seen in it has not vanished."""
@@ -278,7 +312,7 @@ class Intake:
         for path, sighting in list(self._sightings.items()):
             if sighting.number != self._looks and not sighting.taken:
                 lifecycle.step(sighting.state, Event.VANISHED)
-                del self._sightings[path]
+                self._forget(path)
                 _log.info("disappeared before it was complete", extra={"path": path})
 
 

@@ -3,11 +3,11 @@
     seen → settled → buffered → uploaded → verified → recorded | suspect
              any state before these two ends → quarantined            excluded: never enters
 
-A step back is possible in four places only, and each says why: CHANGED (written to before we had a copy), REFUTED (the
-store does not hold what it acknowledged), LOST (the copy is gone from the buffer's disk) and CLEARED (a suspect file
-turned out to be complete). `seen`, `settled` and `excluded` are facts about the volume, which remembers them for us;
-the journal begins with `buffered`. What has to be done for a file follows from its state alone (`DUTIES`), so a restart
-needs to know nothing else.
+A step back is possible in five places only, and each says why: CHANGED (written to before we had a copy), REFUTED (the
+store does not hold what it acknowledged), LOST (the copy is gone from the buffer's disk), WITHDRAWN (the manifest of a
+set that never became whole was taken off the volume) and CLEARED (a suspect file turned out to be complete). `seen`,
+`settled` and `excluded` are facts about the volume, which remembers them for us; the journal begins with `buffered`.
+What has to be done for a file follows from its state alone (`DUTIES`), so a restart needs to know nothing else.
 """
 
 from collections.abc import Mapping
@@ -38,6 +38,8 @@ class Event(StrEnum):
     REFUTED = "refuted"
     #: The copy in the buffer can't be read any more, or is not what it was.
     LOST = "lost"
+    #: A manifest that waits for files of its set was written anew or removed.
+    WITHDRAWN = "withdrawn"
     #: The API has the row.
     REGISTERED = "registered"
     #: A suspect file was found again, unchanged, and complete this time.
@@ -84,6 +86,7 @@ _STEPS: Final[Mapping[tuple[FileState, Event], FileState | None]] = MappingProxy
         (FileState.SETTLED, Event.REFUSED): FileState.QUARANTINED,
         (FileState.BUFFERED, Event.STORED): FileState.UPLOADED,
         (FileState.BUFFERED, Event.LOST): None,
+        (FileState.BUFFERED, Event.WITHDRAWN): None,
         (FileState.BUFFERED, Event.REFUSED): FileState.QUARANTINED,
         (FileState.UPLOADED, Event.CONFIRMED): FileState.VERIFIED,
         (FileState.UPLOADED, Event.REFUTED): FileState.BUFFERED,

@@ -15,13 +15,13 @@ from pinnace.client import ApiError, Forbidden, NotFound, Unauthorized, Unavaila
 from pinnace.records import FileState, MetricPoint, PodReport, WriterEnd
 from pinnace_sidecar import backoff
 from pinnace_sidecar.api_calls import ApiAnswer, ApiCalls, Request
-from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import wire_path
 from pinnace_sidecar.journal import Journal, JournaledFile
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.problems import Problems
+from pinnace_sidecar.sweeper import Sweeper
 from pinnace_sidecar.workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Registrar:
         api_calls: ApiCalls,
         workers: Workers[ApiAnswer],
         journal: Journal,
-        buffer: Buffer,
+        sweeper: Sweeper,
         problems: Problems,
         clock: Clock,
         rng: random.Random,
@@ -58,7 +58,7 @@ class Registrar:
         self._calls = api_calls
         self._workers = workers
         self._journal = journal
-        self._buffer = buffer
+        self._sweeper = sweeper
         self._problems = problems
         self._clock = clock
         self._rng = rng
@@ -119,9 +119,11 @@ class Registrar:
                 else:
                     self._journal.files.apply(file.id, Event.REGISTERED)
         self._crash(CrashPoint.ROW_JOURNALED)
-        for file in files:
-            if file.artifact_id not in refused:
-                self._buffer.remove(str(file.artifact_id))
+        recorded = [file for file in files if file.artifact_id not in refused]
+        if recorded:
+            self._sweeper.sweep([str(file.artifact_id) for file in recorded])
+        if _log.isEnabledFor(logging.INFO):
+            for file in recorded:
                 _log.info(
                     "recorded",
                     extra={"path": wire_path(file.path), "artifact": str(file.artifact_id), "bytes": file.digest.size},

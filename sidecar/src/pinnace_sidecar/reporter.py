@@ -6,7 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.records import PodReport
+from pinnace.digests import manifest_sha256
+from pinnace.records import FileState, Manifest, PodReport
 from pinnace_sidecar import summary
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
@@ -23,6 +24,8 @@ from pinnace_sidecar.tailing import Tailer
 #: A report goes out when something changed, not more often than the first, and anyway after the second.
 _REPORT_MIN_S: Final = 2.0
 _REPORT_MAX_S: Final = 30.0
+#: Working out the manifest takes at most this part of the time, but for the final report.
+_MANIFEST_SHARE: Final = 50.0
 #: How often the figures for /metrics are counted anew.
 _PUBLISH_S: Final = 1.0
 
@@ -58,6 +61,8 @@ class Reporter:
         self._clock = clock
         # A later process's reports are newer than all of an earlier one's.
         self._sequence = journal.count_start() * 1_000_000
+        self._manifest = Manifest(count=-1, sha256=manifest_sha256([]))
+        self._manifest_due_at = clock.monotonic()
         self._latest: PodReport | None = None
         self._final: PodReport | None = None
         self._looked_at = self._reported_at = self._published_at = clock.monotonic() - _REPORT_MIN_S
@@ -71,14 +76,27 @@ class Reporter:
     def report(self, *, final: bool = False) -> PodReport:
         """The report of this moment."""
         self._sequence += 1
+        standing = self._standing()
         return summary.report(
-            self._standing(),
+            standing,
             iteration_id=self._iteration_id,
             pod_uid=self._pod_uid,
             sequence=self._sequence,
-            recorded=self._journal.files.recorded_artifacts(),
+            manifest=self._manifest_of(standing, exact=final),
             final=final,
         )
+
+    def _manifest_of(self, standing: Standing, *, exact: bool) -> Manifest:
+        """Of what is recorded; may be some seconds old while a great many files are on their way, unless `exact`."""
+        states = standing.files.states
+        count = states.get(FileState.RECORDED, 0) + states.get(FileState.SUSPECT, 0)
+        began = self._clock.monotonic()
+        if exact or (count != self._manifest.count and began >= self._manifest_due_at):
+            recorded = self._journal.files.recorded_artifacts()
+            self._manifest = Manifest(count=len(recorded), sha256=manifest_sha256(recorded))
+            ended = self._clock.monotonic()
+            self._manifest_due_at = ended + _MANIFEST_SHARE * (ended - began)
+        return self._manifest
 
     def hand_in_final(self) -> None:
         """Everything is done: say so, once; no other report follows."""

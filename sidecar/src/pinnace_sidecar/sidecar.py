@@ -32,9 +32,11 @@ from pinnace_sidecar.lifecycle import DUTIES
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.registrar import Registrar
 from pinnace_sidecar.reporter import Reporter
+from pinnace_sidecar.sets import Sets
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.shipper import Shipper
 from pinnace_sidecar.store_calls import Answer, StoreCalls
+from pinnace_sidecar.sweeper import Sweeper
 from pinnace_sidecar.tailing import Tailer
 from pinnace_sidecar.workers import Workers
 
@@ -85,15 +87,30 @@ class Sidecar:
         self._clock = clock = world.clock
         self._journal = journal
         problems = Problems()
-        self._copy_workers: Workers[CopyAnswer] = world.workers(tuning.copy_threads, "copy")
+        self._copy_workers: Workers[tuple[CopyAnswer, ...]] = world.workers(tuning.copy_threads, "copy")
         self._store_workers: Workers[Answer] = world.workers(tuning.upload_threads, "store")
         self._api_workers: Workers[ApiAnswer] = world.workers(1, "api")
         journal.files.forget_uncopied()
         buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk)
         if not journal.begun_anew:
             buffer.sweep(journal.files.buffered_names())
+        self._sweeper = Sweeper(buffer, world.workers(1, "sweep"))
         self._intake = Intake(
-            settings, volume=world.volume, watcher=world.watcher, known=journal.files.known, clock=clock
+            settings,
+            volume=world.volume,
+            watcher=world.watcher,
+            known=journal.files.known,
+            promises=journal.sets.promises,
+            clock=clock,
+        )
+        self._sets = Sets(
+            iteration_id=settings.iteration_id,
+            journal=journal,
+            buffer=buffer,
+            volume=world.volume,
+            intake=self._intake,
+            problems=problems,
+            clock=clock,
         )
         self._copier = Copier(
             iteration_id=settings.iteration_id,
@@ -124,7 +141,7 @@ class Sidecar:
             api_calls=ApiCalls(world.api, settings.iteration_id, settings.pod_uid, store_settings),
             workers=self._api_workers,
             journal=journal,
-            buffer=buffer,
+            sweeper=self._sweeper,
             problems=problems,
             clock=clock,
             rng=world.rng,
@@ -175,8 +192,10 @@ class Sidecar:
         deadline = self._clock.monotonic() + self._settings.drain_timeout_seconds
         while True:
             pause = self.ship_once()
+            if self._only_sets_left():
+                self._sets.give_up(on_volume=False)
             left = deadline - self._clock.monotonic()
-            if left <= 0 or not self._copies_left():
+            if left <= 0 or not (self._copies_left() or self._sweeper.busy):
                 return self.report()
             self._clock.wait(bell, min(pause, left))
 
@@ -204,12 +223,16 @@ class Sidecar:
         self._copier.collect()
         self._shipper.collect()
         self._registrar.collect()
+        self._sweeper.collect()
+        self._sets.advance()
         self._hear_verdict()
         if self._intake.due_in() <= 0:
             self._intake.look()
         self._tail()
         self._copier.submit()
         self._shipper.submit()
+        if self._nothing_comes() and self._only_sets_left():
+            self._sets.give_up(on_volume=True)
         if self._done():
             self._reporter.hand_in_final()
         else:
@@ -231,14 +254,14 @@ class Sidecar:
     def _tail(self) -> None:
         now = self._clock.monotonic()
         at_end = not writers_may_write(self._intake.ending)
-        if now - self._tailed_at < _TAIL_S and not at_end:
+        if now - self._tailed_at < _TAIL_S and not (at_end or self._tails_behind):
             return
         self._tailed_at = now
         self._tails_behind = self._tailer.read(self._intake.metric_files, at_end=at_end)
         self._tails_done = at_end and not self._tails_behind
 
-    def _done(self) -> bool:
-        """Whether nothing is left: the writers have ended, and all there was is where it belongs."""
+    def _nothing_comes(self) -> bool:
+        """Whether the writers have ended, and all that they left has been copied."""
         states = self._intake.states()
         return (
             not writers_may_write(self._intake.ending)
@@ -246,9 +269,16 @@ class Sidecar:
             and not self._intake.unreadable
             and not any(states[state] for state in DUTIES if state in states)
             and not (self._copy_workers.busy or self._store_workers.busy)
-            and self._tails_done
-            and not self._copies_left()
         )
+
+    def _done(self) -> bool:
+        """Whether nothing is left: the writers have ended, and all there was is where it belongs."""
+        return self._nothing_comes() and self._tails_done and not self._copies_left() and not self._sweeper.busy
+
+    def _only_sets_left(self) -> bool:
+        """Whether all files on their way are manifests that wait for files which are not."""
+        held = self._sets.held()
+        return held > 0 and held == sum(self._journal.files.count(state) for state in DUTIES)
 
     def _copies_left(self) -> bool:
         """Whether the journal holds anything that the API has not acknowledged."""
@@ -263,8 +293,7 @@ class Sidecar:
             if (pause := part.due_in()) is not None
         ]
         if self._intake.metric_files:
-            at_end = not writers_may_write(self._intake.ending)
-            pauses.append(0.0 if at_end and self._tails_behind else _TAIL_S)
+            pauses.append(0.0 if self._tails_behind else _TAIL_S)
         if self._drain is not None:
             pauses.append(self._drain.deadline - self._clock.monotonic())
         return max(0.0, min(pauses))

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.digests import manifest_sha256
 from pinnace.records import MAX_PROBLEMS_PER_REPORT, FileState, Manifest, PodReport, Problem
 from pinnace_sidecar.files import Folder, wire_path
 from pinnace_sidecar.journal import FileTotals, MetricTotals, Refusal, Tail
@@ -44,9 +43,9 @@ class Standing:
 
 
 def report(
-    standing: Standing, *, iteration_id: UUID, pod_uid: str, sequence: int, recorded: list[UUID], final: bool
+    standing: Standing, *, iteration_id: UUID, pod_uid: str, sequence: int, manifest: Manifest, final: bool
 ) -> PodReport:
-    """The report of this moment. `recorded` are the artifacts that the API acknowledged."""
+    """The report of this moment. `manifest` is of the artifacts that the API acknowledged."""
     return PodReport(
         iteration_id=iteration_id,
         pod_uid=pod_uid,
@@ -57,7 +56,7 @@ def report(
         oldest_unshipped_seconds=round(standing.oldest_unshipped_seconds, 3),
         metric_points=standing.metrics.acknowledged,
         bad_metric_lines=standing.metrics.bad_lines,
-        manifest=Manifest(count=len(recorded), sha256=manifest_sha256(recorded)),
+        manifest=manifest,
         problems=problems(standing),
     )
 

@@ -1,7 +1,8 @@
 """Reading metric files while they are written: from where the last look ended, whole lines only.
 
-A file that was replaced (another inode) or cut (shorter than what was read) begins again at 0 as its next generation,
-so that its points are not taken for those of the file before. Memory is bounded by one read.
+A file that was replaced (another inode), cut (shorter than what was read) or rewritten (other bytes before the place
+that was reached) begins again at 0 as its next generation, so that its points are not taken for those of the file
+before. A file that was rotated away is read to its end under its new name first. Memory is bounded by one read.
 """
 
 import logging
@@ -12,7 +13,7 @@ from typing import Final
 from pinnace.records import MetricPoint
 from pinnace_sidecar import metric_lines
 from pinnace_sidecar.crash import Crash, CrashPoint
-from pinnace_sidecar.files import OpenFile, Volume, wire_path
+from pinnace_sidecar.files import Fingerprint, OpenFile, Volume, folder_of, wire_path
 from pinnace_sidecar.journal import Journal, Tail
 from pinnace_sidecar.metric_lines import BadLine
 
@@ -20,8 +21,12 @@ READ_BYTES: Final = 2**20
 #: A longer line is bad; it also bounds what one read holds.
 MAX_LINE_BYTES: Final = READ_BYTES
 _MAX_MESSAGE: Final = 200
+#: How much of what was read is kept, to know it again.
+_MARK_BYTES: Final = 64
 #: With more points than this waiting for the API, the files wait too.
 _MAX_UNSENT: Final = 1_000_000
+
+_NO_POINTS: Final[tuple[MetricPoint, ...]] = ()
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +40,8 @@ class Tailer:
         self._pod_uid = pod_uid
         self._crash = crash
         self._tails = {tail.path: tail for tail in journal.metrics.tails()}
+        #: How each file looked when it was last read to its end.
+        self._looked: dict[str, Fingerprint | None] = {}
 
     def read(self, paths: Iterable[str], *, at_end: bool) -> bool:
         """Read each file on by at most READ_BYTES; returns whether there may be more to read right away.
@@ -42,37 +49,56 @@ class Tailer:
         `at_end`: nobody writes to them any more. A file that can't be read is passed over: the intake says so.
         """
         if self._journal.metrics.totals().unsent > _MAX_UNSENT:
-            return True
-        changed = [path for path in sorted(paths) if self._read_one(path, at_end=at_end)]
-        return bool(changed)
+            return at_end
+        behind = [path for path in sorted(paths) if self._read_one(path, at_end=at_end)]
+        return bool(behind)
 
     def all(self) -> tuple[Tail, ...]:
         """How far each file has been read."""
         return tuple(self._tails.values())
 
     def _read_one(self, path: str, *, at_end: bool) -> bool:
+        """Read one file on; returns whether there may be more of it."""
         tail = self._tails.get(path, Tail(path=path, inode=0))
+        now = self._volume.fingerprint(path)
+        if not at_end and path in self._looked and now == self._looked[path]:
+            return False
         try:
-            if self._is_where_we_were(tail):
+            if tail.inode and (now is None or now.inode != tail.inode) and self._read_rotated(tail):
+                return True
+            if now is None:
+                self._looked[path] = None
                 return False
-            file = self._volume.open(path)
-            try:
-                after, points = read_lines(file, tail, self._pod_uid, at_end=at_end)
-            finally:
-                file.close()
+            after, points = self._read_file(path, tail, at_end=at_end)
         except OSError as error:
             _log.debug("metric file can't be read", extra={"path": wire_path(path), "error": str(error)})
             return False
-        if after == tail:
+        if not self._advance(tail, after, points):
+            self._looked[path] = now
+            return False
+        return at_end or now.size - after.offset > READ_BYTES // 2
+
+    def _read_rotated(self, tail: Tail) -> bool:
+        """Read on in the file that had the path before, if it lies in the same folder under another name."""
+        name = self._volume.name_of(folder_of(tail.path), tail.inode)
+        if name is None:
+            return False
+        return self._advance(tail, *self._read_file(name, tail, at_end=True))
+
+    def _read_file(self, path: str, tail: Tail, *, at_end: bool) -> tuple[Tail, tuple[MetricPoint, ...]]:
+        file = self._volume.open(path)
+        try:
+            return read_lines(file, tail, self._pod_uid, at_end=at_end)
+        finally:
+            file.close()
+
+    def _advance(self, before: Tail, after: Tail, points: tuple[MetricPoint, ...]) -> bool:
+        if after == before:
             return False
         self._journal.metrics.advance(after, points)
-        self._tails[path] = after
+        self._tails[after.path] = after
         self._crash(CrashPoint.POINTS_JOURNALED)
         return True
-
-    def _is_where_we_were(self, tail: Tail) -> bool:
-        now = self._volume.fingerprint(tail.path)
-        return now is None or (now.inode == tail.inode and now.size == tail.offset)
 
 
 def read_lines(
@@ -84,17 +110,28 @@ def read_lines(
     that it returned goes on; with nothing new to read it returns the tail unchanged. Raises OSError.
     """
     status = file.fingerprint()
-    if tail.inode != status.inode or status.size < tail.offset:
+    data = _read_on(file, tail) if tail.inode == status.inode and status.size >= tail.offset else None
+    if data is None:
         generation = tail.generation + 1 if tail.offset else tail.generation
-        tail = replace(tail, inode=status.inode, generation=generation, offset=0, lines=0, skipping=False)
-    file.seek(tail.offset)
-    data = file.read(READ_BYTES)
+        tail = replace(tail, inode=status.inode, generation=generation, offset=0, lines=0, skipping=False, mark=b"")
+        file.seek(0)
+        data = file.read(READ_BYTES)
     end = data.rfind(b"\n") + 1
     if not end and len(data) == MAX_LINE_BYTES:
-        return _begin_to_skip(tail, len(data)), ()
-    if at_end and tail.offset + len(data) >= status.size:
+        after, points = _begin_to_skip(tail, len(data)), _NO_POINTS
         end = len(data)
-    return _take(data[:end], tail, _source(tail, pod_uid))
+    else:
+        if at_end and tail.offset + len(data) >= status.size:
+            end = len(data)
+        after, points = _take(data[:end], tail, _source(tail, pod_uid))
+    return replace(after, mark=(tail.mark + data[max(0, end - _MARK_BYTES) : end])[-_MARK_BYTES:]), points
+
+
+def _read_on(file: OpenFile, tail: Tail) -> bytes | None:
+    """What follows the place that was reached; None when what lies before it is not what was read there."""
+    file.seek(tail.offset - len(tail.mark))
+    data = file.read(len(tail.mark) + READ_BYTES)
+    return data[len(tail.mark) :] if data.startswith(tail.mark) else None
 
 
 def _take(data: bytes, tail: Tail, source: str) -> tuple[Tail, tuple[MetricPoint, ...]]:

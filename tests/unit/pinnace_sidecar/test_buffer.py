@@ -4,7 +4,7 @@ import errno
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,6 +55,7 @@ class FaultyDisk(LocalDisk):
     """Raises when the named step is taken; keeps what was done, in order."""
 
     def __init__(self, fail: str = "", code: int = errno.ENOSPC) -> None:
+        super().__init__()
         self.fail = fail
         self.code = code
         self.steps: list[str] = []
@@ -74,6 +75,10 @@ class FaultyDisk(LocalDisk):
     def sync(self, file: BinaryIO) -> None:
         self._step("sync")
         super().sync(file)
+
+    def sync_all(self, files: Sequence[BinaryIO]) -> None:
+        self._step("sync_all")
+        super().sync_all(files)
 
     def rename(self, source: Path, target: Path) -> None:
         self._step("rename")
@@ -236,6 +241,64 @@ def test_a_disk_that_fails_at_any_step_leaves_nothing_half_done(
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
     disk.fail = ""
     buffer.copy(LocalVolume(str(volume)), order(volume), name_of)
+
+
+def in_turn(path: str, digest: ContentDigest) -> str:
+    return f"{path}-{digest.sha256[:8]}"
+
+
+def test_files_copied_together_are_durable_together_before_any_has_its_name(volume: Path, folder: Path) -> None:
+    contents = {f"file-{number}": os.urandom(number * 300) for number in range(20)}
+    for path, content in contents.items():
+        (volume / path).write_bytes(content)
+    disk = FaultyDisk()
+    buffer = Buffer(folder, 2**30, disk)
+    outcomes = buffer.copy_all(LocalVolume(str(volume)), [order(volume, path) for path in contents], in_turn)
+    for (path, content), outcome in zip(contents.items(), outcomes, strict=True):
+        assert isinstance(outcome, ContentDigest)
+        with buffer.open(in_turn(path, outcome)) as copy:
+            assert copy.read() == content
+    assert len(list(folder.iterdir())) == 20
+    assert disk.steps[-22:] == ["sync_all", *["rename"] * 20, "sync_folder"]
+    assert "rename" not in disk.steps[:-22]
+
+
+@pytest.mark.parametrize("size", [2, 7, 8, 9])
+def test_real_files_are_synced_together_however_many(volume: Path, folder: Path, size: int) -> None:
+    for number in range(size):
+        (volume / str(number)).write_bytes(b"x" * number)
+    orders = [order(volume, str(number)) for number in range(size)]
+    outcomes = Buffer(folder, 2**30, LocalDisk()).copy_all(LocalVolume(str(volume)), orders, in_turn)
+    assert [outcome.size for outcome in outcomes if isinstance(outcome, ContentDigest)] == list(range(size))
+
+
+def test_one_that_fails_keeps_no_other_from_being_copied(volume: Path, folder: Path) -> None:
+    for path in ("gone", "good", "changed", "better"):
+        (volume / path).write_bytes(path.encode())
+    orders = [order(volume, path) for path in ("gone", "good", "changed", "better")]
+    (volume / "gone").unlink()
+    (volume / "changed").write_bytes(b"something else")
+    outcomes = Buffer(folder, 2**30, LocalDisk()).copy_all(LocalVolume(str(volume)), orders, in_turn)
+    assert [type(outcome) for outcome in outcomes] == [Gone, ContentDigest, Changed, ContentDigest]
+    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["better", "good"]
+
+
+@pytest.mark.parametrize("step", ["sync_all", "sync_folder", "create", "write"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_disk_that_fails_under_several_files_leaves_nothing_half_done(
+    volume: Path, folder: Path, step: str, code: int
+) -> None:
+    for path in ("a", "b"):
+        (volume / path).write_bytes(path.encode())
+    orders = [order(volume, path) for path in ("a", "b")]
+    disk = FaultyDisk(step, code)
+    outcomes = Buffer(folder, 2**30, disk).copy_all(LocalVolume(str(volume)), orders, in_turn)
+    if step == "sync_all":  # somebody else's error: each file for itself is fine
+        assert disk.steps.count("sync") == 2
+        assert {type(outcome) for outcome in outcomes} == {ContentDigest}
+    else:
+        assert {type(outcome) for outcome in outcomes} == {BufferFull if code == errno.ENOSPC else BufferFailed}
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
 def test_the_old_file_stays_when_a_durable_write_fails(folder: Path) -> None:

@@ -4,8 +4,9 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from pinnace.digests import ContentDigest, Digester
@@ -13,6 +14,7 @@ from pinnace.records import FileState, MetricPoint
 from pinnace.stores.store import Part
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Copy, Journal, JournalError, Refusal, Tail
+from pinnace_sidecar.journal.schema import STEPS
 from pinnace_sidecar.lifecycle import Event, IllegalStep
 
 TO_THE_END = (Event.STORED, Event.CONFIRMED, Event.REGISTERED)
@@ -221,6 +223,26 @@ def test_each_start_is_counted(path: Path, journal: Journal) -> None:
 def test_a_second_process_is_kept_out(path: Path, journal: Journal) -> None:
     with pytest.raises(JournalError, match="in use by another sidecar"):
         Journal.open(path)
+
+
+def test_a_journal_of_the_first_version_is_brought_up_and_goes_on(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{STEPS[0]} PRAGMA user_version = 1;")
+    connection.execute("INSERT INTO tails VALUES (?, '7', 0, 9, 1, 0, 1, 0, '')", (b"metrics.jsonl",))
+    connection.execute(
+        "INSERT INTO files (folder, path, current, fingerprint, state, settled_at, size, artifact_id, digest)"
+        " VALUES (?, ?, 1, '1:2:3:4', 'buffered', 0, 2, ?, ?)",
+        (b"", b"a", str(uuid4()), msgspec.json.encode(ContentDigest(size=2, sha256="", crc32c="", parts=()))),
+    )
+    connection.commit()
+    connection.close()
+    journal = Journal.open(path)
+    try:
+        assert [file.path for file in journal.files.in_state(FileState.BUFFERED, limit=9)] == ["a"]
+        assert [(tail.offset, tail.mark) for tail in journal.metrics.tails()] == [(9, b"")]
+        assert (journal.sets.held(), journal.begun_anew) == (0, False)
+    finally:
+        journal.close()
 
 
 def test_a_newer_version_is_left_alone(path: Path, journal: Journal) -> None:

@@ -91,6 +91,27 @@ def test_a_replaced_or_cut_file_begins_again_as_another_source() -> None:
     assert cut.points == 4
 
 
+def test_a_file_rewritten_in_place_begins_again_even_when_it_is_longer() -> None:
+    first = b"".join(b'{"step": %d, "a": 1}\n' % step for step in range(20))
+    tail, _ = read(Text(first))
+    rewritten = b"".join(b'{"step": %d, "b": 2}\n' % step for step in range(50))
+    after, points = read(Text(rewritten), tail)
+    assert {point.source for point in points} == {"pod-1:metrics.jsonl#1"}
+    assert [(point.key, point.step) for point in points] == [("b", step) for step in range(50)]
+    assert (after.generation, after.offset, after.points) == (1, len(rewritten), 70)
+
+
+@given(st.binary(max_size=300), st.binary(min_size=1, max_size=300), st.booleans())
+def test_only_what_continues_the_file_is_taken_for_its_continuation(first: bytes, more: bytes, same: bool) -> None:
+    first += b"\n"
+    tail, _ = read(Text(first))
+    content = (first if same else more) + more + b"\n"
+    after, _ = read(Text(content), tail)
+    continues = content.startswith(first[-64:], max(0, len(first) - 64))
+    assert after.generation == (0 if continues and len(content) >= len(first) else 1)
+    assert after.offset == len(content)
+
+
 def test_a_line_too_long_to_be_kept_is_bad_and_passed_over() -> None:
     file = Text(b'{"a": 1}\n' + b"x" * (2 * tailing.MAX_LINE_BYTES + 17) + b'\n{"a": 2}\n')
     tail = START
@@ -160,7 +181,48 @@ def test_a_file_that_was_rotated_away_was_read_before(pod: Pod, tmp_path: Path) 
     file = pod.write("metrics.jsonl", b'{"loss": 1}\n')
     pod.start()
     pod.run_for(5)
+    with file.open("ab") as more:
+        more.write(b'{"loss": 2}\n{"loss": 3}')
     file.rename(pod.volume / "metrics.jsonl.1")
-    pod.write("metrics.jsonl", b'{"loss": 2}\n')
+    pod.write("metrics.jsonl", b'{"loss": 4}\n')
+    pod.run_for(5)
+    found = [(point.value, point.source, point.step) for point in pod.api.points.values()]
+    assert found == [
+        (1.0, "pod-1:metrics.jsonl", 0),
+        (2.0, "pod-1:metrics.jsonl", 1),
+        (3.0, "pod-1:metrics.jsonl", 2),
+        (4.0, "pod-1:metrics.jsonl#1", 0),
+    ]
+
+
+def test_a_file_rotated_while_the_sidecar_was_away_is_read_to_its_end(pod: Pod) -> None:
+    file = pod.write("run/metrics.jsonl", b'{"loss": 1}\n')
+    pod.start()
+    pod.run_for(5)
+    pod.stop()
+    with file.open("ab") as more:
+        more.write(b'{"loss": 2}\n')
+    file.rename(pod.volume / "run" / "metrics-old.jsonl")
+    pod.start()
+    pod.write("run/metrics.jsonl", b'{"loss": 3}\n')
+    pod.run_for(5)
+    assert [point.value for point in pod.api.points.values()] == [1.0, 2.0, 3.0]
+
+
+def test_a_file_rewritten_to_the_same_size_is_read_again(pod: Pod) -> None:
+    file = pod.write("metrics.jsonl", b'{"loss": 1}\n')
+    pod.start()
+    pod.run_for(5)
+    file.write_bytes(b'{"loss": 2}\n')
     pod.run_for(5)
     assert [point.value for point in pod.api.points.values()] == [1.0, 2.0]
+
+
+def test_any_number_of_files_is_read_and_none_is_read_faster_than_it_grows(pod: Pod) -> None:
+    pod.change_settings(metrics_files=("**/metrics-*.jsonl",))
+    lines = b"".join(b'{"step": %d, "loss": 0.5, "text": "%s"}\n' % (step, b"x" * 500) for step in range(4000))
+    for number in range(3):
+        pod.write(f"rank-{number}/metrics-{number}.jsonl", lines)
+    pod.start()
+    pod.run_for(1.5)  # 2 MB each: one pause at most, before the last half of a read
+    assert pod.sidecar.report().metric_points + pod.journal.metrics.totals().unsent == 12_000

@@ -9,6 +9,7 @@ from pinnace.cli.download import get
 from pinnace.cli.exits import exit_for, explanation
 from pinnace.cli.listings import artifacts, experiments, iterations, metrics, projects
 from pinnace.cli.output import escaped
+from pinnace.cli.sidecar import sidecar
 from pinnace.errors import PinnaceError
 
 
@@ -37,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (projects, experiments, iterations, artifacts, metrics, get):
+for command in (projects, experiments, iterations, artifacts, metrics, get, sidecar):
     main.add_command(command)

@@ -8,29 +8,38 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pinnace_sidecar.journal.database import Database, JournalError
-from pinnace_sidecar.journal.files import Copy, FileTable, FileTotals, JournaledFile, Refusal
+from pinnace_sidecar.journal.files import Copy, FileTable, FileTotals, JournaledFile, Refusal, arrived
 from pinnace_sidecar.journal.metrics import MetricTable, MetricTotals, Tail
+from pinnace_sidecar.journal.sets import Arrived, Awaited, Held, Promise, SetTable, satisfies
 
 __all__ = [
+    "Arrived",
+    "Awaited",
     "Copy",
     "FileTable",
     "FileTotals",
+    "Held",
     "Journal",
     "JournalError",
     "JournaledFile",
     "MetricTable",
     "MetricTotals",
+    "Promise",
     "Refusal",
+    "SetTable",
     "Tail",
+    "arrived",
+    "satisfies",
 ]
 
 
 class Journal:
-    """`files` and `metrics`, in one database. For one thread; a second process is kept out."""
+    """`files`, `sets` and `metrics`, in one database. For one thread; a second process is kept out."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.files = FileTable(database)
+        self.sets = SetTable(database)
+        self.files = FileTable(database, self.sets)
         self.metrics = MetricTable(database)
         self.begun_anew = database.begun_anew
 

@@ -14,7 +14,9 @@ from pinnace.stores.store import Part
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.files import Fingerprint, folder_of
 from pinnace_sidecar.journal.database import Database
+from pinnace_sidecar.journal.sets import Arrived, Held, SetTable
 from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.manifest import is_manifest
 
 _COLUMNS: Final = "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag"
 _IN_MANIFEST: Final = (FileState.RECORDED, FileState.SUSPECT)
@@ -69,11 +71,13 @@ class FileTotals:
 
 class FileTable:
     """`artifact_id` is unique, so a file written again with content it had before is the same row. `current` marks the
-    row that the path shows now. A state changes by `apply` and nowhere else, and `apply` asks the lifecycle.
+    row that the path shows now. A state changes by `apply` and nowhere else, and `apply` asks the lifecycle. A manifest
+    is held from the beginning: `in_state` does not name it before the sets release it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sets: SetTable) -> None:
         self._database = database
+        self._sets = sets
 
     def known(self, folder: str) -> dict[str, Fingerprint]:
         """How the files of `folder` (not of its subfolders) looked when they were last dealt with, by path."""
@@ -91,7 +95,7 @@ class FileTable:
             self._retire(copy.path)
             self._database.execute(
                 "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size, artifact_id,"
-                " digest) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (artifact_id) DO UPDATE SET"
+                " digest, held) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (artifact_id) DO UPDATE SET"
                 " current = 1, fingerprint = excluded.fingerprint",
                 os.fsencode(folder_of(copy.path)),
                 os.fsencode(copy.path),
@@ -102,6 +106,7 @@ class FileTable:
                 copy.digest.size,
                 str(copy.artifact_id),
                 msgspec.json.encode(copy.digest),
+                Held.UNREAD if is_manifest(copy.path) else Held.NO,
             )
             file = self._file("artifact_id = ?", str(copy.artifact_id))
             if file.suspect and not copy.suspect:
@@ -109,6 +114,8 @@ class FileTable:
                 if file.state is FileState.SUSPECT:
                     self.apply(file.id, Event.CLEARED)
                 file = self._file("id = ?", file.id)
+            if file.state in _IN_MANIFEST:
+                self._sets.strike(arrived(file))
             return file
 
     def add_refused(self, refusal: Refusal, fingerprint: Fingerprint, settled_at: float) -> None:
@@ -149,6 +156,8 @@ class FileTable:
             )
             if upload_id and after is not FileState.BUFFERED:
                 self.set_upload(file_id, "")
+            if after in _IN_MANIFEST:
+                self._sets.strike(arrived(self._file("id = ?", file_id)))
             return after
 
     def forget_uncopied(self) -> None:
@@ -156,15 +165,31 @@ class FileTable:
         self._database.execute("DELETE FROM files WHERE artifact_id IS NULL")
 
     def in_state(self, *states: FileState, after: int = 0, limit: int) -> list[JournaledFile]:
-        """The first `limit` copied files in any of `states` whose id is greater than `after`, by id."""
+        """The first `limit` copied files in any of `states` whose id is greater than `after`, by id; none held."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM files WHERE state IN ({_marks(states)}) AND id > ?"  # noqa: S608
-            " AND artifact_id IS NOT NULL ORDER BY id LIMIT ?",
+            " AND artifact_id IS NOT NULL AND NOT held ORDER BY id LIMIT ?",
             *states,
             after,
             limit,
         )
         return [_journaled(row) for row in rows]
+
+    def held(self, *kinds: Held) -> list[tuple[JournaledFile, str]]:
+        """The manifests that are held for one of these reasons, each with what was said about it."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS}, message FROM files WHERE held IN ({_marks(kinds)}) ORDER BY id",  # noqa: S608
+            *kinds,
+        )
+        return [(_journaled(row[:-1]), row[-1]) for row in rows]
+
+    def current(self, path: str) -> JournaledFile | None:
+        """The copied content that `path` showed last."""
+        return self._find("current AND path = ? AND artifact_id IS NOT NULL", os.fsencode(path))
+
+    def content(self, artifact_id: UUID) -> JournaledFile | None:
+        """The copied content that is this artifact."""
+        return self._find("artifact_id = ?", str(artifact_id))
 
     def last_id(self) -> int:
         """The highest id there is; 0 without any."""
@@ -246,8 +271,24 @@ class FileTable:
         self._database.execute("UPDATE files SET current = 0 WHERE current AND path = ?", raw)
 
     def _file(self, where: str, value: object) -> JournaledFile:
-        (row,) = self._database.rows(f"SELECT {_COLUMNS} FROM files WHERE {where}", value)  # noqa: S608
-        return _journaled(row)
+        file = self._find(where, value)
+        assert file is not None
+        return file
+
+    def _find(self, where: str, value: object) -> JournaledFile | None:
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM files WHERE {where}", value)  # noqa: S608
+        return _journaled(rows[0]) if rows else None
+
+
+def arrived(file: JournaledFile) -> Arrived:
+    """What a set is told of a file that the API has."""
+    return Arrived(
+        path=file.path,
+        state=file.state,
+        size=file.digest.size,
+        artifact_id=file.artifact_id,
+        mtime_ns=file.fingerprint.mtime_ns,
+    )
 
 
 def _marks(values: tuple[Any, ...]) -> str:

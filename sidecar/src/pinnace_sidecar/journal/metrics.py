@@ -13,7 +13,8 @@ from pinnace_sidecar.journal.database import Database
 class Tail:
     """How far a file of metric lines has been read. `lines` counts complete lines, `offset` is where the next begins.
 
-    `generation` grows when the file is replaced or cut; `skipping` is True inside a line too long to be kept.
+    `generation` grows when the file is replaced, cut or rewritten; `mark` is what lay just before `offset`, by which a
+    rewritten file is known; `skipping` is True inside a line too long to be kept.
     """
 
     path: str
@@ -25,6 +26,7 @@ class Tail:
     points: int = 0
     bad: int = 0
     first_bad: str = ""
+    mark: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,8 @@ class MetricTable:
 
     def tails(self) -> list[Tail]:
         rows = self._database.rows(
-            "SELECT path, inode, generation, offset, lines, skipping, points, bad, first_bad FROM tails ORDER BY path"
+            "SELECT path, inode, generation, offset, lines, skipping, points, bad, first_bad, mark FROM tails"
+            " ORDER BY path"
         )
         return [
             Tail(
@@ -60,8 +63,9 @@ class MetricTable:
                 points=points,
                 bad=bad,
                 first_bad=first_bad,
+                mark=mark,
             )
-            for path, inode, generation, offset, lines, skipping, points, bad, first_bad in rows
+            for path, inode, generation, offset, lines, skipping, points, bad, first_bad, mark in rows
         ]
 
     def advance(self, tail: Tail, points: tuple[MetricPoint, ...]) -> None:
@@ -69,8 +73,8 @@ class MetricTable:
         with self._database.transaction():
             self._database.execute(
                 "INSERT OR REPLACE INTO tails"
-                " (path, inode, generation, offset, lines, skipping, points, bad, first_bad)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " (path, inode, generation, offset, lines, skipping, points, bad, first_bad, mark)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 os.fsencode(tail.path),
                 str(tail.inode),
                 tail.generation,
@@ -80,6 +84,7 @@ class MetricTable:
                 tail.points,
                 tail.bad,
                 tail.first_bad,
+                tail.mark,
             )
             if points:
                 self._database.execute(

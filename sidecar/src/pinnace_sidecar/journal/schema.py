@@ -51,4 +51,20 @@ STEPS: Final = (
     ) STRICT;
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE files ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX files_held ON files (held) WHERE held;
+    CREATE TABLE members (
+        manifest INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+        folder BLOB NOT NULL,
+        path BLOB NOT NULL,
+        size INTEGER,
+        artifact_id TEXT,
+        mtime_ns INTEGER,
+        PRIMARY KEY (manifest, path)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX members_path ON members (path);
+    CREATE INDEX members_folder ON members (folder);
+    ALTER TABLE tails ADD COLUMN mark BLOB NOT NULL DEFAULT x'';
+    """,
 )

@@ -1,0 +1,128 @@
+"""Room in the buffer: what takes it, what gives it back, and what is left to others on the same disk."""
+
+import errno
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from pinnace.records import FileState
+from pinnace.stores.store import TerminalStoreError
+from pinnace_sidecar.disk import LocalDisk
+from support.pod import Pod, paths
+
+TOO_LONG = TerminalStoreError("the key is too long", code="InvalidKey")
+
+
+class Disk(LocalDisk):
+    """A disk with as much room as the test says, whose files may turn out to be unreadable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = self.total = 10 * 2**30
+        self.unreadable = False
+
+    def space(self, folder: Path) -> tuple[int, int]:
+        return self.free, self.total
+
+    def open(self, path: Path) -> BinaryIO:
+        if self.unreadable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().open(path)
+
+
+@pytest.fixture
+def disk(pod: Pod) -> Disk:
+    pod.disk = disk = Disk()
+    return disk
+
+
+def reasons(pod: Pod) -> list[str]:
+    return [problem.reason for problem in pod.sidecar.report().problems]
+
+
+def quarantine(pod: Pod, path: str, size: int) -> Path:
+    pod.store.fail_next(TOO_LONG)
+    file = pod.write(path, path[:1].encode() * size)
+    pod.run_for(10)
+    assert pod.sidecar.report().files[FileState.QUARANTINED] == 1
+    return file
+
+
+def test_a_quarantined_copy_gives_way_while_its_file_is_on_the_volume(pod: Pod) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    pod.start()
+    quarantine(pod, "refused", 4000)
+    assert len(pod.copies()) == 1
+    pod.write("good", b"x" * 4000)
+    pod.run_for(10)
+    assert paths(pod) == ["good"]
+    assert pod.copies() == []
+    assert pod.sidecar.report().files == {FileState.QUARANTINED: 1, FileState.RECORDED: 1}
+
+
+def test_the_only_copy_of_a_quarantined_file_is_kept(pod: Pod) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    pod.start()
+    quarantine(pod, "refused", 4000).unlink()
+    pod.write("good", b"x" * 4000)
+    pod.run_for(10)
+    assert paths(pod) == []
+    assert "BufferFull" in reasons(pod)
+    assert len(pod.copies()) == 1
+
+
+def test_a_disk_that_is_nearly_full_holds_files_back_until_there_is_room(pod: Pod, disk: Disk) -> None:
+    pod.start()
+    quarantine(pod, "refused", 100)  # so the buffer isn't empty
+    disk.free = 200 * 2**20
+    pod.write("file", b"x")
+    pod.run_for(20)
+    assert paths(pod) == []
+    assert "DiskNearlyFull" in reasons(pod)
+    disk.free = 300 * 2**20
+    pod.run_for(120)
+    assert paths(pod) == ["file"]
+    assert "DiskNearlyFull" not in reasons(pod)
+
+
+def test_with_nothing_in_the_buffer_one_file_at_a_time_goes_on(pod: Pod, disk: Disk) -> None:
+    disk.free = 0
+    for number in range(3):
+        pod.write(f"large-{number}", b"x" * 2 * 2**20)
+    pod.start()
+    assert pod.drain().files == {FileState.RECORDED: 3}
+
+
+def test_a_small_disk_is_left_a_share_not_a_fixed_size(pod: Pod, disk: Disk) -> None:
+    disk.total, disk.free = 100 * 2**20, 10 * 2**20
+    pod.start()
+    quarantine(pod, "refused", 100)
+    pod.write("file", b"x")
+    pod.run_for(10)
+    assert paths(pod) == ["file"]
+
+
+def test_a_copy_that_can_not_be_read_is_made_again(pod: Pod, disk: Disk) -> None:
+    pod.write("file", b"x")
+    disk.unreadable = True
+    pod.start()
+    pod.run_for(8)
+    assert paths(pod) == []
+    disk.unreadable = False
+    pod.run_for(60)
+    assert paths(pod) == ["file"]
+
+
+def test_a_copy_that_can_not_be_read_and_has_no_file_any_more_is_quarantined_with_the_reason(
+    pod: Pod, disk: Disk
+) -> None:
+    file = pod.write("file", b"x")
+    disk.unreadable = True
+    pod.start()
+    pod.run_until(lambda: len(pod.copies()) == 1)
+    file.unlink()
+    pod.run_for(30)
+    assert pod.sidecar.report().files == {FileState.QUARANTINED: 1}
+    assert "gone from the volume" in pod.sidecar.report().problems[0].message

@@ -1,0 +1,328 @@
+"""A manifest is recorded after all files of its set, or not at all."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinnace.records import FileState, Problem, WriterEnd
+from pinnace.stores.store import StoreUnreachable
+from pinnace_sidecar.crash import CrashPoint
+from support.pod import Crashed, Pod, paths
+
+MANIFEST = "ckpt/pinnace-manifest.json"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def text(files: dict[str, bytes], **more: Any) -> bytes:
+    """A manifest with sizes and digests."""
+    listed = [{"path": path, "size": len(content), "sha256": sha256(content)} for path, content in files.items()]
+    return json.dumps({"files": listed, **more}).encode()
+
+
+def names(*files: str) -> bytes:
+    """A manifest with names only."""
+    return json.dumps({"files": [{"path": path} for path in files]}).encode()
+
+
+def write_manifest(pod: Pod, content: bytes, path: str = MANIFEST) -> Path:
+    """The last file of a set, complete at once."""
+    file = pod.write(path, content)
+    pod.write(f"{path}.done", b"")
+    return file
+
+
+def recorded(pod: Pod) -> list[str]:
+    """The paths of the rows in the order in which the API got them."""
+    return [row.path for row in pod.api.rows.values()]
+
+
+def problems(pod: Pod) -> list[Problem]:
+    return list(pod.sidecar.report().problems)
+
+
+def states(pod: Pod) -> dict[FileState, int]:
+    return pod.sidecar.report().files
+
+
+def test_a_set_is_complete_when_its_manifest_is_and_the_manifest_comes_last(pod: Pod) -> None:
+    files = {f"rank-{rank}/shard.bin": os.urandom(30_000) for rank in range(5)}
+    for path, content in files.items():
+        pod.write(f"ckpt/{path}", content)
+    write_manifest(pod, text(files))
+    pod.start()
+    pod.run_for(3)  # less than the settle time
+    assert sorted(recorded(pod)[:-1]) == sorted(f"ckpt/{path}" for path in files)
+    assert recorded(pod)[-1] == MANIFEST
+    assert problems(pod) == []
+
+
+def test_a_manifest_that_settles_promises_its_files_too(pod: Pod) -> None:
+    pod.write("ckpt/a", b"1")
+    pod.write(MANIFEST, names("a"))
+    pod.start()
+    pod.run_for(8)
+    assert recorded(pod) == ["ckpt/a", MANIFEST]
+
+
+def test_a_set_at_the_root_of_the_volume_is_one_too(pod: Pod) -> None:
+    pod.write("a", b"1")
+    write_manifest(pod, names("a"), "pinnace-manifest.json")
+    pod.start()
+    pod.run_for(3)
+    assert recorded(pod) == ["a", "pinnace-manifest.json"]
+
+
+def test_files_that_were_recorded_before_count(pod: Pod) -> None:
+    pod.write("ckpt/a", b"1")
+    pod.write("ckpt/b", b"2")
+    pod.start()
+    pod.run_for(10)
+    write_manifest(pod, text({"a": b"1"}))
+    write_manifest(pod, names("b"), "ckpt/pinnace-manifest.json")
+    pod.run_for(5)
+    assert recorded(pod)[-1] == MANIFEST
+
+
+def test_a_file_touched_after_the_manifest_is_not_promised(pod: Pod) -> None:
+    write_manifest(pod, names("a"))
+    late = pod.write("ckpt/a", b"still being written")
+    os.utime(late, (pod.clock.now() + 100, pod.clock.now() + 100))
+    pod.start()
+    pod.run_for(3)
+    assert paths(pod) == []
+    pod.run_for(5)
+    assert recorded(pod) == ["ckpt/a", MANIFEST]
+
+
+def test_a_file_of_another_size_is_not_promised_and_is_named(pod: Pod) -> None:
+    pod.write("ckpt/a", b"half")
+    write_manifest(pod, text({"a": b"half and half"}))
+    pod.start()
+    pod.run_for(4)
+    assert paths(pod) == []
+    assert [problem.reason for problem in problems(pod)] == ["SetIncomplete"]
+    assert problems(pod)[0].message == f"{MANIFEST} waits: ckpt/a has 4 bytes, and the manifest says 13"
+
+
+def test_a_missing_shard_is_named_and_holds_the_manifest_back(pod: Pod) -> None:
+    pod.write("ckpt/a", b"1")
+    write_manifest(pod, names("a", "b"))
+    pod.start()
+    pod.run_for(30)
+    assert recorded(pod) == ["ckpt/a"]
+    assert problems(pod)[0].message == f"{MANIFEST} waits: ckpt/b is not there"
+    assert pod.key(MANIFEST, names("a", "b")) not in pod.store.contents()
+    pod.write("ckpt/b", b"2")
+    pod.run_for(10)
+    assert recorded(pod) == ["ckpt/a", "ckpt/b", MANIFEST]
+    assert problems(pod) == []
+
+
+def test_a_shard_with_other_bytes_holds_the_manifest_back_until_the_right_ones_come(pod: Pod) -> None:
+    pod.write("ckpt/a", b"wrong")
+    write_manifest(pod, text({"a": b"right"}))
+    pod.start()
+    pod.run_for(10)
+    assert recorded(pod) == ["ckpt/a"]
+    assert problems(pod)[0].message == f"{MANIFEST} waits: ckpt/a is not what the manifest names"
+    pod.write("ckpt/a", b"right")
+    pod.run_for(10)
+    assert recorded(pod) == ["ckpt/a", "ckpt/a", MANIFEST]
+
+
+def test_at_the_end_a_set_with_a_missing_shard_is_quarantined(pod: Pod) -> None:
+    pod.write("ckpt/a", b"1")
+    write_manifest(pod, names("a", "b"))
+    pod.start()
+    report = pod.drain()
+    assert report.final
+    assert (report.files[FileState.RECORDED], report.files[FileState.QUARANTINED]) == (1, 1)
+    assert recorded(pod) == ["ckpt/a"]
+    assert (
+        "SetIncomplete: ckpt/pinnace-manifest.json is not recorded: ckpt/b is not there" in report.problems[0].message
+    )
+
+
+def test_at_the_end_a_whole_set_is_recorded_whatever_became_of_the_writer(pod: Pod) -> None:
+    pod.api.ended = WriterEnd.FAILED
+    pod.write("ckpt/a", b"1")
+    pod.start()
+    write_manifest(pod, names("a"))
+    assert pod.drain().files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
+    assert [row.suspect for row in pod.api.rows.values()] == [False, False]
+
+
+def test_a_torn_shard_makes_no_whole_set_and_a_digest_proves_it_whole(pod: Pod) -> None:
+    pod.api.ended = WriterEnd.FAILED
+    now = pod.clock.now() + 60
+    for folder, manifest in (("torn", names("a")), ("proven", text({"a": b"1"}))):
+        os.utime(pod.write(f"{folder}/a", b"1"), (now, now))
+        write_manifest(pod, manifest, f"{folder}/pinnace-manifest.json")
+    pod.start()
+    report = pod.drain()
+    assert (report.files[FileState.SUSPECT], report.files[FileState.QUARANTINED]) == (2, 1)
+    assert recorded(pod)[-1] == "proven/pinnace-manifest.json"
+    assert "torn/a is not as it was or is suspect" in report.problems[0].message
+
+
+def test_a_manifest_torn_by_its_killed_writer_is_suspect_and_speaks_for_nothing(pod: Pod) -> None:
+    pod.api.ended = WriterEnd.FAILED
+    pod.write("ckpt/a", b"1")
+    pod.write(MANIFEST, names("a", "b")[:-5])
+    pod.start()
+    report = pod.drain()
+    assert report.files == {FileState.SUSPECT: 2}
+    assert report.problems == ()
+
+
+def test_an_invalid_manifest_is_said_and_waits_to_be_written_again(pod: Pod) -> None:
+    pod.write("ckpt/a", b"1")
+    write_manifest(pod, names("a")[:-5])
+    pod.start()
+    pod.run_for(10)
+    assert recorded(pod) == ["ckpt/a"]
+    assert [problem.reason for problem in problems(pod)] == ["ManifestInvalid"]
+    write_manifest(pod, names("a"))
+    pod.run_for(10)
+    assert recorded(pod) == ["ckpt/a", MANIFEST]
+    report = pod.drain()
+    assert report.files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
+    assert report.problems == ()
+    assert pod.copies() == []
+
+
+def test_at_the_end_an_invalid_manifest_is_quarantined_with_its_mistake(pod: Pod) -> None:
+    write_manifest(pod, names("../../etc/passwd"))
+    pod.start()
+    report = pod.drain()
+    assert report.files[FileState.QUARANTINED] == 1
+    assert "ManifestInvalid: ckpt/pinnace-manifest.json: files[0].path must be relative" in report.problems[0].message
+
+
+def test_a_set_that_was_taken_off_the_volume_before_it_was_whole_is_forgotten(pod: Pod) -> None:
+    manifest = write_manifest(pod, names("a"))
+    pod.start()
+    pod.run_for(5)
+    manifest.unlink()
+    report = pod.drain()
+    assert (report.files, report.problems) == ({FileState.EXCLUDED: 1}, ())
+    assert (paths(pod), pod.copies(), pod.store.contents()) == ([], [], {})
+
+
+def test_a_checkpoint_written_over_and_over_has_a_manifest_for_each_whole_version(pod: Pod) -> None:
+    pod.start()
+    for version in (b"1", b"2", b"3"):
+        pod.write("ckpt/a", version)
+        write_manifest(pod, text({"a": version}))
+        pod.run_for(6)
+    assert recorded(pod) == ["ckpt/a", MANIFEST] * 3
+
+
+def test_equal_manifests_of_names_are_one_row(pod: Pod) -> None:
+    pod.start()
+    for version in (b"1", b"2"):
+        pod.write("ckpt/a", version)
+        write_manifest(pod, names("a"))
+        pod.run_for(10)
+    assert recorded(pod) == ["ckpt/a", MANIFEST, "ckpt/a"]
+
+
+def test_a_file_that_is_left_out_is_named_as_the_reason(pod: Pod) -> None:
+    pod.write("ckpt/a.tmp", b"1")
+    write_manifest(pod, names("a.tmp"))
+    pod.start()
+    pod.run_for(5)
+    assert problems(pod)[0].message.endswith("ckpt/a.tmp is left out by the patterns of what to ship")
+
+
+def test_files_deleted_after_they_were_copied_complete_their_set(pod: Pod) -> None:
+    shard = pod.write("ckpt/a", b"1")
+    manifest = write_manifest(pod, names("a"))
+    pod.store.fail_next(StoreUnreachable("away"), times=3)
+    pod.start()
+    pod.run_until(lambda: len(pod.copies()) == 2)
+    shard.unlink()
+    manifest.unlink()
+    pod.run_for(60)
+    assert recorded(pod) == ["ckpt/a", MANIFEST]
+
+
+def test_a_set_in_a_set_comes_before_the_outer_one(pod: Pod) -> None:
+    pod.write("ckpt/rank/a", b"1")
+    inner = names("a")
+    write_manifest(pod, text({"rank/pinnace-manifest.json": inner}))
+    write_manifest(pod, inner, "ckpt/rank/pinnace-manifest.json")
+    pod.start()
+    pod.run_for(5)
+    assert recorded(pod) == ["ckpt/rank/a", "ckpt/rank/pinnace-manifest.json", MANIFEST]
+
+
+@pytest.mark.parametrize("point", [CrashPoint.COPY_WRITTEN, CrashPoint.COPY_JOURNALED, CrashPoint.ROW_SENT])
+@pytest.mark.parametrize("passing", [1, 2])
+def test_a_restart_holds_the_manifest_back_as_before(pod: Pod, point: CrashPoint, passing: int) -> None:
+    pod.write("ckpt/a", b"1")
+    write_manifest(pod, text({"a": b"1"}))
+    pod.crash_at(point, passing)
+    pod.start()
+    with pytest.raises(Crashed):
+        pod.run_for(20)
+    assert recorded(pod) in ([], ["ckpt/a"], ["ckpt/a", MANIFEST])
+    pod.stop()
+    pod.start()
+    pod.run_for(20)
+    assert recorded(pod) == ["ckpt/a", MANIFEST]
+
+
+_SHARDS = ("a", "b", "sub/c")
+_STEP = st.sampled_from(["write", "delete", "manifest", "bare manifest", "wait", "restart"])
+
+
+@given(st.lists(st.tuples(_STEP, st.sampled_from(_SHARDS), st.integers(0, 2)), max_size=14))
+@settings(max_examples=60, deadline=None)
+def test_whatever_happens_no_manifest_with_digests_is_recorded_before_its_files(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]]
+) -> None:
+    pod = Pod(tmp_path_factory.mktemp("pod"), settle_seconds=0.5)
+    try:
+        _follow(pod, steps)
+    finally:
+        pod.stop()
+
+
+def _follow(pod: Pod, steps: list[tuple[str, str, int]]) -> None:
+    pod.start()
+    shards: dict[str, bytes] = {}
+    promised: dict[bytes, dict[str, bytes]] = {}
+    for step, name, number in steps:
+        if step == "write":
+            shards[name] = b"x" * number + b"y"
+            pod.write(f"ckpt/{name}", shards[name])
+        elif step == "delete" and name in shards:
+            del shards[name]
+            (pod.volume / "ckpt" / name).unlink()
+        elif step in ("manifest", "bare manifest") and shards:
+            content = text(shards) if step == "manifest" else names(*shards)
+            promised[content] = dict(shards) if step == "manifest" else {}
+            write_manifest(pod, content)
+        elif step == "wait":
+            pod.run_for(number * 0.4)
+        elif step == "restart":
+            pod.stop()
+            pod.start()
+    report = pod.drain()
+    assert report.final
+    order = [(row.path, row.sha256) for row in pod.api.rows.values()]
+    for content, files in promised.items():
+        if (MANIFEST, sha256(content)) in order:
+            before = order[: order.index((MANIFEST, sha256(content)))]
+            assert {(f"ckpt/{path}", sha256(shard)) for path, shard in files.items()} <= set(before)
+    assert len(pod.store.contents()) == len(order)
