@@ -10,10 +10,13 @@ from typing import Final, NamedTuple
 
 from pinnace.stores.store import (
     CorruptContent,
+    CredentialsMissing,
     NoSuchMultipart,
     NoSuchObject,
+    ObjectExists,
     StoreError,
     StoreRefused,
+    StoreUnreachable,
     TerminalStoreError,
     TransientStoreError,
 )
@@ -35,9 +38,13 @@ _KEY_HINT = "check that the store's credentials are its own, whole and not revok
 _TOKEN_HINT = "renew the store's credentials (a changed Secret is picked up by itself)"  # noqa: S105
 _FULL_HINT = "free space in the store or raise its quota"
 
+_UNKNOWN_HINT: Final = "turn off what the store doesn't know: checksums, conditional_writes, server_side_encryption"
+PROXY_HINT: Final = "put `user:password` for the proxy into the file PROXY_CREDENTIALS beside the store's credentials"
+
 _BY_CODE: Final[dict[str, Verdict]] = {
     # Works in a moment.
     **_means(TransientStoreError, "InternalError RequestTimeout OperationAborted IncompleteBody"),
+    **_means(TransientStoreError, "ConditionalRequestConflict", code="OperationAborted"),
     **_means(TransientStoreError, "ServiceUnavailable XMinioServerNotInitialized", code="ServiceUnavailable"),
     **_means(
         TransientStoreError,
@@ -57,6 +64,12 @@ _BY_CODE: Final[dict[str, Verdict]] = {
     ),
     **_means(
         TerminalStoreError, "KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName", code="InvalidKey"
+    ),
+    **_means(
+        ObjectExists,
+        "PreconditionFailed",
+        code="ObjectExists",
+        hint="find out who wrote there; nothing was overwritten",
     ),
     # Every object, until a person does something.
     **_means(
@@ -87,7 +100,7 @@ _BY_CODE: Final[dict[str, Verdict]] = {
         hint="check the bucket's encryption key and the access key's rights to it",
     ),
     # A store that doesn't know a header or method doesn't know it for any object.
-    **_means(StoreRefused, "NotImplemented", hint="if it is the checksum it doesn't know: set `checksums` to false"),
+    **_means(StoreRefused, "NotImplemented", hint=_UNKNOWN_HINT),
     **_means(StoreRefused, "MethodNotAllowed", hint="does the endpoint belong to an S3-compatible store?"),
 }
 
@@ -96,8 +109,9 @@ _BY_STATUS: Final[dict[int, Verdict]] = {
     403: _BY_CODE["AccessDenied"],
     404: _BY_CODE["NoSuchKey"],
     405: _BY_CODE["MethodNotAllowed"],
+    407: Verdict(StoreRefused, "ProxyRefused", PROXY_HINT),
     408: _BY_CODE["RequestTimeout"],
-    412: Verdict(TerminalStoreError, "PreconditionFailed"),
+    412: _BY_CODE["PreconditionFailed"],
     416: Verdict(TerminalStoreError, "InvalidRange"),
     429: _BY_CODE["SlowDown"],
     501: _BY_CODE["NotImplemented"],
@@ -111,7 +125,38 @@ _BY_HUNDREDS: Final[dict[int, Verdict]] = {
 #: An answer that S3 does not give: half a document, an odd status, a proxy's page.
 BAD_ANSWER: Final = Verdict(TransientStoreError, "BadAnswer", "does the endpoint belong to an S3-compatible store?")
 
+#: What is found out on this side of the connection.
+_OURS: Final = (
+    Verdict(StoreUnreachable, "StoreUnreachable", "check that the store runs and that its endpoint is right"),
+    Verdict(CredentialsMissing, "CredentialsMissing", "mount the Secret with the store's credentials"),
+    Verdict(StoreRefused, "CertificateNotTrusted", "name the ConfigMap with the authority that signed it"),
+    Verdict(StoreRefused, "CaFileUnusable", "put the authority as PEM into the ConfigMap"),
+    Verdict(StoreRefused, "NotEncrypted", "leave the encryption to the bucket, or use a store that can"),
+    Verdict(CorruptContent, "SourceTooShort", "hash the source again"),
+    BAD_ANSWER,
+)
+
 _STABLE_CODE: Final = re.compile("[A-Z][A-Za-z0-9]{0,99}")
+
+
+class Row(NamedTuple):
+    """A stable code: its class, how stores spell it (codes and statuses), and what to do."""
+
+    code: str
+    error: type[StoreError]
+    spellings: tuple[str, ...]
+    hint: str
+
+
+def table() -> list[Row]:
+    """Everything that can come out of `classify` or of the connection, a row per code, by code."""
+    found = {verdict.code: Row(verdict.code, verdict.error, (), verdict.hint) for verdict in _OURS}
+    known = {**_BY_CODE, **{str(status): verdict for status, verdict in _BY_STATUS.items()}}
+    known |= {f"{hundreds}xx": verdict for hundreds, verdict in _BY_HUNDREDS.items()}
+    for spelling, verdict in known.items():
+        before = found.get(verdict.code, Row(verdict.code, verdict.error, (), ""))
+        found[verdict.code] = before._replace(spellings=(*before.spellings, spelling), hint=before.hint or verdict.hint)
+    return sorted(found.values())
 
 
 def classify(status: int, code: str = "") -> Verdict:

@@ -6,6 +6,7 @@ it is asked for the first time: it costs 25 MiB, and whoever has a folder of cre
 
 import os
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,7 +19,7 @@ SECRET_FILE: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a file's name
 TOKEN_FILE: Final = "AWS_SESSION_TOKEN"  # noqa: S105
 
 #: How often a mounted Secret is opened when it is swapped just then; swaps are minutes apart.
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 20
 
 _FOLDER_HINT: Final = f"put the files {KEY_ID_FILE} and {SECRET_FILE} there, or mount the Secret that has them"
 _CHAIN_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the workload an identity"
@@ -33,6 +34,10 @@ class CredentialsSource(Protocol):
 
     def forget(self) -> None:
         """The store refused what `current` gave: resolve anew at the next call."""
+        ...
+
+    def expires_at(self) -> datetime | None:
+        """When those that `current` gave last end, unless they are renewed before; None: never, as far as is known."""
         ...
 
 
@@ -52,6 +57,9 @@ class StaticCredentials:
 
     def forget(self) -> None:
         """Nothing else is known."""
+
+    def expires_at(self) -> None:
+        """Never."""
 
 
 class FolderCredentials:
@@ -82,26 +90,22 @@ class FolderCredentials:
         with self._lock:
             self._read = None
 
+    def expires_at(self) -> None:
+        """A folder doesn't tell."""
+
     def _read_files(self) -> Credentials:
         """All fields from one version of the folder."""
         link = self._folder / "..data"
         is_mounted = link.exists()
         for attempt in range(_ATTEMPTS):
-            folder = os.open(link if is_mounted else self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                credentials = Credentials(
-                    access_key_id=_read_field(folder, KEY_ID_FILE),
-                    secret_access_key=_read_field(folder, SECRET_FILE),
-                    session_token=_read_field(folder, TOKEN_FILE, default=""),
-                )
+                credentials = _read_folder(link if is_mounted else self._folder)
             except FileNotFoundError:
                 # A swap removes the old files under whoever is reading them.
                 if not is_mounted or attempt == _ATTEMPTS - 1:
                     raise
             else:
                 return _checked(credentials, f"the credentials in {self._folder}", _FOLDER_HINT)
-            finally:
-                os.close(folder)
         raise AssertionError
 
 
@@ -113,7 +117,7 @@ class ChainCredentials:
         self._resolved: Any = None
 
     def current(self) -> Credentials:
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - 25 MiB, see above
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - 25 MiB, see above
 
         try:
             with self._lock:
@@ -121,7 +125,8 @@ class ChainCredentials:
                     self._resolved = _resolve()
                 resolved = self._resolved
             frozen = resolved.get_frozen_credentials() if resolved is not None else None
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError, OSError) as error:
+            # ClientError: the token service refused. OSError: the file of the workload's token can't be read.
             raise CredentialsMissing(f"botocore found no credentials: {error}", hint=_CHAIN_HINT) from error
         if frozen is None:
             raise CredentialsMissing("botocore found no credentials anywhere", hint=_CHAIN_HINT)
@@ -136,6 +141,13 @@ class ChainCredentials:
         with self._lock:
             self._resolved = None
 
+    def expires_at(self) -> datetime | None:
+        with self._lock:
+            resolved = self._resolved
+        # botocore has no public name for it; without the attribute nothing is known.
+        ends = getattr(resolved, "_expiry_time", None)
+        return ends if isinstance(ends, datetime) else None
+
 
 def _resolve() -> Any:
     from botocore.session import Session  # noqa: PLC0415
@@ -149,6 +161,19 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except FileNotFoundError:
         return ()
     return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _read_folder(path: Path) -> Credentials:
+    """All fields from behind one and the same opening of it."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return Credentials(
+            access_key_id=_read_field(folder, KEY_ID_FILE),
+            secret_access_key=_read_field(folder, SECRET_FILE),
+            session_token=_read_field(folder, TOKEN_FILE, default=""),
+        )
+    finally:
+        os.close(folder)
 
 
 def _read_field(folder: int, name: str, *, default: str | None = None) -> str:
