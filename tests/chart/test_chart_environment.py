@@ -61,7 +61,7 @@ def test_every_value_reaches_the_operator() -> None:
         bucket="artifacts",
         prefix="ashore",
         addressing="virtual",
-        checksums=False,
+        checksums="never",
     )
 
 

@@ -5,8 +5,8 @@ Per-part digests have the multipart part size as their unit, so that no byte is 
 """
 
 import hashlib
-from base64 import b64encode
-from collections.abc import Iterable
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import google_crc32c
@@ -85,6 +85,12 @@ class Digester:
             sha256=(self._part_sha256 or self._sha256).hexdigest(),
             crc32c=_base64(self._crc32c if first else self._part_crc32c),
         )
+
+
+def composite_crc32c(parts: Sequence[PartDigest]) -> str:
+    """What S3 calls a COMPOSITE checksum: the CRC32C over the parts' own, in base64, and how many there are."""
+    joined = b"".join(b64decode(part.crc32c) for part in parts)
+    return f"{_base64(google_crc32c.value(joined))}-{len(parts)}"
 
 
 def manifest_sha256(artifacts: Iterable[UUID]) -> str:

@@ -6,7 +6,7 @@ operator writes a sidecar's environment from the same type that the sidecar pars
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -21,9 +21,16 @@ SIDECAR_PREFIX: Final = "PINNACE_"
 STORE_PREFIX: Final = "PINNACE_STORE_"
 CLIENT_PREFIX: Final = "PINNACE_"
 
+_PROXIES: Final = {"http": "HTTP_PROXY", "https": "HTTPS_PROXY"}
+_FOR_ALL: Final = ("ALL_PROXY", "NO_PROXY")
+
 
 class SettingsError(PinnaceError):
     """One or more settings are missing or wrong; the message has a line for each. Trying again can't help."""
+
+
+#: Whether to use what not every store knows. Not `on` and `off`: to YAML those are no words.
+Switch = Literal["auto", "always", "never"]
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +49,35 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     credentials_dir: str = ""
     #: PEM file with the authorities to trust instead of the system's. Empty: the system's.
     ca_file: str = ""
-    #: Send a CRC32C with each upload and let the store compare it. False for a store that refuses what it doesn't know.
-    checksums: bool = True
+    #: Whether uploads carry a CRC32C for the store to compare, keep and tell. `auto`: as far as the store's first
+    #: answers show that it knows it. `never` for a store that mishandles what it doesn't know.
+    checksums: Switch = "auto"
+    #: Whether objects are written on condition that nothing lies under their key; `auto` as above.
+    conditional_writes: Switch = "auto"
+    #: What the store is to encrypt objects with: `AES256` (its own key), `aws:kms` (the bucket's key of its KMS) or
+    #: `aws:kms:KEYID`. Empty: as the bucket is configured.
+    server_side_encryption: Annotated[str, Meta(pattern=r"^(AES256|aws:kms(:[!-~]+)?)?$(?!\n)", max_length=512)] = ""
+    #: The HTTP proxy on the way to the endpoint, `http://HOST[:PORT]`. Empty: none. A proxy that asks who is there is
+    #: told by the file PROXY_CREDENTIALS (`user:password`) in `credentials_dir`. `user:password@` before HOST is for
+    #: processes of one's own, whose settings nobody else reads.
+    proxy: Annotated[str, Meta(max_length=512)] = ""
+    #: Hosts to reach directly: names (with all names below them), `.suffix`, addresses, networks (10.0.0.0/8), each
+    #: maybe with `:PORT`; `*` for every host.
+    no_proxy: tuple[str, ...] = ()
+    #: What uploads and downloads of one process may take together. 0: all there is.
+    bandwidth_bytes_per_second: Annotated[int, Meta(ge=0)] = 0
+    #: Download each object after its upload and compare its SHA-256, whatever the store's checksums say.
+    read_back: bool = False
 
     def __post_init__(self) -> None:
         if self.endpoint:
             check_http_url(self.endpoint, "endpoint")
+        if self.proxy:
+            check_proxy(self.proxy, "proxy")
+
+    def __repr__(self) -> str:
+        shown = ((field, without_user(value) if field == "proxy" else value) for field, value in _fields(self))
+        return f"StoreSettings({', '.join(f'{field}={value!r}' for field, value in shown)})"
 
 
 class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +137,48 @@ def check_http_url(url: str, field: str) -> None:
         raise ValueError(f"{field} must be http://HOST[:PORT] or https://HOST[:PORT] without a user in it, not {url!r}")
 
 
+def check_proxy(url: str, field: str) -> None:
+    """Raise ValueError, without showing a password, unless `url` is http with a host; a user may be in it."""
+    parts = urlsplit(url)
+    try:
+        is_right = parts.scheme == "http" and bool(parts.hostname) and parts.path in ("", "/") and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ValueError(f"{field} must be http://HOST[:PORT], not {without_user(url)!r}")
+
+
+def without_user(url: str) -> str:
+    """`url` as it may be shown."""
+    before, _, rest = url.rpartition("@")
+    return f"{before.partition('://')[0]}://***@{rest}" if before else url
+
+
+def load_store(environ: Mapping[str, str]) -> StoreSettings:
+    """The store's settings; without a proxy in them, that of the usual variables (`https_proxy`, `no_proxy`, …)."""
+    settings = load(StoreSettings, environ, STORE_PREFIX)
+    return settings if settings.proxy else with_usual_proxy(settings, environ)
+
+
+def with_usual_proxy(settings: StoreSettings, environ: Mapping[str, str]) -> StoreSettings:
+    """`settings` with the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY name for their endpoint, except NO_PROXY.
+
+    In lower case these variables go before those in upper case. SettingsError when it is no proxy that we can use.
+    """
+    scheme = "http" if settings.endpoint.startswith("http:") else "https"
+    usual = {name: environ.get(name.lower()) or environ.get(name, "") for name in (*_PROXIES.values(), *_FOR_ALL)}
+    name = next((name for name in (_PROXIES[scheme], _FOR_ALL[0]) if usual[name]), "")
+    if not name:
+        return settings
+    url = usual[name] if "://" in usual[name] else f"http://{usual[name]}"
+    no_proxy = (*settings.no_proxy, *(entry.strip() for entry in usual[_FOR_ALL[1]].split(",") if entry.strip()))
+    try:
+        check_proxy(url, name)
+    except ValueError as error:
+        raise SettingsError(str(error), hint="only plain HTTP proxies are spoken to") from error
+    return msgspec.structs.replace(settings, proxy=url, no_proxy=no_proxy)
+
+
 def load(type_: type[_T], environ: Mapping[str, str], prefix: str) -> _T:
     """Read `type_` from `environ`; a variable that is absent or empty leaves the field's default.
 
@@ -145,6 +217,10 @@ def dump(settings: msgspec.Struct, prefix: str) -> dict[str, str]:
             msgspec.json.encode(value).decode() if isinstance(value, tuple | bool) else str(value)
         )
     return environ
+
+
+def _fields(settings: msgspec.Struct) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(settings, field.name)) for field in msgspec.structs.fields(settings)]
 
 
 def _parse(text: str, hint: Any) -> Any:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from pinnace.stores.connection import MAX_ANSWER_BYTES, MAX_HEAD_BYTES
+from pinnace.stores.dialling import Endpoint
 from pinnace.stores.http1 import Answer, FileSlice, HttpRequest
-from pinnace.stores.pool import ConnectionPool, Endpoint
+from pinnace.stores.pool import ConnectionPool
 from pinnace.stores.store import CorruptContent, StoreError, StoreUnreachable, TransientStoreError
 from support.scripted_server import Script, ScriptedServer, answering, read_request, reset, scripted_server
 

@@ -13,7 +13,8 @@ import pytest
 from pinnace.settings import StoreSettings
 from pinnace.signing import Credentials
 from pinnace.stores.credentials import StaticCredentials
-from pinnace.stores.pool import ConnectionPool, Endpoint
+from pinnace.stores.dialling import Endpoint
+from pinnace.stores.pool import ConnectionPool
 from pinnace.stores.s3 import S3Store
 from pinnace.stores.s3_bucket import endpoint_of
 from pinnace.stores.store import (

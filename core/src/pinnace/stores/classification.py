@@ -12,6 +12,7 @@ from pinnace.stores.store import (
     CorruptContent,
     NoSuchMultipart,
     NoSuchObject,
+    ObjectExists,
     StoreError,
     StoreRefused,
     TerminalStoreError,
@@ -35,9 +36,13 @@ _KEY_HINT = "check that the store's credentials are its own, whole and not revok
 _TOKEN_HINT = "renew the store's credentials (a changed Secret is picked up by itself)"  # noqa: S105
 _FULL_HINT = "free space in the store or raise its quota"
 
+_UNKNOWN_HINT: Final = "turn off what the store doesn't know: checksums, conditional_writes, server_side_encryption"
+PROXY_HINT: Final = "put `user:password` for the proxy into the file PROXY_CREDENTIALS beside the store's credentials"
+
 _BY_CODE: Final[dict[str, Verdict]] = {
     # Works in a moment.
     **_means(TransientStoreError, "InternalError RequestTimeout OperationAborted IncompleteBody"),
+    **_means(TransientStoreError, "ConditionalRequestConflict", code="OperationAborted"),
     **_means(TransientStoreError, "ServiceUnavailable XMinioServerNotInitialized", code="ServiceUnavailable"),
     **_means(
         TransientStoreError,
@@ -58,6 +63,7 @@ _BY_CODE: Final[dict[str, Verdict]] = {
     **_means(
         TerminalStoreError, "KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName", code="InvalidKey"
     ),
+    **_means(ObjectExists, "PreconditionFailed", hint="find out who wrote there; nothing was overwritten"),
     # Every object, until a person does something.
     **_means(
         StoreRefused,
@@ -87,7 +93,7 @@ _BY_CODE: Final[dict[str, Verdict]] = {
         hint="check the bucket's encryption key and the access key's rights to it",
     ),
     # A store that doesn't know a header or method doesn't know it for any object.
-    **_means(StoreRefused, "NotImplemented", hint="if it is the checksum it doesn't know: set `checksums` to false"),
+    **_means(StoreRefused, "NotImplemented", hint=_UNKNOWN_HINT),
     **_means(StoreRefused, "MethodNotAllowed", hint="does the endpoint belong to an S3-compatible store?"),
 }
 
@@ -96,8 +102,9 @@ _BY_STATUS: Final[dict[int, Verdict]] = {
     403: _BY_CODE["AccessDenied"],
     404: _BY_CODE["NoSuchKey"],
     405: _BY_CODE["MethodNotAllowed"],
+    407: Verdict(StoreRefused, "ProxyRefused", PROXY_HINT),
     408: _BY_CODE["RequestTimeout"],
-    412: Verdict(TerminalStoreError, "PreconditionFailed"),
+    412: _BY_CODE["PreconditionFailed"],
     416: Verdict(TerminalStoreError, "InvalidRange"),
     429: _BY_CODE["SlowDown"],
     501: _BY_CODE["NotImplemented"],

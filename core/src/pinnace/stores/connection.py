@@ -1,9 +1,10 @@
 """One HTTP/1.1 exchange after the other over one socket. Knows bytes, framing and time-outs; no S3 and no policy.
 
 The socket never blocks, and every wait is bounded: `stall_seconds` without a byte moving in either direction ends the
-exchange. While a body is being sent the socket is also watched for an answer: a server that refuses early is heard at
-once, and a connection on which not everything was sent is not used again. A file's bytes go from the page cache to a
-plain socket by sendfile, to TLS through 256 KiB of memory. Memory does not depend on sizes.
+exchange, and a server that lets bytes through drop by drop is given up too (pacing.Floor). While a body is being sent
+the socket is also watched for an answer: a server that refuses early is heard at once, and a connection on which not
+everything was sent is not used again. A file's bytes go from the page cache to a plain socket by sendfile, to TLS
+through 256 KiB of memory. Memory does not depend on sizes.
 """
 
 import errno
@@ -16,6 +17,7 @@ from typing import Final
 
 from pinnace.stores import http1
 from pinnace.stores.http1 import Answer, FileSlice, Head, HttpRequest
+from pinnace.stores.pacing import ANSWER_SECONDS, Bandwidth, Floor
 from pinnace.stores.store import CorruptContent, StoreUnreachable
 
 #: The most that is kept of an answer's body which goes into no sink: a page of 1000 keys of 1024 encoded bytes fits.
@@ -41,10 +43,20 @@ class Connection:
     `dropped_unanswered` then says whether the other side had closed it before a single byte of an answer.
     """
 
-    def __init__(self, sock: socket.socket, *, stall_seconds: float) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        stall_seconds: float,
+        answer_seconds: float = ANSWER_SECONDS,
+        bandwidth: Bandwidth | None = None,
+    ) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._stall_ms = int(stall_seconds * 1000)
+        self._answer_seconds = answer_seconds
+        self._bandwidth = bandwidth
+        self._floor = self._new_floor()
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._buffer = bytearray()
@@ -67,7 +79,9 @@ class Connection:
         than its slice, TransientStoreError `BadAnswer` for what isn't HTTP, OSError when the file or the sink fails.
         """
         self.reusable = self._answered = self.dropped_unanswered = False
+        self._floor = self._new_floor()
         sent = self._send(http1.request_head(request), request.body)
+        self._floor.sent()
         head = self._read_head()
         while head.status < 200:
             if not sent:
@@ -81,12 +95,25 @@ class Connection:
         self.reusable = sent and delimited and head.keep_alive and not self._buffer
         return Answer(status=head.status, headers=head.headers, body=bytes(kept))
 
+    def _new_floor(self) -> Floor:
+        return Floor(self._stall_ms / 1000, answer_seconds=self._answer_seconds)
+
+    def _allowed(self, size: int) -> int:
+        """How many of `size` bytes may go now, after waiting for them where there is a limit."""
+        if self._bandwidth is None:
+            return size
+        size = min(size, self._bandwidth.piece_bytes)
+        self._floor.held_up(self._bandwidth.take(size))
+        return size
+
     # --- sending: each returns False when the other side has answered or gone before everything was sent
 
     def _send(self, head: bytes, body: bytes | FileSlice) -> bool:
         if isinstance(body, bytes):
             return self._send_bytes(head + body)
         if body.size <= _SMALL_BODY_BYTES:
+            if self._bandwidth is not None:
+                self._floor.held_up(self._bandwidth.take(body.size))
             return self._send_bytes(head + _read_slice(body, 0, body.size))
         if not self._send_bytes(head):
             return False
@@ -98,7 +125,9 @@ class Connection:
         view = memoryview(data)
         while view:
             try:
-                view = view[self._socket.send(view) :]
+                count = self._socket.send(view)
+                self._floor.moved(count)
+                view = view[count:]
             except _WAITING:
                 if self._is_answered_while_sending():
                     return False
@@ -109,17 +138,18 @@ class Connection:
 
     def _send_by_copy(self, body: FileSlice, position: int) -> bool:
         while position < body.size:
-            data = _read_slice(body, position, min(_BLOCK_BYTES, body.size - position))
+            data = _read_slice(body, position, self._allowed(min(_BLOCK_BYTES, body.size - position)))
             if not self._send_bytes(data):
                 return False
             position += len(data)
         return True
 
     def _send_by_kernel(self, body: FileSlice) -> bool:
-        out, source, position = self._socket.fileno(), body.source.fileno(), 0
+        out, source, position, allowed = self._socket.fileno(), body.source.fileno(), 0, 0
         while position < body.size:
+            allowed = allowed or self._allowed(body.size - position)
             try:
-                count = os.sendfile(out, source, body.offset + position, body.size - position)
+                count = os.sendfile(out, source, body.offset + position, allowed)
             except BlockingIOError:
                 if self._is_answered_while_sending():
                     return False
@@ -133,6 +163,8 @@ class Connection:
             if count == 0:
                 raise _too_short(body, position)
             position += count
+            allowed -= count
+            self._floor.moved(count)
         return True
 
     def _is_answered_while_sending(self) -> bool:
@@ -151,6 +183,7 @@ class Connection:
     # --- receiving
 
     def _wait(self, events: int) -> int:
+        self._floor.check()
         self._poll.modify(self._socket, events)
         ready = self._poll.poll(self._stall_ms)
         if not ready:
@@ -211,6 +244,7 @@ class Connection:
         if size is None:
             self._read_to_the_end(write)
             return False
+        self._floor.announced(size)
         self._read_exactly(size, write)
         return True
 
@@ -221,7 +255,7 @@ class Connection:
         remaining = size - len(taken)
         block = memoryview(bytearray(min(remaining, _BLOCK_BYTES)))
         while remaining:
-            count = self._receive_into(block[: min(remaining, _BLOCK_BYTES)])
+            count = self._receive_into(block[: self._allowed(min(remaining, _BLOCK_BYTES))])
             write(block[:count])
             remaining -= count
 

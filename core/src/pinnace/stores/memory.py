@@ -70,10 +70,11 @@ class MemoryStore:
 
     # --- the contract
 
-    def put(self, key: str, source: Source, digest: PartDigest) -> Stored:
+    def put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Stored:
         fault = self._enter(key)
         held = _take(source, digest)
         with self._lock:
+            self._check_free(key, replace=replace)
             self._objects[key] = held
         return _leave(fault, Stored(etag=held.etag, crc32c=held.crc32c))
 
@@ -124,7 +125,9 @@ class MemoryStore:
             parts = tuple(_part(number, held) for number, held in sorted(self._parts_of(upload).items()))
         return _leave(fault, parts)
 
-    def complete_multipart(self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest) -> Stored:
+    def complete_multipart(
+        self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest, *, replace: bool = True
+    ) -> Stored:
         fault = self._enter(upload.key)
         with self._lock:
             arrived = self._parts_of(upload)
@@ -139,6 +142,7 @@ class MemoryStore:
             held = _held(b"".join(pieces), etag_suffix=f"-{len(pieces)}")
             if held.crc32c != digest.crc32c:
                 raise _error(400, "BadDigest", upload.key)
+            self._check_free(upload.key, replace=replace)
             self._objects[upload.key] = held
             del self._uploads[upload]
         return _leave(fault, Stored(etag=held.etag, crc32c=held.crc32c))
@@ -170,6 +174,10 @@ class MemoryStore:
         if fault is not None and not fault.after:
             raise fault.error
         return None if fault is None else fault.error
+
+    def _check_free(self, key: str, *, replace: bool) -> None:
+        if not replace and key in self._objects:
+            raise _error(412, "PreconditionFailed", key)
 
     def _parts_of(self, upload: Multipart) -> dict[int, _Object]:
         if upload not in self._uploads:

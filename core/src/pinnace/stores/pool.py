@@ -4,60 +4,24 @@ The only thing that is ever sent twice in here is a repeatable request on a conn
 other side closed before a byte of an answer: servers do that at any time, and it says nothing about the store.
 """
 
-import socket
-import ssl
 import threading
 import time
-from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
-from pinnace.settings import SettingsError
 from pinnace.stores.connection import Connection
+from pinnace.stores.dialling import Dialler, Endpoint
 from pinnace.stores.http1 import Answer, HttpRequest
-from pinnace.stores.store import StoreRefused, StoreUnreachable
+from pinnace.stores.pacing import ANSWER_SECONDS, Bandwidth
+from pinnace.stores.proxies import Proxy
+from pinnace.stores.store import StoreUnreachable
 
 CONNECT_SECONDS: Final = 10.0
 STALL_SECONDS: Final = 60.0
 #: Below the idle time-outs of the usual stores and load balancers.
 IDLE_SECONDS: Final = 15.0
 MAX_IDLE: Final = 16
-
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a store listens."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def from_url(cls, url: str) -> "Endpoint":
-        """`http[s]://HOST[:PORT]`; SettingsError for anything else."""
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in parts.netloc
-        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or port == -1 or not is_bare:
-            raise SettingsError(
-                f"{url!r} is no endpoint of a store", hint="write http[s]://HOST[:PORT], without a path"
-            )
-        return cls(scheme=parts.scheme, host=parts.hostname, port=port or _DEFAULT_PORTS[parts.scheme])
-
-    @property
-    def authority(self) -> str:
-        """The Host header: without the port where it is the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}"
 
 
 class _Idle(NamedTuple):
@@ -68,8 +32,9 @@ class _Idle(NamedTuple):
 class ConnectionPool:
     """As many connections as there are exchanges at a time; at most MAX_IDLE of them are kept for the next.
 
-    `ca_file`: PEM with the authorities to trust instead of the system's; read again when it has changed.
-    `connect_seconds` bounds each of name resolution's addresses and the handshake, `stall_seconds` every wait after.
+    `ca_file` and `connect_seconds` as in Dialler; `stall_seconds` bounds every wait after that, and `answer_seconds`
+    the time from the last byte sent to the answer. `bandwidth` is what all connections may take together; None: all
+    there is.
     """
 
     def __init__(
@@ -77,16 +42,21 @@ class ConnectionPool:
         endpoint: Endpoint,
         *,
         ca_file: str = "",
+        proxy: Proxy | None = None,
+        bandwidth: Bandwidth | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         stall_seconds: float = STALL_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self.endpoint = endpoint
-        self._ca_file = ca_file
-        self._connect_seconds = connect_seconds
+        self._dialler = Dialler(endpoint, ca_file=ca_file, proxy=proxy, connect_seconds=connect_seconds)
+        #: Reads the requests and passes them on; for https it only passes on what it can't read.
+        self._reader = proxy if endpoint.scheme == "http" else None
+        self._bandwidth = bandwidth
         self._stall_seconds = stall_seconds
+        self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self._idle: list[_Idle] = []
-        self._trust: tuple[tuple[int, ...], ssl.SSLContext] | None = None
 
     def close(self) -> None:
         """Close idle connections; exchanges under way go on, and the pool stays usable."""
@@ -97,6 +67,10 @@ class ConnectionPool:
 
     def exchange(self, request: HttpRequest, *, repeatable: bool = True) -> Answer:
         """One exchange (Connection.exchange) on a connection of the pool. `repeatable`: doing it twice is harmless."""
+        if self._reader is not None:
+            headers = {**request.headers, **self._reader.headers()}
+            target = f"http://{self.endpoint.authority}{request.target}"
+            request = msgspec.structs.replace(request, target=target, headers=headers)
         connection = self._take_idle()
         if connection is not None:
             try:
@@ -135,66 +109,9 @@ class ConnectionPool:
         connection.close()
 
     def _connect(self) -> Connection:
-        host, port = self.endpoint.host, self.endpoint.port
-        try:
-            sock = socket.create_connection((host, port), self._connect_seconds)
-        except socket.gaierror as error:
-            raise StoreUnreachable(f"{host} has no address: {error}", hint="check the endpoint's name") from error
-        except OSError as error:
-            raise StoreUnreachable(
-                f"no connection to {self.endpoint}: {error}",
-                hint="check that the store runs and that its endpoint is right",
-            ) from error
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.endpoint.scheme == "https":
-                sock = self._shake_hands(sock)
-            return Connection(sock, stall_seconds=self._stall_seconds)
-        except BaseException:
-            sock.close()
-            raise
-
-    def _shake_hands(self, sock: socket.socket) -> socket.socket:
-        try:
-            return self._trusted().wrap_socket(sock, server_hostname=self.endpoint.host)
-        except ssl.SSLCertVerificationError as error:
-            raise StoreRefused(
-                f"the certificate of {self.endpoint} is not trusted: {error.verify_message}",
-                code="CertificateNotTrusted",
-                hint="set ca_file to the PEM file of the authority that signed it",
-            ) from error
-        except OSError as error:
-            raise StoreUnreachable(
-                f"TLS with {self.endpoint} failed: {error}", hint="check that the endpoint speaks https"
-            ) from error
-
-    def _trusted(self) -> ssl.SSLContext:
-        stamp = self._stamp()
-        with self._lock:
-            if self._trust is None or self._trust[0] != stamp:
-                self._trust = (stamp, self._new_context())
-            return self._trust[1]
-
-    def _stamp(self) -> tuple[int, ...]:
-        if not self._ca_file:
-            return ()
-        try:
-            stat = Path(self._ca_file).stat()
-        except OSError as error:
-            raise self._unusable_ca_file(error) from error
-        return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-    def _new_context(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=self._ca_file or None)
-        except OSError as error:
-            raise self._unusable_ca_file(error) from error
-        context.set_alpn_protocols(["http/1.1"])
-        return context
-
-    def _unusable_ca_file(self, error: OSError) -> StoreRefused:
-        return StoreRefused(
-            f"the authorities in {self._ca_file} can't be read: {error}",
-            code="CaFileUnusable",
-            hint="set ca_file to a PEM file with the store's authority",
+        return Connection(
+            self._dialler.dial(),
+            stall_seconds=self._stall_seconds,
+            answer_seconds=self._answer_seconds,
+            bandwidth=self._bandwidth,
         )

@@ -1,8 +1,8 @@
 """An S3-compatible store: AWS, MinIO and the like.
 
-Every body is protected twice: by its SHA-256, which is part of the signature, and (StoreSettings.checksums) by the
-CRC32C that the store compares, keeps and tells. A multipart object has one CRC32C over the whole content, so one HEAD
-is enough to compare it with the digest that was taken before the upload.
+Every body is protected twice: by its SHA-256, which is part of the signature, and by the CRC32C that the store
+compares, keeps and tells, if it can (s3_dialect.py). A multipart object has one CRC32C over the whole content, or over
+its parts' own, so one HEAD is enough to compare it with the digest that was taken before the upload.
 """
 
 import hashlib
@@ -11,13 +11,18 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree.ElementTree import Element
 
+import msgspec
+
 from pinnace.digests import ContentDigest, PartDigest
 from pinnace.settings import StoreSettings
 from pinnace.stores import http1, s3_answers, s3_xml
 from pinnace.stores.credentials import CredentialsSource
 from pinnace.stores.http1 import FileSlice
+from pinnace.stores.pacing import bandwidth_of
 from pinnace.stores.pool import ConnectionPool
+from pinnace.stores.proxies import proxy_for
 from pinnace.stores.s3_bucket import Bucket, Call, endpoint_of
+from pinnace.stores.s3_dialect import Dialect, Feature
 from pinnace.stores.store import (
     Multipart,
     NoSuchMultipart,
@@ -32,6 +37,9 @@ from pinnace.stores.store import (
 
 _BINARY: Final = {"content-type": "application/octet-stream"}
 _PAGE: Final = "1000"
+_WHOLE: Final = {"x-amz-checksum-type": "FULL_OBJECT"}
+_IF_NOTHING_THERE: Final = {"if-none-match": "*"}
+_KMS_KEY: Final = "x-amz-server-side-encryption-aws-kms-key-id"
 
 
 class S3Store:
@@ -48,16 +56,18 @@ class S3Store:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         connections: ConnectionPool | None = None,
     ) -> None:
-        self._checksums = settings.checksums
-        self._connections = connections or ConnectionPool(endpoint_of(settings), ca_file=settings.ca_file)
+        self._dialect = Dialect(settings)
+        self._encryption = _encryption_headers(settings.server_side_encryption)
+        self._connections = connections or connections_for(settings)
         self._bucket = Bucket(settings, credentials, self._connections, now)
 
     def close(self) -> None:
         """Close idle connections."""
         self._connections.close()
 
-    def put(self, key: str, source: Source, digest: PartDigest) -> Stored:
-        return self._send(key, (), _BINARY, source, digest)
+    def put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Stored:
+        wanted = (Feature.CHECKSUM,) if replace else (Feature.CONDITION, Feature.CHECKSUM)
+        return self._send(Call(method="PUT", key=key, headers=_BINARY | self._encryption), source, digest, wanted)
 
     def head(self, key: str) -> ObjectInfo | None:
         call = Call(method="HEAD", key=key, headers=self._checksum_mode())
@@ -101,17 +111,22 @@ class S3Store:
                 yield s3_answers.listed_object(element, encoded=encoded)
 
     def create_multipart(self, key: str) -> Multipart:
-        headers = {**_BINARY}
-        if self._checksums:
-            headers |= {"x-amz-checksum-algorithm": "CRC32C", "x-amz-checksum-type": "FULL_OBJECT"}
-        root = self._bucket.document(
-            Call(method="POST", key=key, query=(("uploads", ""),), headers=headers, repeatable=False)
-        )
-        return Multipart(key=key, upload_id=s3_xml.required(root, "UploadId"))
+        def create(features: frozenset[Feature]) -> Multipart:
+            headers = _BINARY | self._encryption
+            if Feature.CHECKSUM in features:
+                headers["x-amz-checksum-algorithm"] = "CRC32C"
+                headers |= _WHOLE if Feature.WHOLE_CHECKSUM in features else {}
+            root = self._bucket.document(
+                Call(method="POST", key=key, query=(("uploads", ""),), headers=headers, repeatable=False)
+            )
+            return Multipart(key=key, upload_id=s3_xml.required(root, "UploadId"))
+
+        return self._dialect.call((Feature.WHOLE_CHECKSUM, Feature.CHECKSUM), create)
 
     def put_part(self, upload: Multipart, number: int, source: Source, digest: PartDigest) -> Part:
         query = (("partNumber", str(number)), ("uploadId", upload.upload_id))
-        stored = self._send(upload.key, query, {}, source, digest)
+        call = Call(method="PUT", key=upload.key, query=query)
+        stored = self._send(call, source, digest, (Feature.CHECKSUM,))
         return Part(number=number, size=digest.size, etag=stored.etag, crc32c=stored.crc32c)
 
     def list_parts(self, upload: Multipart) -> tuple[Part, ...]:
@@ -122,23 +137,33 @@ class S3Store:
             parts |= {part.number: part for part in map(s3_answers.listed_part, s3_xml.each(root, "Part"))}
         return tuple(parts[number] for number in sorted(parts))
 
-    def complete_multipart(self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest) -> Stored:
+    def complete_multipart(
+        self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest, *, replace: bool = True
+    ) -> Stored:
         body = s3_xml.complete_request(sorted(parts, key=lambda part: part.number))
-        headers = {"content-type": "application/xml"}
-        if self._checksums:
-            headers |= {"x-amz-checksum-crc32c": digest.crc32c, "x-amz-checksum-type": "FULL_OBJECT"}
-        root = self._bucket.document(
-            Call(
-                method="POST",
-                key=upload.key,
-                query=(("uploadId", upload.upload_id),),
-                headers=headers,
-                payload_sha256=hashlib.sha256(body).hexdigest(),
-                body=body,
-                repeatable=False,
+
+        def complete(features: frozenset[Feature]) -> Stored:
+            headers = {"content-type": "application/xml"}
+            if Feature.WHOLE_CHECKSUM in features:
+                headers |= {"x-amz-checksum-crc32c": digest.crc32c, **_WHOLE}
+            if Feature.CONDITION in features:
+                headers |= _IF_NOTHING_THERE
+            root = self._bucket.document(
+                Call(
+                    method="POST",
+                    key=upload.key,
+                    query=(("uploadId", upload.upload_id),),
+                    headers=headers,
+                    payload_sha256=hashlib.sha256(body).hexdigest(),
+                    body=body,
+                    repeatable=False,
+                )
             )
-        )
-        return s3_answers.completed(root, digest.crc32c)
+            return s3_answers.completed(root, digest)
+
+        # Without a checksum of each part there is none of the whole to be compared.
+        wanted = [Feature.WHOLE_CHECKSUM] if all(part.crc32c is not None for part in parts) else []
+        return self._dialect.call(wanted if replace else [Feature.CONDITION, *wanted], complete)
 
     def abort_multipart(self, upload: Multipart) -> None:
         query = (("uploadId", upload.upload_id),)
@@ -156,20 +181,26 @@ class S3Store:
                 key = s3_xml.key(element, "Key", encoded=encoded)
                 yield Multipart(key=key, upload_id=s3_xml.required(element, "UploadId"))
 
-    def _send(
-        self, key: str, query: tuple[tuple[str, str], ...], headers: dict[str, str], source: Source, digest: PartDigest
-    ) -> Stored:
-        answer, _ = self._bucket.call(
-            Call(
-                method="PUT",
-                key=key,
-                query=query,
-                headers={**headers, "x-amz-checksum-crc32c": digest.crc32c} if self._checksums else headers,
-                payload_sha256=digest.sha256,
-                body=FileSlice(source, digest.offset, digest.size),
+    def _send(self, call: Call, source: Source, digest: PartDigest, wanted: Sequence[Feature]) -> Stored:
+        """Fill `call` with the bytes of `digest` and send it."""
+        body = FileSlice(source, digest.offset, digest.size)
+
+        def send(features: frozenset[Feature]) -> Stored:
+            headers = dict(call.headers)
+            if Feature.CHECKSUM in features:
+                headers["x-amz-checksum-crc32c"] = digest.crc32c
+            if Feature.CONDITION in features:
+                headers |= _IF_NOTHING_THERE
+            answer, _ = self._bucket.call(
+                msgspec.structs.replace(call, headers=headers, payload_sha256=digest.sha256, body=body)
             )
-        )
-        return s3_answers.stored(answer, digest.crc32c)
+            stored = s3_answers.stored(answer, digest.crc32c)
+            if Feature.CHECKSUM in features:
+                self._dialect.learn(Feature.CHECKSUM, works=stored.crc32c is not None)
+            s3_answers.check_encryption(answer, self._encryption.get(s3_answers.ENCRYPTION, ""))
+            return stored
+
+        return self._dialect.call(wanted, send)
 
     def _pages(self, key: str | None, query: tuple[tuple[str, str], ...], markers: dict[str, str]) -> Iterator[Element]:
         """All pages of a listing. `markers`: query parameter → the element of the page before that has its value."""
@@ -184,4 +215,22 @@ class S3Store:
                 raise http1.bad_answer("a list that does not come to an end")
 
     def _checksum_mode(self) -> dict[str, str]:
-        return {"x-amz-checksum-mode": "ENABLED"} if self._checksums else {}
+        return {"x-amz-checksum-mode": "ENABLED"} if self._dialect.speaks(Feature.CHECKSUM) else {}
+
+
+def connections_for(settings: StoreSettings) -> ConnectionPool:
+    """The connections that the settings ask for: trust, proxy, bandwidth."""
+    endpoint = endpoint_of(settings)
+    return ConnectionPool(
+        endpoint,
+        ca_file=settings.ca_file,
+        proxy=proxy_for(settings, endpoint.host, endpoint.port),
+        bandwidth=bandwidth_of(settings.bandwidth_bytes_per_second),
+    )
+
+
+def _encryption_headers(wanted: str) -> dict[str, str]:
+    """`wanted` as in StoreSettings.server_side_encryption."""
+    if not wanted.startswith("aws:kms:"):
+        return {s3_answers.ENCRYPTION: wanted} if wanted else {}
+    return {s3_answers.ENCRYPTION: "aws:kms", _KMS_KEY: wanted.removeprefix("aws:kms:")}

@@ -7,12 +7,18 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from pinnace.digests import ContentDigest
 from pinnace.stores import http1, s3_xml
 from pinnace.stores.classification import classify
 from pinnace.stores.http1 import Answer
-from pinnace.stores.store import CorruptContent, ObjectInfo, Part, Stored, StoreError
+from pinnace.stores.store import CorruptContent, ObjectInfo, Part, Stored, StoreError, StoreRefused
+
+#: The header that asks for encryption, and the one that confirms it.
+ENCRYPTION: Final = "x-amz-server-side-encryption"
 
 _CRC32C: Final = re.compile("[A-Za-z0-9+/]{6}==")
+_COMPOSITE_CRC32C: Final = re.compile("[A-Za-z0-9+/]{6}==-[0-9]{1,5}")
+_SECONDS: Final = re.compile("[0-9]{1,6}")
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 #: How much of the store's own words goes into an error.
 _MAX_WORDS: Final = 256
@@ -35,7 +41,28 @@ def refusal(answer: Answer, what: str, *, key: str, region: str) -> StoreError:
         status=answer.status,
         key=key,
         request_id=_cleaned(answer.headers.get("x-amz-request-id", "")),
+        retry_after=retry_after(answer),
     )
+
+
+def retry_after(answer: Answer) -> float:
+    """For how many seconds the store asks to be left alone, said in seconds or by a date; 0: it doesn't ask."""
+    text = answer.headers.get("retry-after", "")
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    until, now = _http_date(text), server_time(answer)
+    return max((until - now).total_seconds(), 0.0) if until and now else 0.0
+
+
+def check_encryption(answer: Answer, wanted: str) -> None:
+    """StoreRefused unless the answer to an upload says that it was encrypted as `wanted` (empty: anyhow)."""
+    told = answer.headers.get(ENCRYPTION, "")
+    if wanted and told != wanted:
+        raise StoreRefused(
+            f"the store was asked to encrypt by {wanted} and says {_cleaned(told) or 'nothing of it'}",
+            code="NotEncrypted",
+            hint="leave server_side_encryption empty where the bucket encrypts by itself, or use a store that can",
+        )
 
 
 def _error_document(answer: Answer) -> Element | None:
@@ -67,6 +94,8 @@ def object_info(key: str, answer: Answer) -> ObjectInfo:
         size=size,
         etag=etag(answer.headers),
         crc32c=None if answer.status == 206 else crc32c(answer.headers),
+        composite_crc32c=None if answer.status == 206 else composite(answer.headers.get("x-amz-checksum-crc32c", "")),
+        encryption=answer.headers.get(ENCRYPTION, ""),
         modified_at=_http_date(answer.headers.get("last-modified", "")),
     )
 
@@ -84,10 +113,10 @@ def stored(answer: Answer, expected_crc32c: str) -> Stored:
     return _checked(Stored(etag=etag(answer.headers), crc32c=crc32c(answer.headers)), expected_crc32c)
 
 
-def completed(root: Element, expected_crc32c: str) -> Stored:
+def completed(root: Element, expected: ContentDigest) -> Stored:
     """The acknowledgement of CompleteMultipartUpload; CorruptContent as in `stored`."""
     checksum = whole_crc32c(s3_xml.text(root, "ChecksumCRC32C"), s3_xml.text(root, "ChecksumType"))
-    return _checked(Stored(etag=s3_xml.required(root, "ETag").strip('"'), crc32c=checksum), expected_crc32c)
+    return _checked(Stored(etag=s3_xml.required(root, "ETag").strip('"'), crc32c=checksum), expected.crc32c)
 
 
 def _checked(acknowledged: Stored, expected_crc32c: str) -> Stored:
@@ -116,6 +145,11 @@ def crc32c(headers: Mapping[str, str]) -> str | None:
 def whole_crc32c(value: str, kind: str) -> str | None:
     """`value` when it is a CRC32C of a whole content."""
     return value if kind != "COMPOSITE" and _CRC32C.fullmatch(value) else None
+
+
+def composite(value: str) -> str | None:
+    """`value` when it is a CRC32C of the parts' CRC32Cs."""
+    return value if _COMPOSITE_CRC32C.fullmatch(value) else None
 
 
 def listed_object(element: Element, *, encoded: bool) -> ObjectInfo:

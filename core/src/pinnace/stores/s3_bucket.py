@@ -12,8 +12,9 @@ from pinnace.digests import EMPTY_SHA256
 from pinnace.settings import StoreSettings
 from pinnace.stores import http1, s3_answers, s3_xml
 from pinnace.stores.credentials import CredentialsSource
+from pinnace.stores.dialling import Endpoint
 from pinnace.stores.http1 import Answer, FileSlice, HttpRequest
-from pinnace.stores.pool import ConnectionPool, Endpoint
+from pinnace.stores.pool import ConnectionPool
 from pinnace.stores.store import Sink, StoreError, check_key
 
 #: Codes after which the source of the credentials may have other ones.

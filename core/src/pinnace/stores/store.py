@@ -10,7 +10,8 @@ StoreError                    what all of them have in common
 ├── TerminalStoreError        never works for this object as it is; others aren't concerned
 │   ├── NoSuchObject
 │   ├── NoSuchMultipart       completed, aborted or expired
-│   └── CorruptContent        the bytes are not those of the digest
+│   ├── CorruptContent        the bytes are not those of the digest
+│   └── ObjectExists          something lies under the key, and it was not to be replaced
 └── StoreRefused              fails for every object until a person mends something; no file is at fault
     └── CredentialsMissing
 
@@ -21,11 +22,12 @@ and `complete_multipart` may simply be repeated, and those two say how to look.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import ClassVar, Final, Protocol
 
 import msgspec
 
-from pinnace.digests import ContentDigest, PartDigest
+from pinnace.digests import ContentDigest, PartDigest, composite_crc32c
 from pinnace.errors import PinnaceError
 
 #: S3's limits, which every implementation keeps.
@@ -48,7 +50,15 @@ class StoreError(PinnaceError):
     whole_store: ClassVar[bool] = False
 
     def __init__(
-        self, message: str, *, code: str, hint: str = "", status: int | None = None, key: str = "", request_id: str = ""
+        self,
+        message: str,
+        *,
+        code: str,
+        hint: str = "",
+        status: int | None = None,
+        key: str = "",
+        request_id: str = "",
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
@@ -56,6 +66,8 @@ class StoreError(PinnaceError):
         self.key = key
         #: What finds the request in the store's own log; empty when it gave none.
         self.request_id = request_id
+        #: For how many seconds the store asked to be left alone; 0: it did not.
+        self.retry_after = retry_after
 
 
 class TransientStoreError(StoreError):
@@ -91,6 +103,10 @@ class CorruptContent(TerminalStoreError):
     Hash the source again: with the same digest, the bytes were damaged on the way and the call may be repeated; with
     another, the source has changed and the digest is worthless.
     """
+
+
+class ObjectExists(TerminalStoreError):
+    """Something lies under the key already, and nothing was stored; `head` tells whether it is the same."""
 
 
 class StoreRefused(StoreError):
@@ -137,6 +153,19 @@ class Sink(Protocol):
     def write(self, data: memoryview, /) -> object: ...
 
 
+class Evidence(StrEnum):
+    """What a stored object was compared with our digests by, the weakest first."""
+
+    #: Only the number of bytes: the store tells nothing that the content could be recognised by.
+    SIZE = "size"
+    #: An MD5 that the store gives as ETag.
+    MD5 = "md5"
+    #: A CRC32C that the store computed.
+    CRC32C = "crc32c"
+    #: It was downloaded, and its SHA-256 taken.
+    READ_BACK = "read_back"
+
+
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """The store's acknowledgement of an object. `crc32c` as in digests, None when the store gave none."""
 
@@ -151,7 +180,15 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     etag: str
     crc32c: str | None = None
+    #: As digests.composite_crc32c has it, for an object that was sent in parts.
+    composite_crc32c: str | None = None
+    #: How the store says it encrypted it (`AES256`, `aws:kms`); empty when it says nothing.
+    encryption: str = ""
     modified_at: datetime | None = None
+
+    def evidence(self, digest: ContentDigest) -> Evidence:
+        """What `difference` can go by: CRC32C or, where the store tells none that can be compared, SIZE."""
+        return Evidence.CRC32C if self.crc32c is not None or self._is_of_parts(digest) else Evidence.SIZE
 
     def difference(self, digest: ContentDigest, etag: str = "") -> str:
         """How this differs from the content of `digest`, in words; empty when nothing speaks against it.
@@ -162,9 +199,15 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
             return f"the store holds {self.size} bytes, not {digest.size}"
         if self.crc32c is not None and self.crc32c != digest.crc32c:
             return f"the store holds content of CRC32C {self.crc32c}, not {digest.crc32c}"
+        if self._is_of_parts(digest) and self.composite_crc32c != composite_crc32c(digest.parts):
+            return f"the store holds parts of CRC32C {self.composite_crc32c}, not {composite_crc32c(digest.parts)}"
         if etag and self.etag != etag:
             return f"the store holds ETag {self.etag}, and acknowledged {etag}"
         return ""
+
+    def _is_of_parts(self, digest: ContentDigest) -> bool:
+        """Whether there is a checksum of just as many parts as we sent: of others it says nothing to us."""
+        return self.composite_crc32c is not None and self.composite_crc32c.endswith(f"-{len(digest.parts)}")
 
 
 class Multipart(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,8 +229,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 class Store(Protocol):
     """Whole objects. Every method raises StoreError and may be repeated at any time."""
 
-    def put(self, key: str, source: Source, digest: PartDigest) -> Stored:
+    def put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Stored:
         """Store `source[digest.offset : digest.offset + digest.size]` under `key`, replacing what is there, at once.
+
+        Without `replace` ObjectExists when something is there, if the store knows how to look and write in one step;
+        one that doesn't replaces it.
 
         At most MAX_PUT_BYTES. When it returns, the store holds the bytes of the digest and says so. The object appears
         whole or not at all. CorruptContent when the source does not have the bytes of the digest.
@@ -234,8 +280,12 @@ class MultipartStore(Store, Protocol):
         """The parts that arrived, by number, each once: what need not be sent again after a restart."""
         ...
 
-    def complete_multipart(self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest) -> Stored:
+    def complete_multipart(
+        self, upload: Multipart, parts: Sequence[Part], digest: ContentDigest, *, replace: bool = True
+    ) -> Stored:
         """Make the object of `parts`, in the order of their numbers; it then has the content of `digest`.
+
+        `replace` as in `put`; after ObjectExists the upload is still there.
 
         After an error it may have happened all the same: then the second call raises NoSuchMultipart, and `head` shows
         the object.

@@ -1,0 +1,73 @@
+"""What one S3-compatible store understands beyond what they all do: learnt from its first answers, once per process.
+
+A store that does not know a header either refuses it, or takes no notice. A refusal that might be for such a header is
+answered by sending the same without it: when that works, the header is left out from then on. Both calls are harmless,
+because what was refused was not carried out.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from pinnace.settings import StoreSettings
+from pinnace.stores.store import StoreError
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+#: What stores answer to a header that they don't know. (`BadRequest`: no code at all.)
+_NOT_UNDERSTOOD: Final = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "BadRequest"})
+
+
+class Feature(StrEnum):
+    """Something that not every store knows."""
+
+    #: `x-amz-checksum-crc32c`: compares, keeps and tells a CRC32C.
+    CHECKSUM = "checksum"
+    #: `x-amz-checksum-type: FULL_OBJECT`: one CRC32C over all parts; without it, one over the parts' own.
+    WHOLE_CHECKSUM = "checksum of a whole multipart object"
+    #: `If-None-Match: *`: writes only where nothing is.
+    CONDITION = "conditional write"
+
+
+class Dialect:
+    """What is known so far. Safe to use from several threads; two may learn the same at once."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        switches = {Feature.CHECKSUM: settings.checksums, Feature.CONDITION: settings.conditional_writes}
+        self._known = {feature: switch == "always" for feature, switch in switches.items() if switch != "auto"}
+
+    def speaks(self, feature: Feature) -> bool:
+        """Whether to use it: it is known to work, or worth a try."""
+        return self._known.get(feature, True)
+
+    def learn(self, feature: Feature, works: bool) -> None:
+        """What an answer showed; nothing when it is known already."""
+        if feature not in self._known:
+            self._known[feature] = works
+            if not works:
+                _log.info("the store does not know it; going on without", extra={"feature": feature})
+
+    def call(self, wanted: Sequence[Feature], send: Callable[[frozenset[Feature]], _T]) -> _T:
+        """What `send` returns with those of the wanted features that the store speaks, tried in that order of doubt."""
+        features = [feature for feature in wanted if self.speaks(feature)]
+        doubtful = [feature for feature in features if feature not in self._known]
+        try:
+            return send(frozenset(features))
+        except StoreError as error:
+            if error.code not in _NOT_UNDERSTOOD or not doubtful:
+                raise
+            refusal = error
+        for feature in doubtful:
+            features.remove(feature)
+            try:
+                result = send(frozenset(features))
+            except StoreError as error:
+                if error.code not in _NOT_UNDERSTOOD:
+                    raise
+            else:
+                self.learn(feature, works=False)
+                return result
+        raise refusal
