@@ -25,6 +25,7 @@ from pinnace.stores.store import (
     MultipartStore,
     NoSuchMultipart,
     NoSuchObject,
+    ObjectExists,
     Part,
     TerminalStoreError,
 )
@@ -114,6 +115,21 @@ def test_a_second_put_replaces_the_first(store: MultipartStore) -> None:
     put_bytes(store, "key", b"first")
     put_bytes(store, "key", b"the second")
     assert get_bytes(store, "key") == b"the second"
+
+
+def test_what_lies_there_is_not_replaced_unless_that_is_wanted(store: MultipartStore) -> None:
+    with content(b"first") as first, content(b"second") as second:
+        store.put("key", first.file, first.whole, replace=False)
+        with pytest.raises(ObjectExists) as caught:
+            store.put("key", second.file, second.whole, replace=False)
+        assert (caught.value.code, caught.value.status) == ("ObjectExists", 412)
+        assert get_bytes(store, "key") == b"first"
+        upload, parts = begun(store, second, "key")
+        with pytest.raises(ObjectExists):
+            store.complete_multipart(upload, parts, second.digest, replace=False)
+        assert get_bytes(store, "key") == b"first"
+        store.complete_multipart(upload, parts, second.digest)
+    assert get_bytes(store, "key") == b"second"
 
 
 def test_a_body_that_is_not_that_of_its_digest_is_refused_and_not_stored(store: MultipartStore) -> None:

@@ -35,6 +35,7 @@ from pinnace.stores.store import (
 )
 from support.certificate import make_certificate
 from support.minio_server import MinioServer, minio_server
+from support.proxy_server import proxy_server
 from support.store_content import content, digest_of, get_bytes, put_bytes
 
 
@@ -346,6 +347,43 @@ def test_a_new_authority_is_trusted_without_a_restart(
     store = store_for(settings, root(server))
     assert raised(lambda: store.head("key")).code == "CertificateNotTrusted"
     mounted.write_bytes(ca_file.read_bytes())
+    assert store.head("key") is None
+    # The open connection goes on; a new one goes by the file.
+    mounted.write_bytes(other.read_bytes())
+    assert store.head("key") is None
+    store.close()
+    assert raised(lambda: store.head("key")).code == "CertificateNotTrusted"
+
+
+def test_tls_goes_through_a_proxys_tunnel_to_the_store_itself(
+    secure: tuple[MinioServer, Path], store_for: Opener
+) -> None:
+    server, ca_file = secure
+    with proxy_server() as proxy:
+        proxy.user = "me:secret"
+        settings = StoreSettings(
+            endpoint=server.endpoint,
+            bucket="tls-proxied",
+            ca_file=str(ca_file),
+            proxy=proxy.url.replace("//", "//me:secret@"),
+        )
+        create_bucket(settings, root(server))
+        store = store_for(settings, root(server))
+        for size in (10, 5 * 2**20):
+            data = os.urandom(size)
+            put_bytes(store, "key", data)
+            assert get_bytes(store, "key") == data
+        # One tunnel for all of it, and nothing readable in it.
+        assert proxy.requests == [f"CONNECT {server.endpoint.removeprefix('https://')}"]
+
+
+def test_an_encryption_that_the_store_can_not_do_is_named(
+    minio: MinioServer, settings: StoreSettings, store_for: Opener
+) -> None:
+    store = store_for(msgspec.structs.replace(settings, server_side_encryption="AES256"), root(minio))
+    error = raised(lambda: put_bytes(store, "key", b"content"))
+    assert isinstance(error, StoreRefused)
+    assert "server_side_encryption" in error.hint
     assert store.head("key") is None
 
 

@@ -19,6 +19,7 @@ from pinnace.ids import artifact_id, object_key
 from pinnace.records import PodReport
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace.stores.memory import MemoryStore
+from pinnace.stores.store import MultipartStore
 from pinnace_sidecar.crash import Crash, CrashPoint, never
 from pinnace_sidecar.disk import Disk, LocalDisk
 from pinnace_sidecar.files import LocalVolume, Volume
@@ -104,6 +105,9 @@ class Pod:
         )
         self.tuning = Tuning(multipart_bytes=PART_BYTES, part_bytes=PART_BYTES)
         self.store = MemoryStore(min_part_bytes=1)
+        #: Where to ship to instead of `store`, and how it is spoken to.
+        self.other_store: MultipartStore | None = None
+        self.store_settings = STORE
         self.api = FakeApi()
         self.clock = ManualClock()
         self.disk: Disk = LocalDisk()
@@ -123,14 +127,14 @@ class Pod:
             volume=self.seen_volume,
             watcher=self.watcher,
             disk=self.disk,
-            store=self.store,
+            store=self.other_store or self.store,
             api=self.api,
             clock=self.clock,
             rng=random.Random(1),
             crash=self._passes,
             workers=lambda size, name: InlineWorkers(size, self.bell),
         )
-        self.sidecar = Sidecar(self.settings, self.tuning, STORE, world, self._journal)
+        self.sidecar = Sidecar(self.settings, self.tuning, self.store_settings, world, self._journal)
         return self.sidecar
 
     def stop(self) -> None:

@@ -47,6 +47,29 @@ class Misbehaviour(StrEnum):
     SLOW = "stored, answered after `seconds`"
 
 
+class Unknown(StrEnum):
+    """What a server does about a header that it doesn't know."""
+
+    REFUSED = "a 501"
+    INVALID = "a 400 InvalidArgument"
+    IGNORED = "nothing"
+
+
+@dataclass(slots=True, kw_only=True)
+class Traits:
+    """What a server knows of S3 beyond what they all do; `unknown`: what it does about the rest."""
+
+    checksums: bool = True
+    whole_checksums: bool = True
+    conditions: bool = True
+    encryption: bool = True
+    #: Encrypted by KMS without having been asked to, as a bucket's default does it.
+    always_kms: bool = False
+    #: ETags are MD5s.
+    md5_etags: bool = True
+    unknown: Unknown = Unknown.REFUSED
+
+
 @dataclass(slots=True, kw_only=True)
 class Fault:
     """One rule: `operation` as in `Request.operation` or `*`; carried out `times` times."""
@@ -73,6 +96,7 @@ class StoredObject:
     etag: str
     crc32c: str | None
     stored_at: datetime
+    encryption: str = ""
 
 
 @dataclass(slots=True)
@@ -81,6 +105,7 @@ class Upload:
 
     key: str
     initiated: datetime
+    encryption: str = ""
     parts: dict[int, StoredObject] = field(default_factory=dict)
 
 
@@ -157,6 +182,11 @@ class S3Server(socketserver.ThreadingTCPServer):
         self.clock_offset = timedelta()
         self.credentials = {ACCESS_KEY: SECRET_KEY}
         self.expired_tokens: set[str] = set()
+        self.traits = Traits()
+        #: What is full beyond so many bytes.
+        self.quota: int | None = None
+        #: The tokens and proxies' words of the requests that came.
+        self.tokens: list[str] = []
         self._numbers = iter(range(1, 10**9))
 
     @property
@@ -189,6 +219,7 @@ class S3Server(socketserver.ThreadingTCPServer):
     def carry_out(self, request: Request) -> Answer:
         """Authenticate, check the digests and do it. Raises S3Error."""
         self._authenticate(request)
+        self._understand(request)
         bucket, key = request.path
         if bucket != self.bucket:
             raise S3Error(404, "NoSuchBucket", "The specified bucket does not exist")
@@ -201,6 +232,24 @@ class S3Server(socketserver.ThreadingTCPServer):
             answer: Answer = action(request, key)
             return answer
 
+    def _understand(self, request: Request) -> None:
+        """Take away headers that this server doesn't know, or refuse them."""
+        traits = self.traits
+        unknown = {
+            "x-amz-checksum-crc32c": traits.checksums,
+            "x-amz-checksum-algorithm": traits.checksums,
+            "x-amz-checksum-mode": traits.checksums,
+            "x-amz-checksum-type": traits.checksums and traits.whole_checksums,
+            "if-none-match": traits.conditions,
+            "x-amz-server-side-encryption": traits.encryption,
+        }
+        for name, is_known in unknown.items():
+            if not is_known and request.headers.pop(name, None) is not None and request.method != "HEAD":
+                if traits.unknown is Unknown.REFUSED:
+                    raise S3Error(501, "NotImplemented", f"{name} is not implemented")
+                if traits.unknown is Unknown.INVALID:
+                    raise S3Error(400, "InvalidArgument", f"{name} is not known")
+
     def _authenticate(self, request: Request) -> None:
         authorization = request.headers.get("authorization", "")
         fields = dict(part.strip().partition("=")[::2] for part in authorization.partition(" ")[2].split(","))
@@ -209,6 +258,8 @@ class S3Server(socketserver.ThreadingTCPServer):
         if secret is None:
             raise S3Error(403, "InvalidAccessKeyId" if access_key else "AccessDenied")
         token = request.headers.get("x-amz-security-token", "")
+        with self.lock:
+            self.tokens.append(token)
         if token in self.expired_tokens:
             raise S3Error(400, "ExpiredToken", "The provided token has expired.")
         date = request.headers.get("x-amz-date", "")
@@ -228,12 +279,37 @@ class S3Server(socketserver.ThreadingTCPServer):
             raise S3Error(400, "BadDigest", "The CRC32C you specified did not match the calculated checksum.")
 
     def _do_put(self, request: Request, key: str) -> Answer:
+        self._check_condition(request, key)
+        self._check_quota(request)
+        crc32c = request.headers.get("x-amz-checksum-crc32c")
+        return self._store(key, request.body, crc32c, encryption=self._encryption(request))
+
+    def _check_condition(self, request: Request, key: str) -> None:
         if request.headers.get("if-none-match") == "*" and key in self.objects:
             raise S3Error(412, "PreconditionFailed")
-        return self._store(key, request.body, request.headers.get("x-amz-checksum-crc32c"))
 
-    def _store(self, key: str, body: bytes, crc32c: str | None, etag: str = "") -> Answer:
-        stored = StoredObject(body=body, etag=etag or md5_of(body), crc32c=crc32c, stored_at=self.now())
+    def _check_quota(self, request: Request) -> None:
+        if (
+            self.quota is not None
+            and sum(len(held.body) for held in self.objects.values()) + len(request.body) > self.quota
+        ):
+            raise S3Error(409, "QuotaExceeded", "The bucket is full.")
+
+    def _encryption(self, request: Request) -> str:
+        return "aws:kms" if self.traits.always_kms else request.headers.get("x-amz-server-side-encryption", "")
+
+    def _etag_of(self, body: bytes) -> str:
+        """Of what is encrypted by KMS, and of some servers, it is not the MD5."""
+        return md5_of(body if self.traits.md5_etags and not self.traits.always_kms else b"salt" + body)
+
+    def _store(self, key: str, body: bytes, crc32c: str | None, etag: str = "", encryption: str = "") -> Answer:
+        stored = StoredObject(
+            body=body,
+            etag=etag or self._etag_of(body),
+            crc32c=crc32c,
+            stored_at=self.now(),
+            encryption=encryption,
+        )
         self.objects[key] = stored
         self.writes[key, hashlib.sha256(body).hexdigest()] += 1
         return Answer(headers=_described(stored))
@@ -277,7 +353,8 @@ class S3Server(socketserver.ThreadingTCPServer):
 
     def _do_create(self, request: Request, key: str) -> Answer:
         identity = f"upload-{next(self._numbers)}"
-        self.uploads[identity] = Upload(key, self.now())
+        upload = Upload(key, self.now(), encryption=self._encryption(request))
+        self.uploads[identity] = upload
         return _xml(
             f"<InitiateMultipartUploadResult><Bucket>{self.bucket}</Bucket><Key>{escape(key)}</Key>"
             f"<UploadId>{identity}</UploadId></InitiateMultipartUploadResult>"
@@ -286,7 +363,14 @@ class S3Server(socketserver.ThreadingTCPServer):
     def _do_putpart(self, request: Request, key: str) -> Answer:
         upload = self._upload(request)
         crc32c = request.headers.get("x-amz-checksum-crc32c")
-        part = StoredObject(body=request.body, etag=md5_of(request.body), crc32c=crc32c, stored_at=self.now())
+        self._check_quota(request)
+        part = StoredObject(
+            body=request.body,
+            etag=self._etag_of(request.body),
+            crc32c=crc32c,
+            stored_at=self.now(),
+            encryption=upload.encryption,
+        )
         upload.parts[int(request.query["partNumber"])] = part
         return Answer(headers=_described(part))
 
@@ -310,6 +394,7 @@ class S3Server(socketserver.ThreadingTCPServer):
 
     def _do_complete(self, request: Request, key: str) -> Answer:
         upload = self._upload(request)
+        self._check_condition(request, key)
         wanted: list[tuple[int, str]] = []
         for part in ElementTree.fromstring(request.body).iter():
             if part.tag.endswith("}Part") or part.tag == "Part":
@@ -329,7 +414,7 @@ class S3Server(socketserver.ThreadingTCPServer):
             crc32c = crc32c_of(body)
             if request.headers.get("x-amz-checksum-crc32c") not in (None, crc32c):
                 raise S3Error(400, "BadDigest", "The checksum of the whole object did not match.")
-        stored = self._store(key, body, crc32c, etag)
+        stored = self._store(key, body, crc32c, etag, upload.encryption)
         del self.uploads[request.query["uploadId"]]
         return _xml(
             f"<CompleteMultipartUploadResult><Key>{escape(key)}</Key><ETag>{escape(stored.headers['ETag'])}</ETag>"
@@ -486,6 +571,8 @@ def _described(stored: StoredObject) -> dict[str, str]:
     headers = {"ETag": f'"{stored.etag}"', "Last-Modified": format_datetime(stored.stored_at, usegmt=True)}
     if stored.crc32c is not None:
         headers["x-amz-checksum-crc32c"] = stored.crc32c
+    if stored.encryption:
+        headers["x-amz-server-side-encryption"] = stored.encryption
     return headers
 
 

@@ -20,7 +20,7 @@ import msgspec
 from pinnace.client import Client
 from pinnace.errors import PinnaceError
 from pinnace.records import PodReport
-from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, ClientSettings, SidecarSettings, StoreSettings, load
+from pinnace.settings import SIDECAR_PREFIX, ClientSettings, SidecarSettings, load, load_store
 from pinnace.stores.credentials import credentials_for
 from pinnace.stores.s3 import S3Store
 from pinnace_sidecar import log_lines, settings, summary
@@ -108,12 +108,13 @@ def _sidecar(
     volume: Volume,
     watcher: Watcher,
 ) -> Sidecar:
-    store = load(StoreSettings, environ, STORE_PREFIX)
+    store = load_store(environ)
+    credentials = credentials_for(store)
     world = World(
         volume=volume,
         watcher=watcher,
         disk=LocalDisk(),
-        store=S3Store(store, credentials_for(store)),
+        store=S3Store(store, credentials),
         api=Client(
             ClientSettings(api_url=own.api_url, api_token_file=own.api_token_file, api_ca_file=own.api_ca_file),
             timeout=_API_TIMEOUT_S,
@@ -122,6 +123,7 @@ def _sidecar(
         rng=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
         crash=_crash_at(environ.get("PINNACE_CRASH_AT", "")),
         workers=lambda size, name: ThreadWorkers(size, name, bell.set),
+        credentials_expire_at=lambda: ends.timestamp() if (ends := credentials.expires_at()) else None,
     )
     return Sidecar(own, load(settings.Tuning, environ, settings.PREFIX), store, world, journal)
 

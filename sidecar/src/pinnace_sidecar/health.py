@@ -33,6 +33,13 @@ class Status:
     buffer_limit_bytes: int = 0
     rescans: int = 0
     inotify_overflows: int = 0
+    #: By what the store's objects were compared.
+    verified: dict[str, int] = field(default_factory=dict)
+    #: Operations that may be under way at the store, and the bytes per second they may take together (0: no limit).
+    store_operations_limit: int = 0
+    store_bandwidth_limit: int = 0
+    #: None: they don't end, as far as is known.
+    credentials_expire_seconds: float | None = None
 
 
 class StatusCollector(Collector):
@@ -63,9 +70,33 @@ class StatusCollector(Collector):
         yield GaugeMetricFamily(
             "pinnace_buffer_bytes_limit", "Bytes that the buffer may hold", value=status.buffer_limit_bytes
         )
+        yield from _store_metrics(status)
         yield CounterMetricFamily("pinnace_rescans", "Full looks at the volume", value=status.rescans)
         yield CounterMetricFamily(
             "pinnace_inotify_overflows", "Times that the kernel dropped events", value=status.inotify_overflows
+        )
+
+
+def _store_metrics(status: Status) -> Iterable[Metric]:
+    verified = CounterMetricFamily("pinnace_verified", "Objects compared with their digests", labels=["by"])
+    for evidence, count in status.verified.items():
+        verified.add_metric([evidence], count)
+    yield verified
+    yield GaugeMetricFamily(
+        "pinnace_store_operations_limit",
+        "Operations that may be under way at the store; fewer when it throttles",
+        value=status.store_operations_limit,
+    )
+    yield GaugeMetricFamily(
+        "pinnace_store_bandwidth_limit_bytes_per_second",
+        "Bytes per second that go to and from the store at most; 0: no limit",
+        value=status.store_bandwidth_limit,
+    )
+    if status.credentials_expire_seconds is not None:
+        yield GaugeMetricFamily(
+            "pinnace_credentials_expire_seconds",
+            "Time until the store's credentials end, unless they are renewed before",
+            value=status.credentials_expire_seconds,
         )
 
 

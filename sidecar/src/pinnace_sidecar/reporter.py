@@ -1,5 +1,6 @@
 """When a report goes to the API, and what the loop publishes about itself."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -44,6 +45,8 @@ class Reporter:
         watcher: Watcher,
         problems: Problems,
         clock: Clock,
+        store_bandwidth_limit: int,
+        credentials_expire_at: Callable[[], float | None],
     ) -> None:
         self._iteration_id = iteration_id
         self._pod_uid = pod_uid
@@ -56,6 +59,8 @@ class Reporter:
         self._watcher = watcher
         self._problems = problems
         self._clock = clock
+        self._store_bandwidth_limit = store_bandwidth_limit
+        self._credentials_expire_at = credentials_expire_at
         # A later process's reports are newer than all of an earlier one's.
         self._sequence = journal.count_start() * 1_000_000
         self._latest: PodReport | None = None
@@ -120,7 +125,14 @@ class Reporter:
             buffer_limit_bytes=self._buffer.limit_bytes,
             rescans=self._intake.looks,
             inotify_overflows=self._watcher.overflows,
+            verified={str(by): count for by, count in self._shipper.verified.items()},
+            store_operations_limit=self._shipper.operations_allowed,
+            store_bandwidth_limit=self._store_bandwidth_limit,
+            credentials_expire_seconds=self._seconds_until(self._credentials_expire_at()),
         )
+
+    def _seconds_until(self, moment: float | None) -> float | None:
+        return None if moment is None else moment - self._clock.now()
 
     def _standing(self) -> Standing:
         return Standing(

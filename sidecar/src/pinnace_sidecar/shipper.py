@@ -13,9 +13,10 @@ from typing import Final
 
 from pinnace.ids import object_key
 from pinnace.records import FileState
-from pinnace.stores.store import CorruptContent, Multipart, NoSuchMultipart, StoreError
+from pinnace.stores.store import CorruptContent, Evidence, Multipart, NoSuchMultipart, ObjectExists, StoreError
 from pinnace_sidecar import backoff
 from pinnace_sidecar.clock import Clock
+from pinnace_sidecar.concurrency import Concurrency
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.journal import Journal, JournaledFile
 from pinnace_sidecar.lifecycle import Event
@@ -23,7 +24,6 @@ from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.store_calls import (
     Acknowledged,
     Answer,
-    Compared,
     CopyDamaged,
     Failed,
     Found,
@@ -33,12 +33,16 @@ from pinnace_sidecar.store_calls import (
     StoreCalls,
 )
 from pinnace_sidecar.transfer import Job, Operation, Transfer, Verdict
+from pinnace_sidecar.verification import Compared
 from pinnace_sidecar.workers import Workers
 
 #: The subject of problems that concern every file.
 STORE: Final = "store"
 #: More files than this are not kept in memory at a time, however many have failed.
 _MAX_TRANSFERS: Final = 1000
+#: While the store fails for every file it is asked again at least this often, so that it is soon noticed when somebody
+#: has mended it. It costs one request at a time.
+_LONGEST_STORE_PAUSE_S: Final = 10.0
 #: After these the store may have done what was asked although no answer says so.
 _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE})
 
@@ -77,11 +81,18 @@ class Shipper:
         self._transfers: dict[int, Transfer] = {}
         self._loaded_up_to = 0
         self._store_backoff = backoff.NONE
+        self._concurrency = Concurrency(workers.size)
         self._gave_at = 0.0
         self._crash_points: list[CrashPoint] = []
         #: Since the start of the process.
         self.uploaded_bytes = 0
         self.failures: Counter[str] = Counter()
+        self.verified: Counter[Evidence] = Counter()
+
+    @property
+    def operations_allowed(self) -> int:
+        """How many may be under way at the store at a time."""
+        return 1 if self._store_backoff.failures else self._concurrency.allowed
 
     # --- answers
 
@@ -107,6 +118,7 @@ class Shipper:
             self._failed(transfer, job, answer.result.error)
         else:
             self._store_backoff = transfer.backoff = backoff.NONE
+            self._concurrency.worked()
             self._problems.cleared(STORE)
             self._problems.cleared(transfer.key)
             self._succeeded(transfer, answer)
@@ -115,14 +127,17 @@ class Shipper:
 
     def _succeeded(self, transfer: Transfer, answer: Answer) -> None:
         match answer.result:
-            case Found(etag=str() as etag):
-                self._stored(transfer, etag, verified=True)
-            case Acknowledged(stored):
+            case Found(etag=str() as etag, evidence=evidence):
+                self._stored(transfer, etag)
+                self._confirmed(transfer, evidence)
+            case Acknowledged(stored, verified):
                 whole = answer.job.operation is Operation.PUT
                 self.uploaded_bytes += transfer.file.digest.size if whole else 0
-                self._stored(transfer, stored.etag, verified=whole and stored.crc32c == transfer.file.digest.crc32c)
-            case Compared(difference=""):
-                self._confirmed(transfer)
+                self._stored(transfer, stored.etag)
+                if verified:
+                    self._confirmed(transfer, Evidence.CRC32C)
+            case Compared(difference="", evidence=evidence):
+                self._confirmed(transfer, evidence)
             case Compared(difference):
                 self._refuted(transfer, difference)
             case _:
@@ -152,23 +167,23 @@ class Shipper:
                     self._journal.files.add_parts(transfer.file.id, [part])
                     self._crash_points.append(CrashPoint.PART_JOURNALED)
 
-    def _stored(self, transfer: Transfer, etag: str, *, verified: bool) -> None:
+    def _stored(self, transfer: Transfer, etag: str) -> None:
         state = self._journal.files.apply(transfer.file.id, Event.STORED, etag=etag)
         transfer.file = replace(transfer.file, state=state, etag=etag, upload_id="")
         transfer.upload = None
         transfer.parts.clear()
         self._crash_points.append(CrashPoint.STORED_JOURNALED)
-        if verified:
-            self._confirmed(transfer)
 
-    def _confirmed(self, transfer: Transfer) -> None:
+    def _confirmed(self, transfer: Transfer, evidence: Evidence) -> None:
+        self.verified[evidence] += 1
         self._journal.files.apply(transfer.file.id, Event.CONFIRMED)
         del self._transfers[transfer.file.id]
         self._crash_points.append(CrashPoint.VERIFIED_JOURNALED)
 
     def _refuted(self, transfer: Transfer, difference: str) -> None:
         state = self._journal.files.apply(transfer.file.id, Event.REFUTED)
-        transfer.file = replace(transfer.file, state=state, etag="")
+        # With the ETag, as the journal keeps it: what the store acknowledged to us may be replaced.
+        transfer.file = replace(transfer.file, state=state)
         transfer.look = transfer.listed = False
         transfer.backoff = transfer.backoff.failed(self._clock.monotonic(), self._rng)
         self._raise(transfer, "ContentDiffers", f"{transfer.file.path}: {difference}; it is sent again")
@@ -176,6 +191,8 @@ class Shipper:
     def _failed(self, transfer: Transfer, job: Job, error: StoreError | CopyDamaged) -> None:
         now = self._clock.monotonic()
         self.failures[error.code if isinstance(error, StoreError) else "CopyDamaged"] += 1
+        if isinstance(error, StoreError):
+            self._heed(error, now)
         transfer.look = transfer.look or job.operation in _AMBIGUOUS
         if isinstance(error, CopyDamaged):
             self._condemn_damaged(transfer, str(error))
@@ -186,15 +203,21 @@ class Shipper:
             transfer.listed = False
         elif error.whole_store:
             if self._store_backoff.due(now):
-                self._store_backoff = self._store_backoff.failed(now, self._rng)
+                self._store_backoff = self._store_backoff.failed(now, self._rng, longest=_LONGEST_STORE_PAUSE_S)
             self._problems.raised(STORE, error.code, str(error), now, files=len(self._transfers))
-        elif error.try_again or isinstance(error, CorruptContent) or job.operation is Operation.COMPLETE:
+        elif _may_work_later(error, job.operation):
             # A completion that is refused had wrong parts in it: the store's own list mends that.
             transfer.listed = transfer.listed and job.operation is not Operation.COMPLETE
             transfer.backoff = transfer.backoff.failed(now, self._rng)
             self._raise(transfer, error.code, f"{transfer.file.path}: {error}")
         else:
             transfer.verdict = Verdict(Event.REFUSED, error.code, str(error))
+
+    def _heed(self, error: StoreError, now: float) -> None:
+        """Do less when it is too much for the store, and nothing for as long as it asks."""
+        if error.code == "SlowDown" or error.status in (429, 503):
+            self._concurrency.throttled(now)
+        self._concurrency.asked_to_wait(now, error.retry_after)
 
     def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
         if self._lies_there(transfer.file):
@@ -223,7 +246,7 @@ class Shipper:
     def submit(self) -> int:
         """Hand out what can be done now; returns how many operations that were."""
         now = self._gave_at = self._clock.monotonic()
-        if not self._store_backoff.due(now):
+        if not self._store_backoff.due(now) or self._concurrency.wait_left(now) > 0:
             return 0
         given = 0
         for transfer in self._under_way(now):
@@ -241,12 +264,17 @@ class Shipper:
         pauses = [transfer.backoff for transfer in self._transfers.values() if transfer.backoff.failures]
         if self._store_backoff.failures:
             pauses.append(self._store_backoff)
+        silence = self._concurrency.wait_left(now)
+        if silence > 0 and self._transfers:
+            return silence
         # A pause that was over when operations were given out waits for workers, and those ring.
         return min((pause.due_at - now for pause in pauses if pause.due_at > self._gave_at), default=None)
 
     def _room(self) -> int:
         if self._store_backoff.failures:
             return 1 - self._workers.busy
+        if self._concurrency.is_reduced:
+            return self._concurrency.allowed - self._workers.busy
         return 2 * self._workers.size - self._workers.busy
 
     def _under_way(self, now: float) -> list[Transfer]:
@@ -278,3 +306,10 @@ class Shipper:
         else:
             transfer.busy = True
         self._workers.submit(lambda: self._calls.call(job))
+
+
+def _may_work_later(error: StoreError, operation: Operation) -> bool:
+    """Of an error that concerns one file: whether to try again. Wrong parts of a completion are sent again first."""
+    if isinstance(error, ObjectExists):
+        return False
+    return error.try_again or isinstance(error, CorruptContent) or operation is Operation.COMPLETE

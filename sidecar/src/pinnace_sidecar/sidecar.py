@@ -62,6 +62,8 @@ class World:
     crash: Crash
     #: Makes workers: how many, and a name for them.
     workers: Callable[[int, str], Workers[Any]]
+    #: When the store's credentials end, in seconds since the epoch; None: never, as far as is known.
+    credentials_expire_at: Callable[[], float | None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class Sidecar:
         )
         self._shipper = Shipper(
             journal=journal,
-            store_calls=StoreCalls(world.store, buffer, world.crash),
+            store_calls=StoreCalls(world.store, buffer, world.crash, read_back=store_settings.read_back),
             workers=self._store_workers,
             prefix=store_settings.prefix,
             lies_there=lambda file: _lies_there(world.volume, file),
@@ -146,6 +148,8 @@ class Sidecar:
             watcher=world.watcher,
             problems=problems,
             clock=clock,
+            store_bandwidth_limit=store_settings.bandwidth_bytes_per_second,
+            credentials_expire_at=world.credentials_expire_at,
         )
 
     # --- the loop

@@ -6,10 +6,22 @@ from typing import Final
 
 from pinnace.digests import Digester, PartDigest
 from pinnace.errors import PinnaceError
-from pinnace.stores.store import CorruptContent, Multipart, MultipartStore, Part, Stored, StoreError
+from pinnace.stores.store import (
+    CorruptContent,
+    Evidence,
+    Multipart,
+    MultipartStore,
+    ObjectExists,
+    ObjectInfo,
+    Part,
+    Stored,
+    StoreError,
+    TransientStoreError,
+)
 from pinnace_sidecar.buffer import CHUNK_BYTES, Buffer
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.transfer import Job, Operation
+from pinnace_sidecar.verification import Compared, Verification
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +39,13 @@ class CopyDamaged(PinnaceError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """LOOK: the whole object is there (with its ETag), or nothing of it is, or an upload of it."""
+    """LOOK: the whole object is there (with its ETag), or nothing of it is, or an upload of it.
+
+    PUT, COMPLETE: the object was there before.
+    """
 
     etag: str | None = None
+    evidence: Evidence = Evidence.SIZE
     upload: Multipart | None = None
 
 
@@ -56,16 +72,10 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """PUT, COMPLETE: the store says that it has all of it."""
+    """PUT, COMPLETE: the store says that it has all of it. `verified`: and that it is ours, so that needs no look."""
 
     stored: Stored
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """VERIFY: how the store's object differs from ours; empty when it doesn't."""
-
-    difference: str
+    verified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +104,11 @@ class Answer:
 class StoreCalls:
     """Carries copies to one store. Safe to use from several threads."""
 
-    def __init__(self, store: MultipartStore, buffer: Buffer, crash: Crash) -> None:
+    def __init__(self, store: MultipartStore, buffer: Buffer, crash: Crash, *, read_back: bool = False) -> None:
         self._store = store
         self._buffer = buffer
         self._crash = crash
+        self._verification = Verification(store, buffer, read_back=read_back)
 
     def call(self, job: Job) -> Answer:
         """Do it. Errors of the store and of the copy are results, not exceptions."""
@@ -124,7 +135,7 @@ class StoreCalls:
             case Operation.SEND:
                 return self._send(job)
             case Operation.COMPLETE:
-                return Acknowledged(self._store.complete_multipart(_upload(job), job.parts, job.file.digest))
+                return self._complete(job)
             case Operation.VERIFY:
                 return self._verify(job)
             case Operation.ABORT:
@@ -134,15 +145,14 @@ class StoreCalls:
     def _look(self, job: Job) -> Found:
         """What of this file is in the store. Uploads under its key that are not needed are removed on the way."""
         info = self._store.head(job.key)
+        evidence = self._same(job, info) if info else None
         uploads = [job.upload] if job.upload else []
         if len(job.file.digest.parts) > 1:
             under_way = [upload for upload in self._store.list_multiparts(job.key) if upload.key == job.key]
             uploads += [upload for upload in under_way if upload != job.upload]
-        if info and not (difference := info.difference(job.file.digest)):
-            keep, found = None, Found(etag=info.etag)
+        if info and evidence:
+            keep, found = None, Found(etag=info.etag, evidence=evidence)
         else:
-            if info:
-                _log.warning("the object is not what it should be", extra={"key": job.key, "difference": difference})
             keep = uploads[0] if uploads else None
             found = Found(upload=keep)
         for upload in uploads:
@@ -150,10 +160,52 @@ class StoreCalls:
                 self._store.abort_multipart(upload)
         return found
 
-    def _put(self, job: Job) -> Acknowledged:
-        with self._buffer.open(_name(job)) as source:
-            (whole,) = job.file.digest.parts
-            return Acknowledged(self._store.put(job.key, source, whole))
+    def _same(self, job: Job, info: ObjectInfo) -> Evidence | None:
+        """What says that the object is this file; None for one of ours that is not, and is to be replaced.
+
+        Raises ObjectExists for another's, which nobody overwrites.
+        """
+        compared = self._verification.compare(job.file, info)
+        if not compared.difference:
+            return compared.evidence
+        if not job.replace:
+            raise ObjectExists(
+                f"another object lies under {job.key}: {compared.difference}",
+                code="ObjectExists",
+                hint="find out who wrote it; nothing was overwritten",
+                key=job.key,
+            )
+        _log.warning("the object is not what it should be", extra={"key": job.key, "difference": compared.difference})
+        return None
+
+    def _put(self, job: Job) -> Acknowledged | Found:
+        digest = job.file.digest
+        (whole,) = digest.parts
+        try:
+            with self._buffer.open(_name(job)) as source:
+                stored = self._store.put(job.key, source, whole, replace=job.replace)
+        except ObjectExists:
+            return self._found_there(job)
+        vouched = Evidence.CRC32C if stored.crc32c == digest.crc32c else Evidence.SIZE
+        return Acknowledged(stored, verified=self._verification.enough(vouched))
+
+    def _complete(self, job: Job) -> Acknowledged | Found:
+        upload = _upload(job)
+        try:
+            stored = self._store.complete_multipart(upload, job.parts, job.file.digest, replace=job.replace)
+        except ObjectExists:
+            found = self._found_there(job)
+            self._store.abort_multipart(upload)
+            return found
+        return Acknowledged(stored, verified=False)
+
+    def _found_there(self, job: Job) -> Found:
+        """The store did not write because something is there: it has to be the same."""
+        info = self._store.head(job.key)
+        evidence = self._same(job, info) if info else None
+        if info is None or evidence is None:
+            raise TransientStoreError("what lay under the key is gone again", code="OperationAborted", key=job.key)
+        return Found(etag=info.etag, evidence=evidence)
 
     def _list(self, job: Job) -> Listed:
         digests = job.file.digest.parts
@@ -173,8 +225,8 @@ class StoreCalls:
     def _verify(self, job: Job) -> Compared:
         info = self._store.head(job.key)
         if info is None:
-            return Compared("the store holds nothing under this key")
-        return Compared(info.difference(job.file.digest, job.file.etag))
+            return Compared("the store holds nothing under this key", Evidence.SIZE)
+        return self._verification.compare(job.file, info, job.file.etag)
 
     def _judged(self, job: Job, error: StoreError) -> StoreError | CopyDamaged:
         """Bytes that arrived wrong were damaged on the way or in the buffer: read them again to know which."""

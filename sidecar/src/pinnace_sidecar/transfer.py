@@ -48,6 +48,11 @@ class Job:
     number: int = 0
     parts: tuple[Part, ...] = ()
 
+    @property
+    def replace(self) -> bool:
+        """Whether what lies under the key may be overwritten: only what the store once acknowledged to us."""
+        return bool(self.file.etag)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

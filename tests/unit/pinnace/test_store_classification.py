@@ -37,7 +37,7 @@ from pinnace.stores.store import (
         (400, "XAmzContentSHA256Mismatch", CorruptContent, "BadDigest"),
         (400, "EntityTooSmall", TerminalStoreError, "EntityTooSmall"),
         (400, "InvalidPart", TerminalStoreError, "InvalidPart"),
-        (412, "", ObjectExists, "PreconditionFailed"),
+        (412, "", ObjectExists, "ObjectExists"),
         (407, "", StoreRefused, "ProxyRefused"),
         (409, "ConditionalRequestConflict", TransientStoreError, "OperationAborted"),
         (400, "", TerminalStoreError, "BadRequest"),

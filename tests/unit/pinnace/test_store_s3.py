@@ -157,6 +157,9 @@ def test_an_expired_session_is_named_and_its_source_asked_anew(server: S3Server)
         def forget(self) -> None:
             self.token = "new"
 
+        def expires_at(self) -> None:
+            return None
+
     server.expired_tokens = {"old"}
     settings = StoreSettings(endpoint=server.endpoint, bucket=server.bucket)
     with closing(S3Store(settings, Renewing())) as store:

@@ -25,6 +25,10 @@ class Loop:
             buffer_limit_bytes=100,
             rescans=5,
             inotify_overflows=1,
+            verified={"crc32c": 6},
+            store_operations_limit=4,
+            store_bandwidth_limit=1000,
+            credentials_expire_seconds=3600.5,
         )
 
 
@@ -71,6 +75,10 @@ def test_prometheus_gets_every_figure(server: HealthServer) -> None:
         "pinnace_buffer_bytes_limit 100.0",
         "pinnace_rescans_total 5.0",
         "pinnace_inotify_overflows_total 1.0",
+        'pinnace_verified_total{by="crc32c"} 6.0',
+        "pinnace_store_operations_limit 4.0",
+        "pinnace_store_bandwidth_limit_bytes_per_second 1000.0",
+        "pinnace_credentials_expire_seconds 3600.5",
     }
 
 

@@ -195,7 +195,7 @@ def test_while_the_store_refuses_everything_one_operation_at_a_time_asks_again(p
     pod.store.fail_next(DENIED, times=10_000)
     pod.start()
     pod.run_for(600)
-    assert pod.sidecar.status.upload_failures["AccessDenied"] < 50
+    assert pod.sidecar.status.upload_failures["AccessDenied"] < 600 / 5
     (problem,) = pod.api.report.problems
     assert problem.reason == "AccessDenied"
     assert "give the key its rights" in problem.message

@@ -3,7 +3,7 @@
 import os
 
 from pinnace.records import Location
-from pinnace.settings import CLIENT_PREFIX, STORE_PREFIX, ClientSettings, StoreSettings, load
+from pinnace.settings import CLIENT_PREFIX, STORE_PREFIX, ClientSettings, StoreSettings, load, load_store
 
 
 def client_settings(*, api_url: str | None, token_file: str | None) -> ClientSettings:
@@ -27,4 +27,4 @@ def store_settings(location: Location, *, endpoint: str | None) -> StoreSettings
     if location.region:
         environ[f"{STORE_PREFIX}REGION"] = location.region
     environ[f"{STORE_PREFIX}ENDPOINT"] = endpoint or environ.get(f"{STORE_PREFIX}ENDPOINT") or location.endpoint
-    return load(StoreSettings, environ, STORE_PREFIX)
+    return load_store(environ)

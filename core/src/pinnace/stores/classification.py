@@ -63,7 +63,12 @@ _BY_CODE: Final[dict[str, Verdict]] = {
     **_means(
         TerminalStoreError, "KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName", code="InvalidKey"
     ),
-    **_means(ObjectExists, "PreconditionFailed", hint="find out who wrote there; nothing was overwritten"),
+    **_means(
+        ObjectExists,
+        "PreconditionFailed",
+        code="ObjectExists",
+        hint="find out who wrote there; nothing was overwritten",
+    ),
     # Every object, until a person does something.
     **_means(
         StoreRefused,

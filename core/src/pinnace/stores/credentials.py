@@ -6,6 +6,7 @@ it is asked for the first time: it costs 25 MiB, and whoever has a folder of cre
 
 import os
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -35,6 +36,10 @@ class CredentialsSource(Protocol):
         """The store refused what `current` gave: resolve anew at the next call."""
         ...
 
+    def expires_at(self) -> datetime | None:
+        """When those that `current` gave last end, unless they are renewed before; None: never, as far as is known."""
+        ...
+
 
 def credentials_for(settings: StoreSettings) -> CredentialsSource:
     """The source that the settings name: their folder, else botocore's chain."""
@@ -52,6 +57,9 @@ class StaticCredentials:
 
     def forget(self) -> None:
         """Nothing else is known."""
+
+    def expires_at(self) -> None:
+        """Never."""
 
 
 class FolderCredentials:
@@ -81,6 +89,9 @@ class FolderCredentials:
     def forget(self) -> None:
         with self._lock:
             self._read = None
+
+    def expires_at(self) -> None:
+        """A folder doesn't tell."""
 
     def _read_files(self) -> Credentials:
         """All fields from one version of the folder."""
@@ -113,7 +124,7 @@ class ChainCredentials:
         self._resolved: Any = None
 
     def current(self) -> Credentials:
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - 25 MiB, see above
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - 25 MiB, see above
 
         try:
             with self._lock:
@@ -121,7 +132,8 @@ class ChainCredentials:
                     self._resolved = _resolve()
                 resolved = self._resolved
             frozen = resolved.get_frozen_credentials() if resolved is not None else None
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError, OSError) as error:
+            # ClientError: the token service refused. OSError: the file of the workload's token can't be read.
             raise CredentialsMissing(f"botocore found no credentials: {error}", hint=_CHAIN_HINT) from error
         if frozen is None:
             raise CredentialsMissing("botocore found no credentials anywhere", hint=_CHAIN_HINT)
@@ -135,6 +147,13 @@ class ChainCredentials:
     def forget(self) -> None:
         with self._lock:
             self._resolved = None
+
+    def expires_at(self) -> datetime | None:
+        with self._lock:
+            resolved = self._resolved
+        # botocore has no public name for it; without the attribute nothing is known.
+        ends = getattr(resolved, "_expiry_time", None)
+        return ends if isinstance(ends, datetime) else None
 
 
 def _resolve() -> Any:

@@ -1,0 +1,117 @@
+"""Is what the store holds the copy that was sent? By the best evidence there is, and saying which that was.
+
+A CRC32C that the store computed needs nothing of us. Without one the ETag of most stores is an MD5, which nobody
+computed on the way: the copy in the buffer is read a second time for it. Whether a store's ETags are MD5s is found out
+once per process, by the first that equals ours; the first that does not is resolved by downloading the object. Where
+encryption or the store's own ways leave nothing to recognise the content by, only its size can be compared.
+"""
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass
+from typing import IO, Final
+
+from pinnace.stores.store import Evidence, NoSuchObject, ObjectInfo, Store
+from pinnace_sidecar.buffer import CHUNK_BYTES, Buffer
+from pinnace_sidecar.journal import JournaledFile
+
+_log = logging.getLogger(__name__)
+
+_MD5_ETAG: Final = re.compile("[0-9a-f]{32}(?:-([0-9]{1,5}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How the store's object differs from ours, empty when it doesn't, and what says so."""
+
+    difference: str
+    evidence: Evidence
+
+
+class Verification:
+    """Compares objects with copies. Safe to use from several threads. `read_back`: download each one."""
+
+    def __init__(self, store: Store, buffer: Buffer, *, read_back: bool) -> None:
+        self._store = store
+        self._buffer = buffer
+        self._read_back = read_back
+        #: None: not known yet.
+        self._etags_are_md5: bool | None = None
+        self._said_size_only = False
+
+    def enough(self, evidence: Evidence) -> bool:
+        """Whether an acknowledgement with this evidence needs no further look."""
+        return evidence is Evidence.CRC32C and not self._read_back
+
+    def compare(self, file: JournaledFile, info: ObjectInfo, etag: str = "") -> Compared:
+        """`etag` is the one that the upload was acknowledged with. Raises StoreError, and OSError for the copy."""
+        evidence = info.evidence(file.digest)
+        if difference := info.difference(file.digest, etag):
+            return Compared(difference, evidence)
+        if self._read_back:
+            return self._download(file, info)
+        return Compared("", evidence) if evidence is Evidence.CRC32C else self._compare_md5(file, info)
+
+    def _compare_md5(self, file: JournaledFile, info: ObjectInfo) -> Compared:
+        if self._etags_are_md5 is False or not _may_be_md5(file, info):
+            if not self._said_size_only:
+                self._said_size_only = True
+                _log.warning("of what the store holds only the size can be compared", extra={"key": info.key})
+            return Compared("", Evidence.SIZE)
+        ours = self._md5_etag(file)
+        if ours == info.etag:
+            self._etags_are_md5 = True
+            return Compared("", Evidence.MD5)
+        if self._etags_are_md5:
+            return Compared(f"the store holds content of MD5 {info.etag}, not {ours}", Evidence.MD5)
+        compared = self._download(file, info)
+        if not compared.difference:
+            self._etags_are_md5 = False
+        return compared
+
+    def _download(self, file: JournaledFile, info: ObjectInfo) -> Compared:
+        sink = _Hashing()
+        try:
+            self._store.get(info.key, sink)
+        except NoSuchObject:
+            return Compared("the store holds nothing under this key", Evidence.READ_BACK)
+        found = sink.sha256.hexdigest()
+        differs = found != file.digest.sha256
+        return Compared(
+            f"the store holds content of SHA-256 {found}, not {file.digest.sha256}" if differs else "",
+            Evidence.READ_BACK,
+        )
+
+    def _md5_etag(self, file: JournaledFile) -> str:
+        """The ETag that S3 gives this content, sent in these parts."""
+        with self._buffer.open(str(file.artifact_id)) as copy:
+            sums = [_md5(copy, part.size) for part in file.digest.parts]
+        if len(sums) == 1:
+            return sums[0].hex()
+        return f"{hashlib.md5(b''.join(sums), usedforsecurity=False).hexdigest()}-{len(sums)}"
+
+
+class _Hashing:
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: memoryview) -> None:
+        self.sha256.update(data)
+
+
+def _may_be_md5(file: JournaledFile, info: ObjectInfo) -> bool:
+    """Whether the ETag has the form of an MD5 over as many parts as ours; one of an object encrypted by KMS is none."""
+    match = _MD5_ETAG.fullmatch(info.etag)
+    if not match or info.encryption.startswith("aws:kms"):
+        return False
+    count = len(file.digest.parts)
+    return match[1] == (str(count) if count > 1 else None)
+
+
+def _md5(copy: IO[bytes], size: int) -> bytes:
+    digest = hashlib.md5(usedforsecurity=False)
+    while size and (data := copy.read(min(size, CHUNK_BYTES))):
+        digest.update(data)
+        size -= len(data)
+    return digest.digest()
