@@ -44,6 +44,7 @@ class Misbehaviour(StrEnum):
     TRUNCATED_ANSWER = "stored, and the answer ends in the middle"
     WRONG_ETAG = "stored, and another ETag answered"
     LOSES_BYTES = "acknowledged, but stored without its last byte"
+    WRONG_CONTENT = "acknowledged, but other content of the same size stored"
     SLOW = "stored, answered after `seconds`"
 
 
@@ -493,7 +494,9 @@ class _Connection(socketserver.StreamRequestHandler):
             case Misbehaviour.STATUS | Misbehaviour.ERROR_IN_200:
                 return self._send(request, fault.answer())
             case Misbehaviour.LOSES_BYTES:
-                return self._send(request, self._lose_a_byte(request))
+                return self._send(request, self._lose(request, request.body[:-1]))
+            case Misbehaviour.WRONG_CONTENT:
+                return self._send(request, self._keep_another(request))
         return self._answer_stored(request, fault)
 
     def _answer_stored(self, request: Request, fault: Fault) -> bool:
@@ -519,13 +522,21 @@ class _Connection(socketserver.StreamRequestHandler):
         except S3Error as error:
             return _error(error)
 
-    def _lose_a_byte(self, request: Request) -> Answer:
-        """Acknowledge the whole body and keep all but its last byte, as a broken disk cache would."""
+    def _lose(self, request: Request, kept: bytes) -> Answer:
+        """Acknowledge the body and keep something else, as a broken disk cache would."""
         key = request.path[1]
         with self.server.lock:
             answer = self.server._store(key, request.body, request.headers.get("x-amz-checksum-crc32c"))
             self.server.writes[key, hashlib.sha256(request.body).hexdigest()] -= 1
-            self.server._store(key, request.body[:-1], None)
+            self.server._store(key, kept, None)
+        return answer
+
+    def _keep_another(self, request: Request) -> Answer:
+        """Keep the body backwards, and describe that."""
+        self.server._understand(request)
+        with self.server.lock:
+            answer = self.server._store(request.path[1], request.body[::-1], None)
+            self.server.writes[request.path[1], hashlib.sha256(request.body[::-1]).hexdigest()] -= 1
         return answer
 
     def _send(self, request: Request, answer: Answer) -> bool:

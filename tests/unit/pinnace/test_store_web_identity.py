@@ -12,6 +12,7 @@ from pinnace.settings import StoreSettings
 from pinnace.stores.credentials import ChainCredentials
 from pinnace.stores.s3 import S3Store
 from pinnace.stores.store import MIN_PART_BYTES, CredentialsMissing, StoreRefused
+from support.environment import without_settings
 from support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server, s3_server
 from support.store_content import content
 from support.sts_server import TokenService, token_service
@@ -26,15 +27,11 @@ def service() -> Iterator[TokenService]:
 @pytest.fixture
 def token_file(service: TokenService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Mounted as a projected volume is: behind links that are swapped."""
-    for name in list(os.environ):
-        if name.startswith("AWS_"):
-            monkeypatch.delenv(name)
+    without_settings(monkeypatch)
     folder = tmp_path / "token"
     folder.mkdir()
     rotate(folder, "first")
     (folder / "token").symlink_to("..data/token")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/any")
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(folder / "token"))
