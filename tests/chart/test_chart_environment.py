@@ -10,6 +10,7 @@ from pinnace.settings import STORE_PREFIX, StoreSettings
 from pinnace_api.settings import PREFIX as API_PREFIX
 from pinnace_api.settings import ApiSettings
 from pinnace_operator import settings as operator_settings
+from pinnace_operator.experiment import ConfigMapKeyRef
 from support.chart import CHART, VALUE_SETS, Manifest, environment, of_kind, one, render
 
 
@@ -55,6 +56,7 @@ def test_every_value_reaches_the_operator() -> None:
     assert platform.sidecar_image_pull_policy == "Always"
     assert platform.sidecar_resources["limits"] == {"memory": "128Mi"}
     assert platform.store_credentials_secret == "key-of-the-store"
+    assert platform.store_ca_bundle == ConfigMapKeyRef(name="authorities", key="store.pem")
     assert platform.default_store == StoreSettings(
         endpoint="https://store.example.org",
         region="eu-west-1",
@@ -62,6 +64,11 @@ def test_every_value_reaches_the_operator() -> None:
         prefix="ashore",
         addressing="virtual",
         checksums="never",
+        server_side_encryption="aws:kms:the-key",
+        proxy="http://proxy.example.org:3128",
+        no_proxy=(".svc", "10.0.0.0/8"),
+        bandwidth_bytes_per_second=12_500_000,
+        read_back=True,
     )
 
 

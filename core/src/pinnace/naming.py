@@ -26,6 +26,7 @@ ARTIFACTS_VOLUME: Final = "pinnace-artifacts"
 BUFFER_VOLUME: Final = "pinnace-buffer"
 TOKEN_VOLUME: Final = "pinnace-token"  # noqa: S105
 CREDENTIALS_VOLUME: Final = "pinnace-store-credentials"
+CA_VOLUME: Final = "pinnace-store-ca"
 
 #: What the training container finds in its environment.
 PARAM_PREFIX: Final = "PINNACE_PARAM_"

@@ -12,7 +12,7 @@ import msgspec
 from pinnace.errors import PinnaceError
 from pinnace.settings import StoreSettings
 from pinnace_operator import quantity
-from pinnace_operator.experiment import Artifacts, Experiment, Store
+from pinnace_operator.experiment import Artifacts, ConfigMapKeyRef, Experiment, Store
 from pinnace_operator.search import Combination, SearchError, combinations
 from pinnace_operator.settings import Platform
 
@@ -39,9 +39,11 @@ class Accepted:
 
     #: By iteration index.
     combinations: tuple[Combination, ...]
-    #: Without credentials_dir.
+    #: Without credentials_dir and ca_file, which are the pod's.
     store: StoreSettings
     credentials_secret: str
+    #: None: the authorities that the sidecar's image trusts.
+    ca_bundle: ConfigMapKeyRef | None
 
 
 def accept(experiment: Experiment, platform: Platform) -> Accepted:
@@ -59,6 +61,7 @@ def accept(experiment: Experiment, platform: Platform) -> Accepted:
         combinations=found,
         store=_store(artifacts.store, platform.default_store),
         credentials_secret=reference.name if reference else platform.store_credentials_secret,
+        ca_bundle=artifacts.store.ca_bundle_ref or platform.store_ca_bundle,
     )
 
 
@@ -69,13 +72,14 @@ def grace_seconds(experiment: Experiment) -> int:
 
 def _store(wanted: Store, default: StoreSettings | None) -> StoreSettings:
     fields = msgspec.structs.asdict(default) if default else {}
-    fields["credentials_dir"] = ""
-    for name in ("endpoint", "region", "bucket", "prefix"):
+    fields["credentials_dir"] = fields["ca_file"] = ""
+    for name in ("endpoint", "region", "bucket", "prefix", "server_side_encryption"):
         value = getattr(wanted, name)
         if value is not None:
             fields[name] = value
-    if wanted.addressing is not None:
-        fields["addressing"] = wanted.addressing.value.lower()
+    for name, choice in (("addressing", wanted.addressing), ("checksums", wanted.checksums)):
+        if choice is not None:
+            fields[name] = choice.value.lower()
     if "bucket" not in fields:
         raise NotAcceptedError(
             "StoreNotConfigured",

@@ -46,6 +46,12 @@ class Addressing(StrEnum):
     VIRTUAL = "Virtual"
 
 
+class Checksums(StrEnum):
+    AUTO = "Auto"
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
 class DeletionPolicy(StrEnum):
     #: Objects and rows stay when the Experiment is deleted.
     RETAIN = "Retain"
@@ -88,6 +94,11 @@ class SecretRef(Manifest, frozen=True, kw_only=True):
     name: str
 
 
+class ConfigMapKeyRef(Manifest, frozen=True, kw_only=True):
+    name: str
+    key: str = "ca.crt"
+
+
 class Store(Manifest, frozen=True, kw_only=True):
     """None: the operator's default store says."""
 
@@ -97,6 +108,9 @@ class Store(Manifest, frozen=True, kw_only=True):
     prefix: str | None = None
     addressing: Addressing | None = None
     credentials_secret_ref: SecretRef | None = None
+    ca_bundle_ref: ConfigMapKeyRef | None = None
+    server_side_encryption: str | None = None
+    checksums: Checksums | None = None
 
 
 class Artifacts(Manifest, frozen=True, kw_only=True):

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from pinnace.settings import STORE_PREFIX, ClientSettings, StoreSettings, check_http_url, load
+from pinnace.settings import STORE_PREFIX, ClientSettings, SettingsError, StoreSettings, check_http_url, load
+from pinnace_operator.experiment import ConfigMapKeyRef
 
 OPERATOR_PREFIX: Final = "PINNACE_OPERATOR_"
 
@@ -30,6 +31,10 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ()
     #: The Secret, in each Experiment's own namespace, with the credentials of the store.
     store_credentials_secret: Annotated[str, Meta(min_length=1, max_length=253)] = "pinnace-store"  # noqa: S105 - a name
+    #: The ConfigMap, in each Experiment's own namespace, with the authorities that sign the store's certificate, and
+    #: its key. Empty: those that the sidecar's image trusts.
+    store_ca_config_map: Annotated[str, Meta(max_length=253)] = ""
+    store_ca_key: Annotated[str, Meta(min_length=1, max_length=253)] = "ca.crt"
     #: Port of /healthz on every address.
     health_port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     #: How often to ask the API how the artifacts of an unfinished Experiment stand.
@@ -59,6 +64,7 @@ class Platform:
     #: None: each Experiment must name its bucket.
     default_store: StoreSettings | None
     poll_seconds: float
+    store_ca_bundle: ConfigMapKeyRef | None = None
 
     @classmethod
     def from_settings(cls, settings: OperatorSettings, default_store: StoreSettings | None) -> "Platform":
@@ -70,6 +76,9 @@ class Platform:
             store_credentials_secret=settings.store_credentials_secret,
             default_store=default_store,
             poll_seconds=settings.poll_seconds,
+            store_ca_bundle=ConfigMapKeyRef(name=settings.store_ca_config_map, key=settings.store_ca_key)
+            if settings.store_ca_config_map
+            else None,
         )
 
 
@@ -78,6 +87,11 @@ def from_env(environ: Mapping[str, str]) -> tuple[OperatorSettings, Platform]:
     settings = load(OperatorSettings, environ, OPERATOR_PREFIX)
     has_store = bool(environ.get(f"{STORE_PREFIX}BUCKET"))
     default_store = load(StoreSettings, environ, STORE_PREFIX) if has_store else None
+    if default_store is not None and "@" in default_store.proxy:
+        raise SettingsError(
+            f"{STORE_PREFIX}PROXY has a user in it, which everybody who may read pods could read",
+            hint="take it out, and put `user:password` as PROXY_CREDENTIALS into the Secret of the store",
+        )
     return settings, Platform.from_settings(settings, default_store)
 
 

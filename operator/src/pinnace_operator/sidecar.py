@@ -8,20 +8,23 @@ import msgspec
 from pinnace.naming import (
     ARTIFACTS_VOLUME,
     BUFFER_VOLUME,
+    CA_VOLUME,
     CREDENTIALS_VOLUME,
     SIDECAR_CONTAINER,
     TOKEN_AUDIENCE,
     TOKEN_VOLUME,
 )
-from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, StoreSettings, dump
+from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, dump
 from pinnace_operator import quantity
 from pinnace_operator.acceptance import Accepted
-from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment import ConfigMapKeyRef, Experiment
 from pinnace_operator.settings import Platform
 
 BUFFER_DIR: Final = "/buffer"
 TOKEN_DIR: Final = "/var/run/pinnace/token"  # noqa: S105 - a folder, not a secret
 CREDENTIALS_DIR: Final = "/var/run/pinnace/store"
+CA_DIR: Final = "/var/run/pinnace/store-ca"
+_CA_FILE: Final = "ca.crt"
 
 #: The sidecar stops filling its buffer here, below the volume's limit, because beyond that the pod is evicted.
 BUFFER_FILL: Final = 0.9
@@ -41,7 +44,7 @@ def container(experiment: Experiment, iteration: UUID, accepted: Accepted, platf
         "image": platform.sidecar_image,
         "imagePullPolicy": platform.sidecar_image_pull_policy,
         "restartPolicy": "Always",
-        "env": _environment(settings, accepted.store),
+        "env": _environment(settings, accepted),
         "ports": [{"name": "pinnace-health", "containerPort": port}],
         # The training waits for this one probe and for nothing else of the sidecar's.
         "startupProbe": {"httpGet": {"path": "/healthz", "port": port}, "periodSeconds": 1, "failureThreshold": 120},
@@ -68,6 +71,7 @@ def container(experiment: Experiment, iteration: UUID, accepted: Accepted, platf
             {"name": BUFFER_VOLUME, "mountPath": BUFFER_DIR},
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIR, "readOnly": True},
             {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_DIR, "readOnly": True},
+            *([{"name": CA_VOLUME, "mountPath": CA_DIR, "readOnly": True}] if accepted.ca_bundle else []),
         ],
     }
 
@@ -94,7 +98,16 @@ def volumes(experiment: Experiment, accepted: Accepted) -> list[dict[str, Any]]:
         # Optional: a Secret that is missing holds up the shipping, which the sidecar reports, and not the training.
         # The kubelet brings it in when it appears.
         {"name": CREDENTIALS_VOLUME, "secret": {"secretName": accepted.credentials_secret, "optional": True}},
+        *_ca_volume(accepted.ca_bundle),
     ]
+
+
+def _ca_volume(bundle: ConfigMapKeyRef | None) -> list[dict[str, Any]]:
+    """Optional like the Secret. Not mounted by subPath, which the kubelet would not bring up to date."""
+    if bundle is None:
+        return []
+    items = [{"key": bundle.key, "path": _CA_FILE}]
+    return [{"name": CA_VOLUME, "configMap": {"name": bundle.name, "items": items, "optional": True}}]
 
 
 def literal(value: str) -> str:
@@ -121,11 +134,11 @@ def _settings(experiment: Experiment, iteration: UUID, platform: Platform) -> Si
     )
 
 
-def _environment(settings: SidecarSettings, store: StoreSettings) -> list[dict[str, Any]]:
+def _environment(settings: SidecarSettings, accepted: Accepted) -> list[dict[str, Any]]:
     pod_uid = f"{SIDECAR_PREFIX}POD_UID"
-    plain = dump(settings, SIDECAR_PREFIX) | dump(
-        msgspec.structs.replace(store, credentials_dir=CREDENTIALS_DIR), STORE_PREFIX
-    )
+    ca_file = f"{CA_DIR}/{_CA_FILE}" if accepted.ca_bundle else ""
+    store = msgspec.structs.replace(accepted.store, credentials_dir=CREDENTIALS_DIR, ca_file=ca_file)
+    plain = dump(settings, SIDECAR_PREFIX) | dump(store, STORE_PREFIX)
     del plain[pod_uid]
     return [
         {"name": pod_uid, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
