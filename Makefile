@@ -48,8 +48,9 @@ images: $(VENV)/ready ## build the images and load them into the cluster
 	$(PYTHON) -m cluster images
 
 .PHONY: generate lock clean
-generate: $(VENV)/ready ## write the files that are derived from others: chart's CRD, OpenAPI document
+generate: $(VENV)/ready ## write the files that are derived from others: chart's CRD, OpenAPI document, reference
 	$(BIN)/python charts/generate.py
+	$(BIN)/python docs/generate.py
 	$(BIN)/python -m pinnace_api openapi > docs/openapi.json
 
 lock: ## resolve the dependencies anew (needs uv)

@@ -32,7 +32,7 @@ from pinnace_sidecar.store_calls import (
     Sent,
     StoreCalls,
 )
-from pinnace_sidecar.transfer import Job, Operation, Transfer, Verdict
+from pinnace_sidecar.transfer import DEMANDS, Job, Operation, Transfer, Verdict
 from pinnace_sidecar.verification import Compared
 from pinnace_sidecar.workers import Workers
 
@@ -81,6 +81,8 @@ class Shipper:
         self._transfers: dict[int, Transfer] = {}
         self._loaded_up_to = 0
         self._store_backoff = backoff.NONE
+        #: How much was asked of the store when it failed for every file.
+        self._failing_at = 0
         self._concurrency = Concurrency(workers.size)
         self._gave_at = 0.0
         self._crash_points: list[CrashPoint] = []
@@ -117,13 +119,17 @@ class Shipper:
         if isinstance(answer.result, Failed):
             self._failed(transfer, job, answer.result.error)
         else:
-            self._store_backoff = transfer.backoff = backoff.NONE
+            transfer.backoff = backoff.NONE
             self._concurrency.worked()
-            self._problems.cleared(STORE)
             self._problems.cleared(transfer.key)
             self._succeeded(transfer, answer)
+            if DEMANDS[job.operation] >= self._failing_at:
+                self._store_works()
         if transfer.verdict and transfer.idle and (transfer.upload is None or job.operation is Operation.ABORT):
             self._end(transfer, transfer.verdict)
+        if not self._transfers and self._failing_at:
+            # Nothing is left that could show whether that works again.
+            self._store_works()
 
     def _succeeded(self, transfer: Transfer, answer: Answer) -> None:
         match answer.result:
@@ -204,6 +210,7 @@ class Shipper:
         elif error.whole_store:
             if self._store_backoff.due(now):
                 self._store_backoff = self._store_backoff.failed(now, self._rng, longest=_LONGEST_STORE_PAUSE_S)
+            self._failing_at = max(self._failing_at, DEMANDS[job.operation])
             self._problems.raised(STORE, error.code, str(error), now, files=len(self._transfers))
         elif _may_work_later(error, job.operation):
             # A completion that is refused had wrong parts in it: the store's own list mends that.
@@ -212,6 +219,11 @@ class Shipper:
             self._raise(transfer, error.code, f"{transfer.file.path}: {error}")
         else:
             transfer.verdict = Verdict(Event.REFUSED, error.code, str(error))
+
+    def _store_works(self) -> None:
+        self._store_backoff = backoff.NONE
+        self._failing_at = 0
+        self._problems.cleared(STORE)
 
     def _heed(self, error: StoreError, now: float) -> None:
         """Do less when it is too much for the store, and nothing for as long as it asks."""

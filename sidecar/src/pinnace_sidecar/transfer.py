@@ -7,6 +7,8 @@ holds: the answer to the first time may only have got lost.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from pinnace.records import FileState
 from pinnace.stores.store import Multipart, Part
@@ -35,6 +37,22 @@ class Operation(StrEnum):
     VERIFY = "verify"
     #: Remove an upload that will not be completed.
     ABORT = "abort"
+
+
+#: What succeeds proves that the store works for all that asks no more of it: a full bucket can still be looked at, and
+#: uploads be opened in it.
+DEMANDS: Final = MappingProxyType(
+    {
+        Operation.LOOK: 0,
+        Operation.LIST: 0,
+        Operation.VERIFY: 0,
+        Operation.ABORT: 0,
+        Operation.OPEN: 1,
+        Operation.PUT: 2,
+        Operation.SEND: 2,
+        Operation.COMPLETE: 2,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

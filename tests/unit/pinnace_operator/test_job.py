@@ -113,6 +113,29 @@ def test_a_missing_secret_does_not_hold_up_the_training() -> None:
     assert volume["secret"] == {"secretName": "mine", "optional": True}
 
 
+def test_authorities_and_encryption_of_the_store_reach_the_sidecar() -> None:
+    store = {"caBundleRef": {"name": "mine", "key": "a.pem"}, "serverSideEncryption": "AES256", "checksums": "Never"}
+    pod = pod_of(experiment(artifacts={"store": store}))
+    sidecar = pod["initContainers"][0]
+    settings = load(StoreSettings, environment(sidecar), STORE_PREFIX)
+    assert (settings.server_side_encryption, settings.checksums) == ("AES256", "never")
+    [volume] = [volume for volume in pod["volumes"] if volume["name"] == "pinnace-store-ca"]
+    assert volume["configMap"] == {
+        "name": "mine",
+        "items": [{"key": "a.pem", "path": "ca.crt"}],
+        "optional": True,
+    }
+    [mount] = [mount for mount in sidecar["volumeMounts"] if mount["name"] == "pinnace-store-ca"]
+    assert (mount["readOnly"], settings.ca_file) == (True, f"{mount['mountPath']}/ca.crt")
+    assert "subPath" not in mount
+
+
+def test_without_authorities_there_is_no_volume_for_them() -> None:
+    pod = pod_of(experiment())
+    assert "pinnace-store-ca" not in {volume["name"] for volume in pod["volumes"]}
+    assert load(StoreSettings, environment(pod["initContainers"][0]), STORE_PREFIX).ca_file == ""
+
+
 def test_what_the_user_wrote_is_left_as_it_is() -> None:
     pod = {
         "automountServiceAccountToken": False,

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinnace.settings import SettingsError
+from pinnace_operator.experiment import ConfigMapKeyRef
 from pinnace_operator.indexes import IndexSet
 from pinnace_operator.quantity import to_bytes
 from pinnace_operator.settings import from_env
@@ -96,3 +97,16 @@ def test_a_wrong_setting_is_named(name: str, value: str, says: str) -> None:
     with pytest.raises(SettingsError) as caught:
         from_env(ENVIRONMENT | {name: value})
     assert says.lower() in str(caught.value).lower()
+
+
+def test_a_proxys_password_gets_into_no_pod() -> None:
+    store = {"PINNACE_STORE_BUCKET": "experiments", "PINNACE_STORE_PROXY": "http://me:secret@proxy:3128"}
+    with pytest.raises(SettingsError) as caught:
+        from_env(ENVIRONMENT | store)
+    assert "PROXY_CREDENTIALS" in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
+def test_the_installations_authorities_are_those_of_every_experiment() -> None:
+    _, platform = from_env(ENVIRONMENT | {"PINNACE_OPERATOR_STORE_CA_CONFIG_MAP": "authorities"})
+    assert platform.store_ca_bundle == ConfigMapKeyRef(name="authorities", key="ca.crt")

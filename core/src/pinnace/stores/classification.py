@@ -10,11 +10,13 @@ from typing import Final, NamedTuple
 
 from pinnace.stores.store import (
     CorruptContent,
+    CredentialsMissing,
     NoSuchMultipart,
     NoSuchObject,
     ObjectExists,
     StoreError,
     StoreRefused,
+    StoreUnreachable,
     TerminalStoreError,
     TransientStoreError,
 )
@@ -123,7 +125,38 @@ _BY_HUNDREDS: Final[dict[int, Verdict]] = {
 #: An answer that S3 does not give: half a document, an odd status, a proxy's page.
 BAD_ANSWER: Final = Verdict(TransientStoreError, "BadAnswer", "does the endpoint belong to an S3-compatible store?")
 
+#: What is found out on this side of the connection.
+_OURS: Final = (
+    Verdict(StoreUnreachable, "StoreUnreachable", "check that the store runs and that its endpoint is right"),
+    Verdict(CredentialsMissing, "CredentialsMissing", "mount the Secret with the store's credentials"),
+    Verdict(StoreRefused, "CertificateNotTrusted", "name the ConfigMap with the authority that signed it"),
+    Verdict(StoreRefused, "CaFileUnusable", "put the authority as PEM into the ConfigMap"),
+    Verdict(StoreRefused, "NotEncrypted", "leave the encryption to the bucket, or use a store that can"),
+    Verdict(CorruptContent, "SourceTooShort", "hash the source again"),
+    BAD_ANSWER,
+)
+
 _STABLE_CODE: Final = re.compile("[A-Z][A-Za-z0-9]{0,99}")
+
+
+class Row(NamedTuple):
+    """A stable code: its class, how stores spell it (codes and statuses), and what to do."""
+
+    code: str
+    error: type[StoreError]
+    spellings: tuple[str, ...]
+    hint: str
+
+
+def table() -> list[Row]:
+    """Everything that can come out of `classify` or of the connection, a row per code, by code."""
+    found = {verdict.code: Row(verdict.code, verdict.error, (), verdict.hint) for verdict in _OURS}
+    known = {**_BY_CODE, **{str(status): verdict for status, verdict in _BY_STATUS.items()}}
+    known |= {f"{hundreds}xx": verdict for hundreds, verdict in _BY_HUNDREDS.items()}
+    for spelling, verdict in known.items():
+        before = found.get(verdict.code, Row(verdict.code, verdict.error, (), ""))
+        found[verdict.code] = before._replace(spellings=(*before.spellings, spelling), hint=before.hint or verdict.hint)
+    return sorted(found.values())
 
 
 def classify(status: int, code: str = "") -> Verdict:
