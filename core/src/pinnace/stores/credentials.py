@@ -19,7 +19,7 @@ SECRET_FILE: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a file's name
 TOKEN_FILE: Final = "AWS_SESSION_TOKEN"  # noqa: S105
 
 #: How often a mounted Secret is opened when it is swapped just then; swaps are minutes apart.
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 20
 
 _FOLDER_HINT: Final = f"put the files {KEY_ID_FILE} and {SECRET_FILE} there, or mount the Secret that has them"
 _CHAIN_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the workload an identity"
