@@ -98,21 +98,14 @@ class FolderCredentials:
         link = self._folder / "..data"
         is_mounted = link.exists()
         for attempt in range(_ATTEMPTS):
-            folder = os.open(link if is_mounted else self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                credentials = Credentials(
-                    access_key_id=_read_field(folder, KEY_ID_FILE),
-                    secret_access_key=_read_field(folder, SECRET_FILE),
-                    session_token=_read_field(folder, TOKEN_FILE, default=""),
-                )
+                credentials = _read_folder(link if is_mounted else self._folder)
             except FileNotFoundError:
                 # A swap removes the old files under whoever is reading them.
                 if not is_mounted or attempt == _ATTEMPTS - 1:
                     raise
             else:
                 return _checked(credentials, f"the credentials in {self._folder}", _FOLDER_HINT)
-            finally:
-                os.close(folder)
         raise AssertionError
 
 
@@ -168,6 +161,19 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except FileNotFoundError:
         return ()
     return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _read_folder(path: Path) -> Credentials:
+    """All fields from behind one and the same opening of it."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return Credentials(
+            access_key_id=_read_field(folder, KEY_ID_FILE),
+            secret_access_key=_read_field(folder, SECRET_FILE),
+            session_token=_read_field(folder, TOKEN_FILE, default=""),
+        )
+    finally:
+        os.close(folder)
 
 
 def _read_field(folder: int, name: str, *, default: str | None = None) -> str:
