@@ -119,7 +119,9 @@ def test_a_root_deleted_and_made_again_is_watched_again(pod: Pod) -> None:
         pod.write("before", b"1")
         pod.start()
         pod.run_for(10)
+        pod.bell.clear()
         shutil.rmtree(pod.volume)
+        eventually(pod.bell.is_set, what="the end of the root wakes the sidecar")
         pod.run_for(5)
         assert [problem.reason for problem in pod.sidecar.report().problems] == ["VolumeUnreadable"]
         pod.volume.mkdir()
