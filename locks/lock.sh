@@ -7,4 +7,5 @@ compile pyproject.toml --all-extras --group dev --output-file locks/dev.txt
 for part in operator sidecar api; do
   compile pyproject.toml --extra "$part" --constraints locks/dev.txt --output-file "locks/$part.txt"
 done
+compile --group bench --constraints locks/dev.txt --output-file locks/bench.txt
 compile --group examples --constraints locks/dev.txt --output-file locks/examples.txt
