@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from bench.harness import Contestant
@@ -12,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 CLIENTS = ROOT / "bench/clients"
 STORED = "**pinnace**, digests known"
 DIGEST = "**pinnace**, digests taken"
-OURS = (STORED, DIGEST)
+ONE_PUT = "**pinnace**, digests taken, one part a file"
+#: So large that every file is one part, and hashed once.
+_ONE_PART = {"PINNACE_TUNING_MULTIPART_BYTES": str(2**32), "PINNACE_TUNING_PART_BYTES": str(2**32)}
 # Without the Python script in front of it, which would be counted in.
 S5CMD = next(iter(PEERS.parent.glob("lib/python3*/site-packages/s5cmd/bin/s5cmd")), PEERS / "s5cmd")
 
@@ -22,14 +23,11 @@ def our_environment(server: Server) -> dict[str, str]:
     return {**server.environment(), "PYTHONPATH": os.pathsep.join(path for path in [str(ROOT), *sys.path] if path)}
 
 
-def ours(server: Server, folder: Path, how: str, extra: Mapping[str, str] | None = None) -> Contestant:
+def ours(server: Server, folder: Path, how: str, name: str = "", **extra: str) -> Contestant:
     """`how`: stored, digest or note (writes the digests that `stored` reads)."""
     command = [sys.executable, "-m", "bench.clients.pinnace_store", server.endpoint, BUCKET, f"ours-{how}", str(folder)]
     command += [how, *([server.ca_file] if server.ca_file else [])]
-    names = {"stored": STORED, "digest": DIGEST}
-    return Contestant(
-        name=names.get(how, how), command=command, environment={**our_environment(server), **(extra or {})}
-    )
+    return Contestant(name=name, command=command, environment={**our_environment(server), **extra})
 
 
 def peers(server: Server, folder: Path) -> list[Contestant]:
@@ -68,4 +66,9 @@ def peers(server: Server, folder: Path) -> list[Contestant]:
 
 
 def everyone(server: Server, folder: Path) -> list[Contestant]:
-    return [ours(server, folder, "stored"), ours(server, folder, "digest"), *peers(server, folder)]
+    return [
+        ours(server, folder, "stored", STORED),
+        ours(server, folder, "digest", DIGEST),
+        ours(server, folder, "digest", ONE_PUT, **_ONE_PART),
+        *peers(server, folder),
+    ]

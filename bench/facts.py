@@ -20,7 +20,7 @@ def facts(*, rounds: int, quick: bool) -> dict[str, str]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"make bench{'-quick' if quick else ''}, {rounds} rounds",
-        "machine": f"{os.cpu_count()} × {_processor()}, {_memory_gib()} GiB, Linux {platform.release().split('-')[0]}",
+        "machine": f"{os.cpu_count()} x {_processor()}, {_memory_gib()} GiB, Linux {platform.release().split('-')[0]}",
         "load before": f"{os.getloadavg()[2]:.1f} (15 minutes' average of runnable processes)",
         "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
         "peers": ", ".join([*_python_peers(), *_programs()]),

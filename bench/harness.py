@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-TIMEOUT_S = 900
+TIMEOUT_S = 300
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):

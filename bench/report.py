@@ -1,9 +1,8 @@
 """Results as Markdown: `python -m bench.report RESULTS DOCUMENT` replaces what stands between a table's marks.
 
-    <!-- begin uploads --> … <!-- end uploads -->
+<!-- begin uploads --> … <!-- end uploads -->
 """
 
-import re
 import sys
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -17,10 +16,12 @@ def fill(results: Path, document: Path) -> None:
     """Write every table that the results have into its place. ValueError for one without a place."""
     text = document.read_text(encoding="utf-8")
     for name, table in _tables(results).items():
-        place = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        text, count = place.subn(lambda found, table=table: f"{found[1]}{table}{found[2]}", text)
-        if count != 1:
-            raise ValueError(f"{document.name} has {count} places for the table {name}")
+        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+        above, _, rest = text.partition(begin)
+        _, found, below = rest.partition(end)
+        if not found:
+            raise ValueError(f"{document.name} has no place for the table {name}")
+        text = f"{above}{begin}\n{table}\n{end}{below}"
     document.write_text(text, encoding="utf-8")
 
 
@@ -45,12 +46,19 @@ def _uploads(rows: list[Row]) -> str:
         per_file = mine[0].size / mine[0].files < MIB
         unit = "CPU µs a file, median (min)" if per_file else "CPU s/GiB, median (min)"
         lines = [
-            (row.name, *_cpu(row), f"{row.median(lambda c: c.wall):.2f}", f"{row.median(lambda c: c.peak_kib) / 1024:.0f}")
+            (
+                row.name,
+                *_cpu(row),
+                f"{row.median(lambda c: c.wall):.2f}",
+                f"{row.median(lambda c: c.peak_kib) / 1024:.0f}",
+            )
             if row.costs
             else (row.name, f"failed: {row.failure}", "", "", "")
             for row in mine
         ]
-        texts.append(f"**{group}**\n\n{_table(('client', unit, 'of it user + system, s', 'wall s', 'peak MiB'), lines)}")
+        texts.append(
+            f"**{group}**\n\n{_table(('client', unit, 'of it user + system, s', 'wall s', 'peak MiB'), lines)}"
+        )
     return "\n".join(texts)
 
 
@@ -76,8 +84,8 @@ def _sidecar(rows: list[Row]) -> str:
                 row.group,
                 row.name,
                 f"{cpu:.2f} ({row.least(lambda cost: cost.cpu):.2f})",
-                f"{cpu / row.files * 1e6:.0f}" if row.files >= 500 else "–",
-                f"{cpu * GIB / row.size:.2f}" if row.size >= GIB // 4 else "–",
+                f"{cpu / row.files * 1e6:.0f}" if row.files >= 500 else "-",
+                f"{cpu * GIB / row.size:.2f}" if row.size >= GIB // 4 else "-",
                 f"{wall:.2f}",
                 f"{row.files / wall:.0f}",
                 f"{row.median(lambda cost: cost.peak_kib) / 1024:.0f}",

@@ -17,7 +17,6 @@ from urllib.request import Request, urlopen
 
 from bench.harness import Failed
 from bench.waiting import eventually
-from cluster.settings import Settings
 from pinnace import signing
 from pinnace.digests import EMPTY_SHA256
 from pinnace.signing import Credentials
@@ -110,9 +109,9 @@ def null_server(scratch: Path, *, certificates: Path | None = None) -> Iterator[
 @contextmanager
 def minio(scratch: Path) -> Iterator[Server]:
     """The project's own MinIO, with its data below `scratch`; gone at the end."""
-    program = os.environ.get("PINNACE_MINIO") or shutil.which("minio") or str(Settings.from_environment().bin / "minio")
-    if not Path(program).exists():
-        raise Missing("MinIO is missing: `python3 -m cluster tools` brings it along")
+    program = os.environ.get("PINNACE_MINIO") or shutil.which("minio") or ""
+    if not program:
+        raise Missing("MinIO is missing: set PINNACE_MINIO to what `python3 -m cluster minio-binary` prints")
     folder, key = scratch / "minio", _new_key()
     folder.mkdir()
     address = f"127.0.0.1:{free_port()}"

@@ -54,17 +54,17 @@ def warm(folder: Path) -> None:
                 pass
 
 
-LARGE = FileSet("1 × 4 GiB", ((1, 4 * GIB),))
-MIDDLE = FileSet("16 × 256 MiB", ((16, 256 * MIB),))
-SMALL = FileSet("10,000 × 4 KiB", ((10_000, 4 * KIB),))
-MIXED = FileSet("1 × 1 GiB + 200 × 1 MiB + 2,000 × 4 KiB", ((1, GIB), (200, MIB), (2000, 4 * KIB)))
+LARGE = FileSet("1 x 4 GiB", ((1, 4 * GIB),))
+MIDDLE = FileSet("16 x 256 MiB", ((16, 256 * MIB),))
+SMALL = FileSet("10,000 x 4 KiB", ((10_000, 4 * KIB),))
+MIXED = FileSet("1 x 1 GiB + 200 x 1 MiB + 2,000 x 4 KiB", ((1, GIB), (200, MIB), (2000, 4 * KIB)))
 FULL = (LARGE, MIDDLE, SMALL, MIXED)
 
-QUICK_LARGE = FileSet("1 × 1 GiB", ((1, GIB),))
-QUICK_SMALL = FileSet("2,000 × 4 KiB", ((2000, 4 * KIB),))
+QUICK_LARGE = FileSet("1 x 1 GiB", ((1, GIB),))
+QUICK_SMALL = FileSet("2,000 x 4 KiB", ((2000, 4 * KIB),))
 QUICK = (
     QUICK_LARGE,
-    FileSet("4 × 256 MiB", ((4, 256 * MIB),)),
+    FileSet("4 x 256 MiB", ((4, 256 * MIB),)),
     QUICK_SMALL,
-    FileSet("1 × 256 MiB + 50 × 1 MiB + 500 × 4 KiB", ((1, 256 * MIB), (50, MIB), (500, 4 * KIB))),
+    FileSet("1 x 256 MiB + 50 x 1 MiB + 500 x 4 KiB", ((1, 256 * MIB), (50, MIB), (500, 4 * KIB))),
 )

@@ -15,23 +15,19 @@ from bench.table import Table, Wishes
 
 
 def measure(wishes: Wishes) -> list[Row]:
-    big = sets.QUICK_LARGE if wishes.quick else sets.FileSet("4 × 1 GiB", ((4, sets.GIB),))
+    big = sets.QUICK_LARGE if wishes.quick else sets.FileSet("4 x 1 GiB", ((4, sets.GIB),))
     small = sets.QUICK_SMALL if wishes.quick else sets.SMALL
     mixed = sets.QUICK[-1] if wishes.quick else sets.MIXED
     rows = _measured(servers.null_server(wishes.scratch), (big, small, mixed), wishes)
     return rows + _measured(servers.minio(wishes.scratch), (small,), wishes)
 
 
-def _measured(
-    server: AbstractContextManager[Server], file_sets: Sequence[FileSet], wishes: Wishes
-) -> list[Row]:
+def _measured(server: AbstractContextManager[Server], file_sets: Sequence[FileSet], wishes: Wishes) -> list[Row]:
     rows = []
     with server as there:
         for file_set in file_sets:
             folder = file_set.make(wishes.scratch / "files")
-            row = Row(
-                table="sidecar", group=there.name, name=file_set.name, files=file_set.files, size=file_set.size
-            )
+            row = Row(table="sidecar", group=there.name, name=file_set.name, files=file_set.files, size=file_set.size)
             try:
                 for turn in range(wishes.rounds):
                     sets.warm(folder)

@@ -13,6 +13,8 @@ def measure(wishes: Wishes) -> list[Row]:
     certificates.mkdir()
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    # rustls takes no authority for a server.
+    command += ["-addext", "basicConstraints=critical,CA:FALSE"]
     command += ["-keyout", str(certificates / "private.key"), "-out", str(certificates / "public.crt")]
     subprocess.run(command, check=True, capture_output=True)
     with servers.null_server(wishes.scratch, certificates=certificates) as server:

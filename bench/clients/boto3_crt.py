@@ -18,9 +18,7 @@ serializer = BotocoreCRTRequestSerializer(
     session, {"endpoint_url": endpoint, "region_name": "us-east-1", "config": Config(s3={"addressing_style": "path"})}
 )
 wrapper = BotocoreCRTCredentialsWrapper(session.get_credentials())
-client = create_s3_crt_client(
-    "us-east-1", wrapper.to_crt_credentials_provider(), use_ssl=endpoint.startswith("https")
-)
+client = create_s3_crt_client("us-east-1", wrapper.to_crt_credentials_provider(), use_ssl=endpoint.startswith("https"))
 with CRTTransferManager(client, serializer) as manager:
     sent = [manager.upload(str(path), bucket, f"{prefix}/{path.name}") for path in sorted(Path(folder).iterdir())]
     for upload in sent:
