@@ -1,5 +1,6 @@
 #!/bin/sh
-# Writes the lock files: one for everything, and one per image with the very same versions. Needs uv.
+# Writes the lock files: one for everything, one per image and one for the benchmark's peers with the very same
+# versions. Needs uv.
 set -eu
 cd "$(dirname "$0")/.."
 compile() { uv pip compile --quiet --no-header --no-annotate --generate-hashes --universal --python-version 3.11 "$@"; }
