@@ -1,4 +1,4 @@
-# Verbs: demo, demo-down, test, check, fix, e2e, images, cluster-up, cluster-down. `make help` says what each does.
+# Verbs: demo, demo-down, test, check, fix, e2e, bench, images, cluster-up, cluster-down. `make help` says what each does.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -37,6 +37,13 @@ fix: $(VENV)/ready ## format and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: bench bench-quick
+bench: $(VENV)/ready $(VENV)-bench/ready ## what uploading costs, beside the peers; writes the tables of docs/benchmarks.md
+	PINNACE_MINIO="$$($(PYTHON) -m cluster minio-binary)" $(BIN)/python -m bench
+
+bench-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with smaller sets in some minutes; shows the tables only
+	PINNACE_MINIO="$$($(PYTHON) -m cluster minio-binary)" $(BIN)/python -m bench --quick
+
 .PHONY: cluster-up cluster-down images
 cluster-up: ## bring the kind cluster up
 	$(PYTHON) -m cluster up
@@ -57,7 +64,7 @@ lock: ## resolve the dependencies anew (needs uv)
 	locks/lock.sh
 
 clean: ## remove the virtual environment and caches of this folder
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 
 $(VENV)/ready: locks/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
@@ -65,4 +72,10 @@ $(VENV)/ready: locks/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The peers' own environment: nothing of theirs (awscrt, for one) gets into ours.
+$(VENV)-bench/ready: locks/bench.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --require-hashes --requirement locks/bench.txt
 	@touch $@

@@ -266,10 +266,11 @@ class Sidecar:
 
     def _nothing_comes(self) -> bool:
         """Whether the writers have ended, and all that they left has been copied."""
+        if writers_may_write(self._intake.ending):
+            return False  # the usual case, in every pass: it must not cost a look at every file
         states = self._intake.states()
         return (
-            not writers_may_write(self._intake.ending)
-            and self._intake.looked_since_end()
+            self._intake.looked_since_end()
             and not self._intake.unreadable
             and not any(states[state] for state in DUTIES if state in states)
             and not (self._copy_workers.busy or self._store_workers.busy)

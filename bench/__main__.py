@@ -1,0 +1,71 @@
+"""`python -m bench`: measure, write the results, bring docs/benchmarks.md up to date."""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import (
+    report,
+    table_idle,
+    table_limits,
+    table_sidecar,
+    table_tls,
+    table_uploads,
+    table_writer,
+)
+from bench.contestants import ROOT
+from bench.facts import facts
+from bench.harness import say, write_rows
+from bench.servers import PEERS, Missing
+from bench.table import Wishes
+
+TABLES = {
+    table.name: table
+    for part in (table_limits, table_uploads, table_tls, table_sidecar, table_idle, table_writer)
+    for table in part.TABLES
+}
+_NEEDED_BYTES = 30 * 10**9
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 2: something that is needed is missing, and said."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sets, two rounds, no change to the document")
+    parser.add_argument("--rounds", type=int, help="how often each is measured (default 5, quick 2)")
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="these tables only")
+    parser.add_argument("--results", type=Path, help="a JSON file (default: below build/)")
+    wished = parser.parse_args(arguments)
+    results = wished.results or ROOT / f"build/bench{'-quick' if wished.quick else ''}.json"
+    rounds = wished.rounds or (2 if wished.quick else 5)
+    if platform.system() != "Linux" or not PEERS.is_dir():
+        say("the peers are missing: `make bench` makes their environment (Linux only)")
+        return 2
+    scratch = Path(tempfile.mkdtemp(prefix="pinnace-bench-"))
+    try:
+        if shutil.disk_usage(scratch).free < _NEEDED_BYTES:
+            say(f"{scratch.parent} needs {_NEEDED_BYTES // 10**9} GB of room")
+            return 2
+        wishes = Wishes(quick=wished.quick, rounds=rounds, scratch=scratch)
+        for name in wished.only:
+            say(f"--- {name}")
+            rows = TABLES[name].measure(wishes)
+            write_rows(results, rows, facts(rounds=rounds, quick=wished.quick))
+    except Missing as error:
+        say(str(error))
+        return 2
+    finally:
+        shutil.rmtree(scratch)
+    if wished.quick:
+        sys.stdout.write(report.text(results))
+    else:
+        report.fill(results, ROOT / "docs/benchmarks.md")
+    return 0
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""What the figures were taken with: the kind of machine and the versions, no names of hosts and no paths."""
+
+import os
+import platform
+import re
+import ssl
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.contestants import S5CMD
+from bench.servers import PEERS
+
+_PYTHON_PEERS = ("minio", "obstore", "s3dlio", "boto3", "s3transfer", "awscrt")
+
+
+def facts(*, rounds: int, quick: bool) -> dict[str, str]:
+    """Name → value, in the order in which they are shown."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"make bench{'-quick' if quick else ''}, {rounds} rounds",
+        "machine": f"{os.cpu_count()} x {_processor()}, {_memory_gib()} GiB, Linux {platform.release().split('-')[0]}",
+        "load before": f"{os.getloadavg()[2]:.1f} (15 minutes' average of runnable processes)",
+        "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        "peers": ", ".join([*_python_peers(), *_programs()]),
+    }
+
+
+def _processor() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _memory_gib() -> int:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+
+
+def _python_peers() -> list[str]:
+    script = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    versions = _says([str(PEERS / "python"), "-c", script, *_PYTHON_PEERS]).split()
+    return [f"{name} {number}" for name, number in zip(_PYTHON_PEERS, versions, strict=True)]
+
+
+def _programs() -> list[str]:
+    said = {
+        "s5cmd": _says([str(S5CMD), "version"]),
+        "rclone": _says([str(PEERS / "rclone"), "version"]),
+        "SeaweedFS": _says([str(PEERS / "weed"), "version"]),
+    }
+    return [f"{name} {_number(text)}" for name, text in said.items()]
+
+
+def _number(text: str) -> str:
+    found = re.search(r"\d+\.\d+(\.\d+)?", text)
+    return found[0] if found else "?"
+
+
+def _says(command: Sequence[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,3 @@
+module pinnace.dev/nullserver
+
+go 1.24.0
