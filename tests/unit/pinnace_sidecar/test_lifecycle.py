@@ -16,7 +16,7 @@ WAY = [
     FileState.RECORDED,
 ]
 RANK = {state: number for number, state in enumerate(WAY)} | {FileState.SUSPECT: 5, FileState.QUARANTINED: 6}
-STEPS_BACK = {Event.CHANGED, Event.REFUTED, Event.LOST, Event.CLEARED, Event.VANISHED}
+STEPS_BACK = {Event.CHANGED, Event.REFUTED, Event.LOST, Event.CLEARED, Event.VANISHED, Event.WITHDRAWN}
 PROGRESS = {
     FileState.SEEN: Event.SETTLED,
     FileState.SETTLED: Event.COPIED,
