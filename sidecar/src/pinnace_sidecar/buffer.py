@@ -8,7 +8,7 @@ when there is none.
 
 import errno
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -106,7 +106,7 @@ class Buffer:
 
     def sweep(self, needed: set[str]) -> list[str]:
         """Remove all copies but these: what a crash left half-way, or behind. Returns the names that are missing."""
-        for name in set(self._sizes) - needed:
+        for name in sorted(set(self._sizes) - needed):
             self.remove(name)
         return sorted(needed - set(self._sizes))
 
@@ -153,15 +153,26 @@ class Buffer:
     def copy(self, volume: Volume, order: Order, name_of: Callable[[ContentDigest], str]) -> ContentDigest:
         """Copy a file; the copy is durable under `name_of(digest)` when this returns. Raises CopyError."""
 
+        names: list[str] = []
+
         def fill(target: BinaryIO) -> tuple[Path, ContentDigest]:
             digest = self._fill(volume, order, target)
-            return self._folder / name_of(digest), digest
+            names.append(name_of(digest))
+            return self._folder / names[0], digest
 
         temporary = self._folder / f"{_TEMPORARY}{next(self._temporaries)}"
         try:
             return durable_write(self._disk, temporary, fill)
         except OSError as error:
+            self._remove_unaccounted(names)
             raise _disk_error(error) from error
+
+    def _remove_unaccounted(self, names: list[str]) -> None:
+        """A copy that got its name and could not be made durable would take room that nobody knows of."""
+        for name in names:
+            if name not in self._sizes:
+                with suppress(OSError):
+                    self._disk.remove(self._folder / name)
 
     def copy_all(
         self, volume: Volume, orders: Sequence[Order], name_of: Callable[[str, ContentDigest], str]
@@ -219,12 +230,14 @@ class Buffer:
                     done.append(number)
                 except OSError as error:
                     errors[number] = error
+        names = [drafts[number].target.name for number in done]
         for number in done:
             drafts.pop(number).file.close()
         try:
             if done:
                 self._disk.sync_folder(self._folder)
         except OSError as error:
+            self._remove_unaccounted(names)
             errors |= dict.fromkeys(done, error)
         return errors
 

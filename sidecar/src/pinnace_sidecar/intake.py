@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 IDLE_S: Final = 60.0
 #: Without inotify, scans are all there is.
 POLL_S: Final = 2.0
-#: Scans take at most one fiftieth of the time, so that a hundred thousand files cost no more of a core than ten.
+#: Scans take at most one fiftieth of the time, so that a hundred thousand files cost no more of a core than ten; but a
+#: scan that took long, because the volume was slow, does not put off the next one for longer than IDLE_S.
 _SHARE: Final = 50.0
 _SHORTEST_PAUSE_S: Final = 0.05
 
@@ -153,6 +154,11 @@ class Intake:
         self.ending = ending
         self._woken = True
 
+    def look_again(self) -> None:
+        """Something that had been dealt with has to be found anew; no look before this counts as the last one."""
+        self._looks_at_end = self._looks
+        self._woken = True
+
     def give_back(self, sighting: Sighting) -> None:
         """It could not be copied this time: it is ready again."""
         sighting.taken = False
@@ -177,7 +183,9 @@ class Intake:
     def due_in(self) -> float:
         """Seconds until the next look is worth while; 0 or less: now."""
         now = self._clock.monotonic()
-        pause = max(_SHORTEST_PAUSE_S, _SHARE * (self._last_ended - self._last_began))
+        # When the writers have ended there is nobody left to be spared.
+        share = _SHARE if self.ending is None else 1.0
+        pause = max(_SHORTEST_PAUSE_S, min(share * (self._last_ended - self._last_began), IDLE_S))
         return self._last_ended + max(pause, self._wanted_pause()) - now if self._looks else 0.0
 
     def _wanted_pause(self) -> float:

@@ -3,11 +3,12 @@
     seen → settled → buffered → uploaded → verified → recorded | suspect
              any state before these two ends → quarantined            excluded: never enters
 
-A step back is possible in five places only, and each says why: CHANGED (written to before we had a copy), REFUTED (the
+A step back is possible in six places only, and each says why: CHANGED (written to before we had a copy), REFUTED (the
 store does not hold what it acknowledged), LOST (the copy is gone from the buffer's disk), WITHDRAWN (the manifest of a
-set that never became whole was taken off the volume) and CLEARED (a suspect file turned out to be complete). `seen`,
-`settled` and `excluded` are facts about the volume, which remembers them for us; the journal begins with `buffered`.
-What has to be done for a file follows from its state alone (`DUTIES`), so a restart needs to know nothing else.
+set that never became whole was taken off the volume), RENEWED (quarantined content was copied again) and CLEARED (a
+suspect file turned out to be complete). `seen`, `settled` and `excluded` are facts about the volume, which remembers
+them for us; the journal begins with `buffered`. What has to be done for a file follows from its state alone (`DUTIES`),
+so a restart needs to know nothing else.
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ class Event(StrEnum):
     CLEARED = "cleared"
     #: It can't be shipped, whatever is tried.
     REFUSED = "refused"
+    #: There is a fresh copy of a quarantined content.
+    RENEWED = "renewed"
 
 
 class Duty(StrEnum):
@@ -94,6 +97,7 @@ _STEPS: Final[Mapping[tuple[FileState, Event], FileState | None]] = MappingProxy
         (FileState.VERIFIED, Event.REGISTERED): FileState.RECORDED,
         (FileState.VERIFIED, Event.REFUSED): FileState.QUARANTINED,
         (FileState.SUSPECT, Event.CLEARED): FileState.VERIFIED,
+        (FileState.QUARANTINED, Event.RENEWED): None,
     }
 )
 

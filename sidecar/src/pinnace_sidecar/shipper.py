@@ -25,10 +25,12 @@ from pinnace_sidecar.store_calls import (
     Acknowledged,
     Answer,
     CopyDamaged,
+    CopyUnreadable,
     Failed,
     Found,
     Listed,
     Opened,
+    Result,
     Sent,
     StoreCalls,
 )
@@ -43,13 +45,15 @@ _MAX_TRANSFERS: Final = 1000
 #: While the store fails for every file it is asked again at least this often, so that it is soon noticed when somebody
 #: has mended it. It costs one request at a time.
 _LONGEST_STORE_PAUSE_S: Final = 10.0
+#: When a copy could not be read so often in a row, it is given up.
+_MAX_UNREAD: Final = 5
 #: After these the store may have done what was asked although no answer says so.
 _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE})
 
 
 class Shipper:
-    """One loop calls `collect` and `submit` in turn. `lies_there` says whether a file is on the volume as it was;
-    `look_at_everything`: the journal was lost, so the store may hold any file already.
+    """One loop calls `collect` and `submit` in turn. `lies_there` says whether a file is on the volume as it was, and
+    `look_again` has it found there; `look_at_everything`: the journal was lost, so the store may hold any file already.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Shipper:
         workers: Workers[Answer],
         prefix: str,
         lies_there: Callable[[JournaledFile], bool],
+        look_again: Callable[[], None],
         problems: Problems,
         clock: Clock,
         rng: random.Random,
@@ -71,6 +76,7 @@ class Shipper:
         self._workers = workers
         self._prefix = prefix
         self._lies_there = lies_there
+        self._look_again = look_again
         self._problems = problems
         self._clock = clock
         self._rng = rng
@@ -125,7 +131,8 @@ class Shipper:
             self._succeeded(transfer, answer)
             if DEMANDS[job.operation] >= self._failing_at:
                 self._store_works()
-        if transfer.verdict and transfer.idle and (transfer.upload is None or job.operation is Operation.ABORT):
+        aborted = job.operation is Operation.ABORT and not _again(answer.result)
+        if transfer.verdict and transfer.idle and (transfer.upload is None or aborted):
             self._end(transfer, transfer.verdict)
         if not self._transfers and self._failing_at:
             # Nothing is left that could show whether that works again.
@@ -168,6 +175,7 @@ class Shipper:
                 self._journal.files.add_parts(transfer.file.id, transfer.parts.values())
             case Sent(part):
                 self.uploaded_bytes += part.size
+                transfer.unread = 0
                 if answer.job.upload == transfer.upload:
                     transfer.parts[part.number] = part
                     self._journal.files.add_parts(transfer.file.id, [part])
@@ -194,13 +202,21 @@ class Shipper:
         transfer.backoff = transfer.backoff.failed(self._clock.monotonic(), self._rng)
         self._raise(transfer, "ContentDiffers", f"{transfer.file.path}: {difference}; it is sent again")
 
-    def _failed(self, transfer: Transfer, job: Job, error: StoreError | CopyDamaged) -> None:
+    def _failed(self, transfer: Transfer, job: Job, error: StoreError | CopyDamaged | CopyUnreadable) -> None:
         now = self._clock.monotonic()
-        self.failures[error.code if isinstance(error, StoreError) else "CopyDamaged"] += 1
+        self.failures[error.code] += 1
         if isinstance(error, StoreError):
             self._heed(error, now)
-        transfer.look = transfer.look or job.operation in _AMBIGUOUS
-        if isinstance(error, CopyDamaged):
+        if isinstance(error, CopyUnreadable):
+            # Not ambiguous: the store can't have got all the bytes.
+            transfer.unread += 1
+        else:
+            transfer.unread = 0
+            transfer.look = transfer.look or job.operation in _AMBIGUOUS
+        if isinstance(error, CopyUnreadable) and transfer.unread < _MAX_UNREAD:
+            transfer.backoff = transfer.backoff.failed(now, self._rng)
+            self._raise(transfer, error.code, str(error))
+        elif isinstance(error, CopyDamaged | CopyUnreadable):
             self._condemn_damaged(transfer, str(error))
         elif isinstance(error, NoSuchMultipart):
             transfer.look = True
@@ -217,7 +233,7 @@ class Shipper:
             transfer.listed = transfer.listed and job.operation is not Operation.COMPLETE
             transfer.backoff = transfer.backoff.failed(now, self._rng)
             self._raise(transfer, error.code, f"{transfer.file.path}: {error}")
-        else:
+        elif transfer.verdict is None:
             transfer.verdict = Verdict(Event.REFUSED, error.code, str(error))
 
     def _store_works(self) -> None:
@@ -232,7 +248,10 @@ class Shipper:
         self._concurrency.asked_to_wait(now, error.retry_after)
 
     def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
-        if self._lies_there(transfer.file):
+        # It may have been copied again meanwhile, under another fingerprint.
+        after = transfer.file.id - 1
+        (file,) = self._journal.files.in_state(FileState.BUFFERED, after=after, limit=1)
+        if self._lies_there(file):
             transfer.verdict = Verdict(Event.LOST, "CopyDamaged", f"{message}; it is copied again")
         else:
             transfer.verdict = Verdict(Event.REFUSED, "CopyDamaged", f"{message}, and the file is gone from the volume")
@@ -242,6 +261,8 @@ class Shipper:
         self._journal.files.apply(file.id, verdict.event, reason=verdict.reason, message=verdict.message)
         self._problems.cleared(transfer.key)
         del self._transfers[file.id]
+        if verdict.event is Event.LOST:
+            self._look_again()
 
     def _raise(self, transfer: Transfer, reason: str, message: str) -> None:
         self._problems.raised(transfer.key, reason, message, self._clock.monotonic())
@@ -325,3 +346,9 @@ def _may_work_later(error: StoreError, operation: Operation) -> bool:
     if isinstance(error, ObjectExists):
         return False
     return error.try_again or isinstance(error, CorruptContent) or operation is Operation.COMPLETE
+
+
+def _again(result: Result) -> bool:
+    if not isinstance(result, Failed) or not isinstance(result.error, StoreError):
+        return False
+    return result.error.try_again or result.error.whole_store

@@ -133,6 +133,7 @@ class Sidecar:
             workers=self._store_workers,
             prefix=store_settings.prefix,
             lies_there=lambda file: _lies_there(world.volume, file),
+            look_again=self._intake.look_again,
             problems=problems,
             clock=clock,
             rng=world.rng,
@@ -176,9 +177,14 @@ class Sidecar:
 
         `ended` says whether we were told that the pod's writers have ended. `bell` rings when there is something to do.
         """
+        asked_at = self._clock.now()
         while True:
-            if self._drain is None and ended():
-                self.begin_drain()
+            if self._drain is None:
+                now = self._clock.now()
+                if ended():
+                    # They may have ended as soon as we had asked the last time: a pass can take long.
+                    self.begin_drain(asked_at)
+                asked_at = now
             pause = self.ship_once()
             if self._reporter.final is not None:
                 _log.info("everything is recorded")
@@ -203,11 +209,14 @@ class Sidecar:
                 return self.report()
             self._clock.wait(bell, min(pause, left))
 
-    def begin_drain(self) -> None:
-        """The pod's writers have ended, as far as we know: ship what there is, then finish."""
+    def begin_drain(self, since: float | None = None) -> None:
+        """The pod's writers have ended, as far as we know: ship what there is, then finish.
+
+        `since` is the earliest moment at which they may have ended, in seconds since the epoch; now without one.
+        """
         now, seconds = self._clock.monotonic(), self._settings.drain_timeout_seconds
         self._drain = _Drain(deadline=now + seconds, verdict_deadline=now + seconds * _VERDICT_SHARE)
-        self._intake.end(Ending(at=self._clock.now()))
+        self._intake.end(Ending(at=self._clock.now() if since is None else since))
         self._registrar.ask_for_writers()
         _log.info("draining", extra={"seconds": seconds})
 

@@ -36,6 +36,14 @@ _CRASH_AFTER: Final = {
 class CopyDamaged(PinnaceError):
     """The copy in the buffer is gone or is not what it was when it was made."""
 
+    code = "CopyDamaged"
+
+
+class CopyUnreadable(PinnaceError):
+    """The buffer's disk did not give the copy's bytes. Trying again can help."""
+
+    code = "CopyUnreadable"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -87,7 +95,7 @@ class Aborted:
 class Failed:
     """Any operation."""
 
-    error: StoreError | CopyDamaged
+    error: StoreError | CopyDamaged | CopyUnreadable
 
 
 Result = Found | Opened | Listed | Sent | Acknowledged | Compared | Aborted | Failed
@@ -117,7 +125,7 @@ class StoreCalls:
         except StoreError as error:
             return Answer(job, Failed(self._judged(job, error)))
         except OSError as error:
-            return Answer(job, Failed(CopyDamaged(f"the copy of {job.file.path} can't be read: {error}")))
+            return Answer(job, Failed(_unread(job, error)))
         if point := _CRASH_AFTER.get(job.operation):
             self._crash(point)
         return Answer(job, result)
@@ -228,7 +236,7 @@ class StoreCalls:
             return Compared("the store holds nothing under this key", Evidence.SIZE)
         return self._verification.compare(job.file, info, job.file.etag)
 
-    def _judged(self, job: Job, error: StoreError) -> StoreError | CopyDamaged:
+    def _judged(self, job: Job, error: StoreError) -> StoreError | CopyDamaged | CopyUnreadable:
         """Bytes that arrived wrong were damaged on the way or in the buffer: read them again to know which."""
         if not isinstance(error, CorruptContent):
             return error
@@ -236,8 +244,8 @@ class StoreCalls:
         suspects = digests[job.number - 1 : job.number] if job.operation is Operation.SEND else digests
         try:
             intact = all(self._intact(_name(job), digest) for digest in suspects)
-        except OSError:
-            intact = False
+        except OSError as unread:
+            return _unread(job, unread)
         return error if intact else CopyDamaged(f"the copy of {job.file.path} is not what it was")
 
     def _intact(self, name: str, digest: PartDigest) -> bool:
@@ -249,6 +257,11 @@ class StoreCalls:
                 digester.update(data)
                 left -= len(data)
         return digester.finish().sha256 == digest.sha256
+
+
+def _unread(job: Job, error: OSError) -> CopyDamaged | CopyUnreadable:
+    message = f"the copy of {job.file.path} can't be read: {error}"
+    return CopyDamaged(message) if isinstance(error, FileNotFoundError) else CopyUnreadable(message)
 
 
 def _name(job: Job) -> str:

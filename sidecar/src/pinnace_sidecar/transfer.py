@@ -97,6 +97,8 @@ class Transfer:
     #: An operation is out that nothing else can go beside.
     busy: bool = False
     verdict: Verdict | None = None
+    #: How often in a row its copy could not be read.
+    unread: int = 0
     backoff: Backoff = backoff.NONE
 
     @property

@@ -315,6 +315,20 @@ def test_the_old_file_stays_when_a_durable_write_fails(folder: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"file": b"new"}
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_copy_whose_name_could_not_be_made_durable_takes_no_room_unless_it_was_there(
+    volume: Path, folder: Path, *, known: bool
+) -> None:
+    (volume / "file").write_bytes(b"content")
+    name = hashlib.sha256(b"content").hexdigest()
+    if known:
+        (folder / name).write_bytes(b"content")
+    buffer = Buffer(folder, 100, FaultyDisk("sync_folder", errno.EIO))
+    with pytest.raises(BufferFailed):
+        buffer.copy(LocalVolume(str(volume)), order(volume), name_of)
+    assert [path.name for path in folder.iterdir()] == ([name] if known else [])
+
+
 def test_space_is_reserved_and_given_back(folder: Path) -> None:
     (folder / "there").write_bytes(b"x" * 40)
     buffer = Buffer(folder, 100, LocalDisk())

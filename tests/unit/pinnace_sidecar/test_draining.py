@@ -1,6 +1,7 @@
 """The end: what is complete when the writers have ended, and when the report may say final."""
 
 import os
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -9,6 +10,8 @@ from pinnace.client import Unreachable
 from pinnace.records import FileState, PodReport, Problem, WriterEnd
 from pinnace.stores.store import StoreUnreachable
 from pinnace_sidecar import summary
+from pinnace_sidecar.files import Folder, LocalVolume
+from pinnace_sidecar.sidecar import files_folder
 from support.pod import Pod, paths
 
 GONE = Unreachable("no answer")
@@ -157,6 +160,60 @@ def test_after_the_end_a_restart_says_the_same_again(pod: Pod) -> None:
     assert again.sequence > first.sequence
     assert msgspec.structs.replace(again, sequence=first.sequence) == first
     assert pod.api.requests.count("artifacts") == 1
+
+
+def test_a_copy_lost_while_draining_is_made_again_before_the_end(pod: Pod) -> None:
+    pod.store.fail_next(StoreUnreachable("no answer"), times=3)
+    pod.write("a", b"precious")
+    pod.start()
+    pod.sidecar.begin_drain()
+    pod.run_until(pod.copies)
+    (files_folder(pod.settings) / pod.copies()[0]).unlink()
+    report = pod.drain()
+    assert report.final
+    assert report.files == {FileState.RECORDED: 1}
+    assert paths(pod) == ["a"]
+
+
+def test_what_was_written_during_a_long_pass_is_judged_by_when_the_pass_began(pod: Pod) -> None:
+    pod.api.ended = WriterEnd.FAILED
+    ended = False
+
+    class SlowVolume(LocalVolume):
+        def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
+            nonlocal ended
+            if not ended:
+                ended = True
+                pod.write("torn", b"1")
+                age(pod, "torn", 0)
+                pod.clock.advance(10 * pod.settings.settle_seconds)
+            return super().scan(enter)
+
+    pod.seen_volume = SlowVolume(str(pod.volume))
+    pod.start()
+    report = pod.sidecar.run(pod.bell, lambda: ended)
+    assert report.final
+    assert {row.path: row.suspect for row in pod.api.rows.values()} == {"torn": True}
+
+
+def test_a_volume_that_was_slow_once_does_not_put_off_the_last_look(pod: Pod) -> None:
+    slow = True
+
+    class SlowVolume(LocalVolume):
+        def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
+            nonlocal slow
+            if slow:
+                slow = False
+                pod.clock.advance(60)
+            return super().scan(enter)
+
+    pod.seen_volume = SlowVolume(str(pod.volume))
+    pod.start()
+    pod.sidecar.ship_once()
+    pod.write("late", b"1")
+    report = pod.drain()
+    assert report.final
+    assert paths(pod) == ["late"]
 
 
 def test_a_buffer_that_was_found_is_drained_without_its_volume(pod: Pod) -> None:

@@ -271,29 +271,6 @@ def test_what_the_store_holds_is_compared_and_sent_again_when_it_differs(big: Po
     assert big.sidecar.status.uploaded_bytes == 2 * len(BIG)
 
 
-def test_a_damaged_copy_is_made_again(pod: Pod) -> None:
-    pod.write("a", b"precious")
-    pod.store.fail_next(UNREACHABLE)
-    pod.start()
-    pod.run_until(pod.copies)
-    (Path(pod.settings.buffer_dir) / "files" / pod.copies()[0]).write_bytes(b"rubbish!")
-    pod.run_for(120)
-    assert_ashore(pod, {"a": b"precious"})
-
-
-def test_a_lost_copy_of_a_file_that_is_gone_is_told(pod: Pod) -> None:
-    file = pod.write("a", b"precious")
-    pod.store.fail_next(UNREACHABLE)
-    pod.start()
-    pod.run_until(pod.copies)
-    (Path(pod.settings.buffer_dir) / "files" / pod.copies()[0]).unlink()
-    file.unlink()
-    pod.run_for(120)
-    report = pod.api.report
-    assert report.files == {FileState.QUARANTINED: 1}
-    assert "gone from the volume" in report.problems[0].message
-
-
 def test_files_wait_while_the_buffer_is_full_and_nothing_is_lost(pod: Pod) -> None:
     pod.change_settings(buffer_limit_bytes=250)
     files = {f"f{number}": bytes([number]) * 100 for number in range(9)}

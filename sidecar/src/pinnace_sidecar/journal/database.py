@@ -107,17 +107,22 @@ class Database:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        # The journal holds no file contents; two megabytes of pages are plenty.
-        connection.execute("PRAGMA cache_size = -2000")
-        _check(connection)
-        _bring_up_to_date(connection, path)
+        prepare(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make a fresh connection durable, check the database at `path` and bring it to the newest schema."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # The journal holds no file contents; two megabytes of pages are plenty.
+    connection.execute("PRAGMA cache_size = -2000")
+    _check(connection)
+    _bring_up_to_date(connection, path)
 
 
 def _check(connection: sqlite3.Connection) -> None:

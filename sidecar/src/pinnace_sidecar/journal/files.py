@@ -87,12 +87,14 @@ class FileTable:
         return {os.fsdecode(path): _fingerprint(text) for path, text in rows}
 
     def add_copy(self, copy: Copy) -> JournaledFile:
-        """Remember a copy as buffered, or find the row that has this content already.
+        """Remember a copy as buffered, or find the row that has this content already; a quarantined one begins anew.
 
-        A row found may be in any state; what differs from the copy is only its fingerprint, which becomes the copy's.
+        A row found may be in any other state; what differs from the copy is only its fingerprint, which becomes the
+        copy's.
         """
         with self._database.transaction():
             self._retire(copy.path)
+            self._renew(str(copy.artifact_id))
             self._database.execute(
                 "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size, artifact_id,"
                 " digest, held) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (artifact_id) DO UPDATE SET"
@@ -269,6 +271,12 @@ class FileTable:
         raw = os.fsencode(path)
         self._database.execute("DELETE FROM files WHERE current AND path = ? AND artifact_id IS NULL", raw)
         self._database.execute("UPDATE files SET current = 0 WHERE current AND path = ?", raw)
+
+    def _renew(self, artifact: str) -> None:
+        for (quarantined,) in self._database.rows(
+            "SELECT id FROM files WHERE artifact_id = ? AND state = ?", artifact, FileState.QUARANTINED
+        ):
+            self.apply(quarantined, Event.RENEWED)
 
     def _file(self, where: str, value: object) -> JournaledFile:
         file = self._find(where, value)

@@ -1,0 +1,117 @@
+"""Copies that are gone, damaged or can't be read: made again where that is possible, told of where it is not."""
+
+import errno
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from pinnace.records import FileState
+from pinnace.stores.store import StoreUnreachable
+from pinnace_sidecar.disk import LocalDisk
+from pinnace_sidecar.sidecar import files_folder
+from support.pod import PART_BYTES, Pod, paths
+
+UNREACHABLE = StoreUnreachable("no answer")
+
+
+def assert_ashore(pod: Pod, path: str, content: bytes) -> None:
+    """This one file, and nothing left behind."""
+    assert paths(pod) == [path]
+    assert pod.store.contents() == {pod.key(path, content): content}
+    assert pod.store.uploads() == []
+    assert pod.copies() == []
+
+
+def test_a_damaged_copy_is_made_again(pod: Pod) -> None:
+    pod.write("a", b"precious")
+    pod.store.fail_next(UNREACHABLE)
+    pod.start()
+    pod.run_until(pod.copies)
+    (Path(pod.settings.buffer_dir) / "files" / pod.copies()[0]).write_bytes(b"rubbish!")
+    pod.run_for(120)
+    assert_ashore(pod, "a", b"precious")
+
+
+def test_a_lost_copy_of_a_file_that_is_gone_is_told(pod: Pod) -> None:
+    file = pod.write("a", b"precious")
+    pod.store.fail_next(UNREACHABLE)
+    pod.start()
+    pod.run_until(pod.copies)
+    (Path(pod.settings.buffer_dir) / "files" / pod.copies()[0]).unlink()
+    file.unlink()
+    pod.run_for(120)
+    report = pod.api.report
+    assert report.files == {FileState.QUARANTINED: 1}
+    assert "gone from the volume" in report.problems[0].message
+
+
+def test_a_quarantined_content_that_comes_back_to_the_volume_is_shipped(pod: Pod) -> None:
+    file = pod.write("a", b"precious")
+    pod.store.fail_next(UNREACHABLE)
+    pod.start()
+    pod.run_until(pod.copies)
+    (Path(pod.settings.buffer_dir) / "files" / pod.copies()[0]).unlink()
+    file.unlink()
+    pod.run_for(120)
+    pod.write("a", b"precious")
+    pod.run_for(60)
+    assert_ashore(pod, "a", b"precious")
+    assert pod.api.report.files == {FileState.RECORDED: 1}
+
+
+class BadDisk(LocalDisk):
+    """Can't read copies for a while."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def open(self, path: Path) -> BinaryIO:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EIO, "input/output error")
+        return super().open(path)
+
+
+def test_a_copy_that_can_not_be_read_for_a_moment_is_not_given_up(pod: Pod) -> None:
+    pod.disk = BadDisk(4)
+    file = pod.write("a", b"precious")
+    pod.start()
+    pod.run_until(pod.copies)
+    file.unlink()
+    pod.run_for(120)
+    assert_ashore(pod, "a", b"precious")
+
+
+def test_a_copy_that_can_not_be_read_is_made_again_after_some_tries(pod: Pod) -> None:
+    pod.disk = BadDisk(6)
+    pod.write("a", b"precious")
+    pod.start()
+    pod.run_for(120)
+    assert_ashore(pod, "a", b"precious")
+    assert pod.sidecar.status.upload_failures["CopyUnreadable"] == 6
+
+
+def test_an_upload_of_a_lost_copy_is_aborted_even_if_the_first_try_fails(pod: Pod) -> None:
+    pod.write("big", os.urandom(2 * PART_BYTES))
+    pod.start()
+    pod.run_until(pod.store.uploads)
+    pod.store.fail_next(UNREACHABLE)
+    (Path(pod.settings.buffer_dir) / "files" / pod.copies()[0]).unlink()
+    (pod.volume / "big").unlink()
+    pod.sidecar.ship_once()
+    pod.run_for(120)
+    assert pod.store.uploads() == []
+    assert pod.api.report.files == {FileState.QUARANTINED: 1}
+
+
+def test_a_file_touched_since_its_copy_was_lost_still_lies_there(pod: Pod) -> None:
+    file = pod.write("a", b"precious")
+    pod.store.fail_next(UNREACHABLE, times=8)
+    pod.start()
+    pod.run_until(pod.copies)
+    os.utime(file, (pod.clock.now() - 60, pod.clock.now() - 60))
+    pod.run_for(10)
+    (files_folder(pod.settings) / pod.copies()[0]).unlink()
+    pod.run_for(200)
+    assert_ashore(pod, "a", b"precious")
+    assert pod.api.report.files == {FileState.RECORDED: 1}
