@@ -43,6 +43,7 @@ LETS_IN = {
     "list_metrics": {"admin", "operator"},
     "put_pod_report": {"admin", "sidecar"},
     "get_writers": {"admin", "operator", "sidecar"},
+    "list_pod_artifacts": {"admin", "operator", "sidecar"},
     "list_pods": {"admin", "operator"},
 }
 

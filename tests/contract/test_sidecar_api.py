@@ -1,7 +1,7 @@
 """What the sidecar relies on in the metadata API: the one in memory that its tests use, and the real one over HTTP."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pinnace import ids
-from pinnace.client import Invalid, NotFound
+from pinnace.client import Forbidden, Invalid, NotFound
 from pinnace.digests import manifest_sha256
 from pinnace.records import (
     Artifact,
@@ -121,6 +121,23 @@ def test_a_report_is_answered_with_what_the_api_holds_of_the_pod(subject: Subjec
     assert (standing.pod_uid, standing.recorded, standing.bytes_recorded) == (POD, expected, 14)
 
 
+def test_a_pod_is_told_what_it_registered_and_nothing_else(subject: Subject) -> None:
+    rows = [artifact(subject.iteration, path) for path in ("a", "b")]
+    subject.api.put_artifacts(subject.iteration, rows)
+    if isinstance(subject.server, ApiServer):
+        other = subject.server.sidecar(subject.iteration, namespace="ml", pod_uid="pod-2")
+    else:
+        other = subject.api
+    theirs = [msgspec.structs.replace(artifact(subject.iteration, path), pod_uid="pod-2") for path in ("b", "c")]
+    other.put_artifacts(subject.iteration, theirs)
+    held = list(subject.api.pod_artifacts(subject.iteration, POD))
+    assert sorted(row.path for row in held) == ["a", "b"]
+    assert sorted(row.path for row in other.pod_artifacts(subject.iteration, "pod-2")) == ["b", "c"]
+    if isinstance(subject.server, ApiServer):
+        with pytest.raises(Forbidden):
+            list(subject.api.pod_artifacts(subject.iteration, "pod-2"))
+
+
 @pytest.fixture(params=["memory", "http"])
 def early(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Api, UUID]]:
     """The API as a sidecar finds it that is earlier than the operator: without its iteration."""
@@ -136,12 +153,14 @@ def early(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Api,
 
 def test_an_iteration_that_is_not_there_yet_has_its_own_code(early: tuple[Api, UUID]) -> None:
     api, iteration = early
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: api.put_artifacts(iteration, [artifact(iteration)]),
         lambda: api.put_metrics(iteration, [MetricPoint(key="a", step=1, value=1.0)]),
         lambda: api.put_pod_report(report(iteration)),
         lambda: api.writers(iteration, POD),
-    ):
+        lambda: list(api.pod_artifacts(iteration, POD)),
+    )
+    for call in calls:
         with pytest.raises(NotFound) as caught:
             call()
         assert caught.value.code == "iteration-not-found"

@@ -1,7 +1,7 @@
 """The metadata API in memory: the methods of pinnace.client.Client that the sidecar calls, with the API's own rules."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -102,6 +102,10 @@ class FakeApi:
             bytes_recorded=sum(self.rows[artifact].size for artifact in mine),
             reported_at=None,
         )
+
+    def pod_artifacts(self, iteration_id: UUID, pod_uid: str, /) -> Iterator[Artifact]:
+        _leave(self._enter("pod artifacts", iteration_id))
+        return iter([self.rows[artifact] for pod, artifact in sorted(self.sources) if pod == pod_uid])
 
     def writers(self, iteration_id: UUID, pod_uid: str, /) -> WriterStatus:
         _leave(self._enter("writers", iteration_id))

@@ -4,7 +4,8 @@ not there for anybody.
 * admin: everything.
 * operator: writes projects, experiments and iterations; reads everything.
 * sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod; reads
-  that iteration and how its own writers ended. The iteration's experiment must name the pod's namespace.
+  that iteration, what its own pod registered and how its own writers ended. The iteration's experiment must name the
+  pod's namespace.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -44,6 +45,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "list_iterations": _READ,
     "put_artifacts": _WRITE_OUTCOME,
     "list_iteration_artifacts": _READ,
+    "list_pod_artifacts": _ALL,
     "list_experiment_artifacts": _READ,
     "get_artifact": _READ,
     "put_metrics": _WRITE_OUTCOME,

@@ -150,8 +150,9 @@ class Artifact(Record, frozen=True, kw_only=True):
 
     id: UUID
     iteration_id: UUID
-    #: Relative to the volume, `/` between parts; bytes that are not UTF-8 appear as surrogate escapes `\\udcXX`
-    #: spelled `%XX` (and `%` itself as `%25` in such a name only).
+    #: Relative to the volume, `/` between parts. A path that is not UTF-8 has `%XX` (`%80` to `%FF`) for each byte that
+    #: is not, and `%25` for `%`; so has a path that could be taken for one of these, because `%25` or `%80` to `%FF`
+    #: stands in it. Every other path is as it is, so no two paths are spelled alike.
     path: RelativePath
     size: Annotated[int, Meta(ge=0)]
     sha256: Sha256

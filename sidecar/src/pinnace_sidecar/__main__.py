@@ -97,10 +97,7 @@ def _drain_once(environ: Mapping[str, str], buffer_dir: Path) -> int:
 def _open_journal(own: SidecarSettings) -> Journal:
     log_lines.begin(own.log_level)
     files_folder(own).mkdir(parents=True, exist_ok=True)
-    journal = Journal.open(Path(own.buffer_dir) / "journal.db")
-    if journal.begun_anew:
-        _log.error("the journal was damaged and is set aside; what is on the volume is looked at anew")
-    return journal
+    return Journal.open(Path(own.buffer_dir) / "journal.db")
 
 
 def _sidecar(

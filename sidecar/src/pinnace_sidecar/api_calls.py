@@ -1,6 +1,6 @@
 """One request to the metadata API, done and answered with a value. No decisions, no journal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from pinnace.ids import object_key
 from pinnace.records import (
     Artifact,
     Location,
+    Manifest,
     MetricPoint,
     MetricReceipt,
     PodReport,
@@ -38,6 +39,8 @@ class Api(Protocol):
 
     def put_pod_report(self, report: PodReport, /) -> PodStanding: ...
 
+    def pod_artifacts(self, iteration_id: UUID, pod_uid: str, /) -> Iterable[Artifact]: ...
+
     def writers(self, iteration_id: UUID, pod_uid: str, /) -> WriterStatus: ...
 
 
@@ -50,6 +53,8 @@ class Request(StrEnum):
     POINTS = "points"
     #: The pod's report.
     REPORT = "report"
+    #: Which rows of this pod the API holds.
+    HELD = "held"
     #: Whether the pod's writers have ended.
     WRITERS = "writers"
 
@@ -57,7 +62,8 @@ class Request(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ApiAnswer:
     """What came of a request. ROWS: `files` and, by id, why some were `refused`. POINTS: up to which of the outbox
-    (`last`) they were sent, and how many were refused for which reasons. REPORT: `report`. WRITERS: `writers`.
+    (`last`) they were sent, and how many were refused for which reasons. REPORT: `report`, and what the API itself has
+    `recorded` of the pod. HELD: the rows that are `held`. WRITERS: `writers`.
     """
 
     request: Request
@@ -66,6 +72,8 @@ class ApiAnswer:
     refused: tuple[tuple[UUID | None, str], ...] = ()
     last: int = 0
     report: PodReport | None = None
+    recorded: Manifest | None = None
+    held: tuple[Artifact, ...] = ()
     writers: WriterEnd | None = None
 
 
@@ -88,8 +96,9 @@ class ApiCalls:
                     return replace(answer, refused=self._put_points(points))
                 case Request.REPORT:
                     assert answer.report is not None
-                    self._api.put_pod_report(answer.report)
-                    return answer
+                    return replace(answer, recorded=self._api.put_pod_report(answer.report).recorded)
+                case Request.HELD:
+                    return replace(answer, held=tuple(self._api.pod_artifacts(self._iteration_id, self._pod_uid)))
                 case Request.WRITERS:
                     return replace(answer, writers=self._api.writers(self._iteration_id, self._pod_uid).ended)
         except ApiError as error:

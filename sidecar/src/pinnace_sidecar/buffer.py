@@ -1,9 +1,9 @@
 """The buffer: unchanging copies of the pod's files on the sidecar's own disk, named by their artifact's id.
 
 A copy is made in one pass, read → digests → write, or cloned by the file system where it can (FICLONE) and then only
-read. It counts when the file looked the same before and after; memory does not depend on the file's size. `used_bytes`
-(copies and reservations) never grows beyond `limit_bytes`: space is reserved before a copy begins, and a file waits
-when there is none.
+read; behind its content lies a record of what it is (copy_record). It counts when the file looked the same before and
+after; memory does not depend on the file's size. `used_bytes` (copies and reservations) never grows beyond
+`limit_bytes`: space is reserved before a copy begins, and a file waits when there is none. Records are not counted.
 """
 
 import errno
@@ -16,6 +16,8 @@ from typing import BinaryIO, Final
 
 from pinnace.digests import ContentDigest, Digester
 from pinnace.errors import PinnaceError
+from pinnace_sidecar import copy_record
+from pinnace_sidecar.copy_record import CopyRecord
 from pinnace_sidecar.disk import Disk, durable_write
 from pinnace_sidecar.files import Fingerprint, OpenFile, Volume
 
@@ -74,11 +76,13 @@ class BufferFailed(CopyError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A file to copy: `fingerprint` is how it must look before and after."""
+    """A file to copy: `fingerprint` is how it must look before and after. `settled_at` in seconds since the epoch."""
 
     path: str
     fingerprint: Fingerprint
     part_size: int
+    suspect: bool = False
+    settled_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -104,11 +108,22 @@ class Buffer:
         self._temporaries = count()
         self.used_bytes = sum(self._sizes.values())
 
-    def sweep(self, needed: set[str]) -> list[str]:
-        """Remove all copies but these: what a crash left half-way, or behind. Returns the names that are missing."""
-        for name in sorted(set(self._sizes) - needed):
+    def names(self) -> set[str]:
+        """The copies that are there."""
+        return {name for name in self._sizes if not name.startswith(_TEMPORARY)}
+
+    def remove_temporaries(self) -> None:
+        """Remove what a crash left half-way."""
+        for name in sorted(set(self._sizes) - self.names()):
             self.remove(name)
-        return sorted(needed - set(self._sizes))
+
+    def record(self, name: str) -> CopyRecord | None:
+        """What a copy says of itself; None when it can't be read or says nothing."""
+        try:
+            with self.open(name) as copy:
+                return copy_record.read(copy)
+        except OSError:
+            return None
 
     def reserve(self, size: int) -> bool:
         """Set `size` bytes aside for a copy; False when that would exceed the limit."""
@@ -134,7 +149,7 @@ class Buffer:
             self._sizes[name] = size
 
     def remove(self, name: str) -> None:
-        """Forget a copy. Not made durable: a copy that comes back after a power cut is swept."""
+        """Forget a copy. Not made durable: a copy that comes back after a power cut is removed at the next start."""
         self.erase(name)
         self.removed(name)
 
@@ -147,7 +162,7 @@ class Buffer:
         self.used_bytes -= self._sizes.pop(name, 0)
 
     def open(self, name: str) -> BinaryIO:
-        """A copy's bytes. OSError when it isn't there."""
+        """A copy: its content, as long as its digest says, and then its record. OSError when it isn't there."""
         return self._disk.open(self._folder / name)
 
     def copy(self, volume: Volume, order: Order, name_of: Callable[[ContentDigest], str]) -> ContentDigest:
@@ -267,6 +282,10 @@ class Buffer:
             _compare(source, order)
         if digest.size != order.fingerprint.size:
             raise Changed(f"{order.path} had {order.fingerprint.size} bytes, and {digest.size} could be read")
+        record = CopyRecord.of(
+            order.path, order.fingerprint, digest, suspect=order.suspect, settled_at=order.settled_at
+        )
+        _write(target, record.encoded())
         return digest
 
 

@@ -43,8 +43,6 @@ class CopyAnswer:
 
     sighting: Sighting
     order: Order
-    suspect: bool
-    settled_at: float
     result: ContentDigest | CopyError
 
 
@@ -118,8 +116,8 @@ class Copier:
             Copy(
                 path=sighting.path,
                 fingerprint=answer.order.fingerprint,
-                suspect=answer.suspect,
-                settled_at=answer.settled_at,
+                suspect=answer.order.suspect,
+                settled_at=answer.order.settled_at,
                 artifact_id=UUID(name),
                 digest=digest,
             )
@@ -234,20 +232,18 @@ class Copier:
                 sighting.path,
                 sighting.fingerprint,
                 self._tuning.part_size(sighting.fingerprint.size, MAX_PARTS),
+                suspect=sighting.suspect,
+                settled_at=sighting.settled_at,
             )
             for sighting in batch
         ]
-        judged = [(sighting, sighting.suspect, sighting.settled_at) for sighting in batch]
-        self._workers.submit(lambda: self._copy(judged, orders))
+        self._workers.submit(lambda: self._copy(batch, orders))
 
-    def _copy(self, judged: list[tuple[Sighting, bool, float]], orders: list[Order]) -> tuple[CopyAnswer, ...]:
+    def _copy(self, batch: list[Sighting], orders: list[Order]) -> tuple[CopyAnswer, ...]:
         results = self._buffer.copy_all(self._volume, orders, self._name)
         if any(isinstance(result, ContentDigest) for result in results):
             self._crash(CrashPoint.COPY_WRITTEN)
-        return tuple(
-            CopyAnswer(sighting, order, suspect, settled_at, result)
-            for (sighting, suspect, settled_at), order, result in zip(judged, orders, results, strict=True)
-        )
+        return tuple(map(CopyAnswer, batch, orders, results))
 
     def _name(self, path: str, digest: ContentDigest) -> str:
         return str(artifact_id(self._iteration_id, wire_path(path), digest.sha256))

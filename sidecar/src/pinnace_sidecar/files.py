@@ -8,6 +8,7 @@ of the sidecar's own secrets can't be shipped, and only regular files are opened
 import errno
 import fcntl
 import os
+import re
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import Protocol
 
 from pinnace_sidecar.completeness import Writer
 
+_LIKE_A_SPELLING = re.compile("%(25|[89A-F][0-9A-F])")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK, because opening a FIFO that replaced a file would wait for its writer.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -252,12 +254,19 @@ def folder_of(path: str) -> str:
 
 
 def wire_path(path: str) -> str:
-    """`path` as UTF-8 can call it: unchanged, or with `%XX` for each byte that is not UTF-8, and `%` as `%25` then."""
+    """`path` as UTF-8 can call it: unchanged, or with `%XX` for each byte that is not UTF-8, and `%` as `%25` then.
+
+    A name of UTF-8 that looks like such a spelling (`%25`, `%80` to `%FF`) is spelled too, so that no two names are
+    spelled alike.
+    """
     try:
         path.encode()
     except UnicodeEncodeError:
-        return "".join(_spelled(character) for character in path)
-    return path
+        pass
+    else:
+        if not _LIKE_A_SPELLING.search(path):
+            return path
+    return "".join(_spelled(character) for character in path)
 
 
 def _spelled(character: str) -> str:

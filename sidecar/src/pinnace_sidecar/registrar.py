@@ -69,9 +69,12 @@ class Registrar:
         self._asked_at = -_ASK_AGAIN_S
         self._question = False
         self._report: PodReport | None = None
+        self._ask_what_is_held = False
         #: The latest answers.
         self.writers: WriterEnd | None = None
         self.acknowledged: PodReport | None = None
+        #: How often the journal was completed from what the API holds.
+        self.lessons = 0
 
     def ask_for_writers(self) -> None:
         """Find out whether the pod's writers have ended, and go on asking while they haven't."""
@@ -103,12 +106,28 @@ class Registrar:
             case Request.POINTS:
                 self._sent(answer)
             case Request.REPORT:
-                self.acknowledged = answer.report
-                if answer.report and answer.report.final:
-                    self._crash(CrashPoint.REPORT_SENT)
+                self._acknowledged(answer)
+            case Request.HELD:
+                self._learn(answer)
             case Request.WRITERS:
                 self.writers = answer.writers
                 self._question = answer.writers is WriterEnd.RUNNING
+
+    def _acknowledged(self, answer: ApiAnswer) -> None:
+        assert answer.report is not None
+        if answer.report.final and answer.recorded != answer.report.manifest and not self.lessons:
+            # Both speak of all that this pod shipped. A journal that lost something learns it from the API, once.
+            self._ask_what_is_held = True
+            return
+        self.acknowledged = answer.report
+        if answer.report.final:
+            self._crash(CrashPoint.REPORT_SENT)
+
+    def _learn(self, answer: ApiAnswer) -> None:
+        added = self._journal.files.add_recorded(answer.held)
+        self._ask_what_is_held = False
+        self.lessons += 1
+        _log.warning("the journal and the API differed on what this pod shipped", extra={"rows learnt": added})
 
     def _recorded(self, files: tuple[JournaledFile, ...], refused: dict[UUID | None, str]) -> None:
         self._crash(CrashPoint.ROW_SENT)
@@ -158,6 +177,8 @@ class Registrar:
         if self._question and self._may(Request.WRITERS) and now - self._asked_at >= _ASK_AGAIN_S:
             self._asked_at = now
             self._send(ApiAnswer(Request.WRITERS))
+        if self._ask_what_is_held and self._may(Request.HELD):
+            self._send(ApiAnswer(Request.HELD))
         if self._report is not None and self._may(Request.REPORT):
             report, self._report = self._report, None
             self._send(ApiAnswer(Request.REPORT, report=report))

@@ -70,6 +70,7 @@ class Reporter:
         self._manifest_due_at = clock.monotonic()
         self._latest: PodReport | None = None
         self._final: PodReport | None = None
+        self._lessons = 0
         self._looked_at = self._reported_at = self._published_at = clock.monotonic() - _REPORT_MIN_S
         self.status = Status(last_pass_at=clock.monotonic())
 
@@ -104,8 +105,9 @@ class Reporter:
         return self._manifest
 
     def hand_in_final(self) -> None:
-        """Everything is done: say so, once; no other report follows."""
-        if self._final is None:
+        """Everything is done: say so, and again only when the API taught us of rows that the journal had lost."""
+        if self._final is None or self._lessons < self._registrar.lessons:
+            self._lessons = self._registrar.lessons
             self._final = self.report(final=True)
             self._registrar.hand_in(self._final)
 

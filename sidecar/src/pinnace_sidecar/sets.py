@@ -100,7 +100,7 @@ class Sets:
     def _read(self, file: JournaledFile) -> None:
         try:
             with self._buffer.open(str(file.artifact_id)) as copy:
-                members = parse(copy.read(MAX_MANIFEST_BYTES + 1), file.path)
+                members = parse(copy.read(min(file.digest.size, MAX_MANIFEST_BYTES + 1)), file.path)
         except InvalidManifest as error:
             if file.suspect:
                 # Torn when its writer was killed: it speaks for no set, and goes ashore marked as what it is.

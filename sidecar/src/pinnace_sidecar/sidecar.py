@@ -16,6 +16,7 @@ from typing import Any, Final
 from pinnace.records import PodReport, WriterEnd
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace.stores.store import MultipartStore
+from pinnace_sidecar.adoption import adopt
 from pinnace_sidecar.api_calls import Api, ApiAnswer, ApiCalls
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
@@ -94,8 +95,7 @@ class Sidecar:
         self._api_workers: Workers[ApiAnswer] = world.workers(1, "api")
         journal.files.forget_uncopied()
         buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk)
-        if not journal.begun_anew:
-            buffer.sweep(journal.files.buffered_names())
+        adopt(buffer, journal, settings.iteration_id, problems, clock.monotonic())
         self._sweeper = Sweeper(buffer, world.workers(1, "sweep"))
         self._intake = Intake(
             settings,

@@ -23,6 +23,7 @@ from pinnace_sidecar.buffer import (
     Unreadable,
     VolumeFailed,
 )
+from pinnace_sidecar.copy_record import CopyRecord
 from pinnace_sidecar.disk import LocalDisk, durable_write
 from pinnace_sidecar.files import Fingerprint, Folder, LocalVolume, OpenFile
 
@@ -162,7 +163,7 @@ def test_a_copy_has_the_files_bytes_and_their_digests(volume: Path, folder: Path
         min(PART_SIZE, size - at) for at in range(0, max(size, 1), PART_SIZE)
     ]
     with buffer.open(digest.sha256) as copy:
-        assert copy.read() == content
+        assert copy.read(size) == content
     assert [path.name for path in folder.iterdir()] == [digest.sha256]
 
 
@@ -170,7 +171,7 @@ def test_a_copy_is_durable_before_it_has_its_name(volume: Path, folder: Path) ->
     (volume / "file").write_bytes(b"x")
     disk = FaultyDisk()
     Buffer(folder, 2**30, disk).copy(LocalVolume(str(volume)), order(volume), name_of)
-    assert disk.steps == ["create", "write", "sync", "rename", "sync_folder"]
+    assert disk.steps == ["create", "write", "write", "sync", "rename", "sync_folder"]
 
 
 @pytest.mark.parametrize("disk", [LocalDisk(), CloningDisk()])
@@ -352,10 +353,38 @@ def test_a_copy_that_replaces_an_equal_one_is_counted_once(folder: Path) -> None
     assert buffer.used_bytes == 40
 
 
-def test_sweeping_leaves_what_is_needed_and_names_what_is_missing(folder: Path) -> None:
-    for name in ("needed", "forgotten", ".incoming-3"):
+def test_what_a_crash_left_half_way_is_no_copy(folder: Path) -> None:
+    for name in ("copy", ".incoming-3"):
         (folder / name).write_bytes(b"x")
     buffer = Buffer(folder, 100, LocalDisk())
-    assert buffer.sweep({"needed", "missing"}) == ["missing"]
-    assert [path.name for path in folder.iterdir()] == ["needed"]
+    assert buffer.names() == {"copy"}
+    buffer.remove_temporaries()
+    assert [path.name for path in folder.iterdir()] == ["copy"]
     assert buffer.used_bytes == 1
+
+
+@pytest.mark.parametrize("path", ["file", "odd\udcff\nname"])
+@pytest.mark.parametrize("size", [0, 1, PART_SIZE, CHUNK_BYTES + 1])
+def test_a_copy_says_what_it_is(volume: Path, folder: Path, size: int, path: str) -> None:
+    (volume / path).write_bytes(os.urandom(size))
+    buffer = Buffer(folder, 2**30, LocalDisk())
+    fingerprint = order(volume, path).fingerprint
+    digest = buffer.copy(
+        LocalVolume(str(volume)), Order(path, fingerprint, PART_SIZE, suspect=True, settled_at=12.5), name_of
+    )
+    expected = CopyRecord.of(path, fingerprint, digest, suspect=True, settled_at=12.5)
+    assert buffer.record(digest.sha256) == expected
+
+
+def test_a_damaged_record_is_none(volume: Path, folder: Path) -> None:
+    (volume / "file").write_bytes(b"content")
+    buffer = Buffer(folder, 2**30, LocalDisk())
+    name = buffer.copy(LocalVolume(str(volume)), order(volume), name_of).sha256
+    whole = (folder / name).read_bytes()
+    for cut in range(len(whole)):
+        (folder / name).write_bytes(whole[:cut])
+        assert buffer.record(name) is None
+    for at in range(len(b"content"), len(whole)):
+        (folder / name).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert buffer.record(name) is None
+    assert buffer.record("nothing") is None

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pinnace_sidecar.files import Fingerprint, LocalVolume, wire_path
 
@@ -117,7 +119,26 @@ def test_a_rewrite_that_sets_its_times_back_changes_the_fingerprint(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("name", "spelled"),
-    [(b"plain", "plain"), (b"100%", "100%"), (b"a\xff", "a%FF"), (b"50%\x80", "50%25%80"), ("é\n".encode(), "é\n")],
+    [
+        (b"plain", "plain"),
+        (b"100%", "100%"),
+        (b"a%20b", "a%20b"),
+        ("é\n".encode(), "é\n"),
+        (b"a\xff", "a%FF"),
+        (b"50%\x80", "50%25%80"),
+        (b"a%FF", "a%25FF"),
+        (b"a%25FF", "a%2525FF"),
+        (b"a%ff", "a%ff"),
+    ],
 )
 def test_names_travel_as_utf8(name: bytes, spelled: str) -> None:
     assert wire_path(os.fsdecode(name)) == spelled
+
+
+@given(names=st.lists(st.lists(st.sampled_from([b"a", b"%", b"2", b"5", b"F", b"\xff", b"\xc3\xa9"])), max_size=2))
+def test_no_two_names_are_spelled_alike(names: list[list[bytes]]) -> None:
+    raw = {b"".join(name) for name in names}
+    assert len({wire_path(os.fsdecode(name)) for name in raw}) == len(raw)
+    assert all(
+        wire_path(wire_path(os.fsdecode(name))) != wire_path(os.fsdecode(name)) for name in raw if b"\xff" in name
+    )

@@ -248,6 +248,7 @@ def test_a_journal_of_the_first_version_is_brought_up_and_goes_on(path: Path) ->
 def test_a_newer_version_is_left_alone(path: Path, journal: Journal) -> None:
     journal.close()
     with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE later (id INTEGER)")
         database.execute("PRAGMA user_version = 99")
     database.close()
     for _ in range(2):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pinnace.records import MetricBatch, MetricPoint, MetricValue, metric_value_from_wire
@@ -108,6 +108,7 @@ _JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["step", "time", "timestamp", "loss", "acc", "é", "x y"]), _JSON, max_size=5))
+@settings(suppress_health_check=[HealthCheck.too_slow])  # said of a busy machine
 def test_any_object_is_points_that_can_travel_or_a_bad_line(fields: dict[str, Any]) -> None:
     _parses_or_is_bad(json.dumps(fields).encode())
 

@@ -11,6 +11,7 @@ from pinnace_api import paging
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.paging import Cut, Moment, Number, Order
+from pinnace_api.pods.tables import POD_ARTIFACTS
 from pinnace_api.tables import insert_missing
 
 _FIND_ALL = select(ARTIFACTS).where(ARTIFACTS.c.id.in_(bindparam("ids", expanding=True)))
@@ -62,6 +63,15 @@ def clear_suspicion(connection: Connection, artifact: UUID) -> None:
 
 def page_of_iteration(connection: Connection, iteration: UUID, cut: Cut) -> ArtifactPage:
     statement = select(ARTIFACTS).where(ARTIFACTS.c.iteration_id == iteration)
+    return _page(connection, statement, _OF_ITERATION, cut)
+
+
+def page_of_pod(connection: Connection, iteration: UUID, pod_uid: str, cut: Cut) -> ArtifactPage:
+    statement = (
+        select(ARTIFACTS)
+        .join_from(POD_ARTIFACTS, ARTIFACTS, POD_ARTIFACTS.c.artifact_id == ARTIFACTS.c.id)
+        .where(POD_ARTIFACTS.c.iteration_id == iteration, POD_ARTIFACTS.c.pod_uid == pod_uid)
+    )
     return _page(connection, statement, _OF_ITERATION, cut)
 
 

@@ -53,6 +53,24 @@ def list_iteration_artifacts(
 
 
 @get(
+    "/iterations/{iteration_id:uuid}/pods/{pod_uid:str}/artifacts",
+    operation_id="list_pod_artifacts",
+    summary="The artifacts that a pod registered, in the order of recording",
+    tags=["artifacts"],
+    responses=refusals(401, 403, 404, 422, 503),
+    sync_to_thread=True,
+)
+def list_pod_artifacts(
+    iteration_id: FromPath[UUID],
+    pod_uid: FromPath[str],
+    database: NamedDependency[Database],
+    cut: NamedDependency[Cut],
+) -> ArtifactPage:
+    """Also those that another pod had registered before. The pod's standing has their manifest."""
+    return service.page_of_pod(database, iteration_id, pod_uid, cut)
+
+
+@get(
     "/experiments/{experiment_id:uuid}/artifacts",
     operation_id="list_experiment_artifacts",
     summary="An experiment's artifacts by iteration, in the order of recording",
@@ -78,4 +96,4 @@ def get_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database
     return service.get(database, artifact_id)
 
 
-ROUTES = (put_artifacts, list_iteration_artifacts, list_experiment_artifacts, get_artifact)
+ROUTES = (put_artifacts, list_iteration_artifacts, list_pod_artifacts, list_experiment_artifacts, get_artifact)

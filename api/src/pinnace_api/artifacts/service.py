@@ -59,6 +59,15 @@ def page_of_iteration(database: Database, iteration: UUID, cut: Cut) -> Artifact
         return queries.page_of_iteration(connection, iteration, cut)
 
 
+def page_of_pod(database: Database, iteration: UUID, pod_uid: str, cut: Cut) -> ArtifactPage:
+    """What the pod registered, whoever was first; a pod that nobody heard of registered nothing."""
+    check_text(pod_uid, "pod_uid")
+    with database.read() as connection:
+        if not iterations.exists(connection, iteration):
+            raise IterationNotFound(iteration)
+        return queries.page_of_pod(connection, iteration, pod_uid, cut)
+
+
 def page_of_experiment(database: Database, experiment: UUID, cut: Cut) -> ArtifactPage:
     with database.read() as connection:
         if not experiments.exists(connection, experiment):

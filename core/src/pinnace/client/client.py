@@ -161,6 +161,11 @@ class Client:
         """In the order of recording."""
         return self._pages(f"/iterations/{iteration_id}/artifacts", records.ArtifactPage, limit)
 
+    def pod_artifacts(self, iteration_id: UUID, pod_uid: str, *, limit: int | None = None) -> Iterator[Artifact]:
+        """What a pod registered, whoever was first with it, in the order of recording."""
+        path = f"/iterations/{iteration_id}/pods/{quote(pod_uid, safe='')}/artifacts"
+        return self._pages(path, records.ArtifactPage, limit)
+
     def metrics(self, iteration_id: UUID, *, key: str | None = None, limit: int | None = None) -> Iterator[MetricPoint]:
         """By key, then step, then time; `key` alone or all."""
         return self._pages(f"/iterations/{iteration_id}/metrics", records.MetricPage, limit, key=key)

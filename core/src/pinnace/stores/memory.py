@@ -58,6 +58,10 @@ class MemoryStore:
         that got lost. Several such orders are followed one after the other."""
         self._faults.extend([_Fault(error, after)] * times)
 
+    def mend(self) -> None:
+        """Forget the faults that are left."""
+        self._faults.clear()
+
     def contents(self) -> dict[str, bytes]:
         """Everything that is stored, by key."""
         with self._lock:

@@ -1,13 +1,13 @@
 """What the sidecar remembers: a SQLite database beside the buffer's files, WAL with synchronous=FULL, one writer.
 
 Everything inside `transaction()` becomes durable at once or not at all. The journal is a log of work, never the truth:
-lost, it is begun again from what volume, store and API hold.
+lost or damaged, it is begun again from what volume, buffer, store and API hold.
 """
 
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pinnace_sidecar.journal.database import Database, JournalError
+from pinnace_sidecar.journal.database import STARTS, Database, JournalError
 from pinnace_sidecar.journal.files import Copy, FileTable, FileTotals, JournaledFile, Refusal, arrived
 from pinnace_sidecar.journal.metrics import MetricTable, MetricTotals, Tail
 from pinnace_sidecar.journal.sets import Arrived, Awaited, Held, Promise, SetTable, satisfies
@@ -54,7 +54,7 @@ class Journal:
 
     def count_start(self) -> int:
         """One more process has begun with this journal; returns which one it is, counted from 1."""
-        return self._database.count("starts")
+        return self._database.count(STARTS)
 
     def close(self) -> None:
         self._database.close()

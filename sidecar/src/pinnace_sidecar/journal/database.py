@@ -1,14 +1,37 @@
-"""One SQLite file: opened, locked, brought to the newest schema, written in transactions."""
+"""One SQLite file: locked, checked to the last value, brought to the newest schema, written in transactions."""
 
 import fcntl
+import logging
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from pinnace.errors import PinnaceError
+from pinnace_sidecar.journal import seals
 from pinnace_sidecar.journal.schema import STEPS
+
+_log = logging.getLogger(__name__)
+
+#: The counter of processes that worked with this journal.
+STARTS: Final = "starts"
+_BEGUN_ANEW: Final = "begun anew"
+#: Rows have had seals since this version.
+_SEALED: Final = 2
+_OF_THE_DISK: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+    }
+)
 
 
 class JournalError(PinnaceError):
@@ -18,21 +41,21 @@ class JournalError(PinnaceError):
 class Database:
     """Open with `Database.open`; a lock keeps a second process out until `close`. For one thread.
 
-    `begun_anew` is True when the file was no healthy database and had to be set aside.
+    `begun_anew` is True when an earlier file was damaged or gone, also in later processes.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: BinaryIO, *, begun_anew: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: BinaryIO) -> None:
         self._connection = connection
         self._lock = lock
         self._open_transaction = False
-        self.begun_anew = begun_anew
+        self.begun_anew = bool(self.count(_BEGUN_ANEW, 0))
 
     @classmethod
     def open(cls, path: Path) -> "Database":
         """The database at `path`, created when it isn't there.
 
-        JournalError when another process holds it or it is of a newer version. A file that is no healthy database is
-        set aside as `<name>.damaged` and a new one begun.
+        JournalError when another process holds it or it is of a newer version. A file that is damaged is set aside as
+        `<name>.damaged` and a new one begun. OperationalError when the disk fails, not the content.
         """
         lock = path.with_suffix(".lock").open("ab")
         try:
@@ -43,23 +66,10 @@ class Database:
                 f"{path} is in use by another sidecar", hint="one buffer serves one pod; wait for the other to end"
             ) from None
         try:
-            return cls._open_locked(path, lock)
+            return cls(_open_locked(path, lock), lock)
         except BaseException:
             lock.close()
             raise
-
-    @classmethod
-    def _open_locked(cls, path: Path, lock: BinaryIO) -> "Database":
-        try:
-            return cls(_connect(path), lock, begun_anew=False)
-        except sqlite3.OperationalError:
-            raise  # the disk, not the content
-        except sqlite3.DatabaseError:
-            for suffix in ("", "-wal", "-shm"):
-                damaged = Path(f"{path}{suffix}")
-                if damaged.exists():
-                    damaged.replace(f"{path}{suffix}.damaged")
-            return cls(_connect(path), lock, begun_anew=True)
 
     def close(self) -> None:
         """Safe to call twice."""
@@ -104,39 +114,94 @@ class Database:
         return int(value)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+def _open_locked(path: Path, lock: BinaryIO) -> sqlite3.Connection:
+    # What is written into the lock file says that there has been a journal.
+    there_was_one = os.fstat(lock.fileno()).st_size > 0
     try:
-        prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
+        connection, is_new = _connect(path)
+    except sqlite3.DatabaseError as error:
+        if _is_of_the_disk(error, path):
+            raise
+        _log.error("the journal is damaged and set aside", extra={"path": str(path), "damage": str(error)})
+        for suffix in ("", "-wal", "-shm"):
+            damaged = Path(f"{path}{suffix}")
+            if damaged.exists():
+                damaged.replace(f"{path}{suffix}.damaged")
+        (connection, is_new), there_was_one = _connect(path), True
+    if is_new and there_was_one:
+        # Counted from now on, so that this process's reports are newer than all that the lost journal knew of.
+        for name, value in ((_BEGUN_ANEW, 1), (STARTS, int(time.time()))):
+            connection.execute("INSERT INTO counters (name, value) VALUES (?, ?)", (name, value))
+    if is_new:
+        lock.write(b"begun\n")
+        lock.flush()
+        os.fsync(lock.fileno())
     return connection
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make a fresh connection durable, check the database at `path` and bring it to the newest schema."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    # The journal holds no file contents; two megabytes of pages are plenty.
-    connection.execute("PRAGMA cache_size = -2000")
-    _check(connection)
-    _bring_up_to_date(connection, path)
+def _is_of_the_disk(error: sqlite3.DatabaseError, path: Path) -> bool:
+    """Whether the disk or another process is in the way, and the content may be sound."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_READONLY:
+        # Also said of a header that claims to be of a later SQLite.
+        return not os.access(path, os.W_OK)
+    return code in _OF_THE_DISK
 
 
-def _check(connection: sqlite3.Connection) -> None:
-    ((health,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """A connection to a sound journal of this version, and whether it was empty."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # The journal holds no file contents; two megabytes of pages are plenty.
+        connection.execute("PRAGMA cache_size = -2000")
+        version = _checked(connection, path)
+        if version < len(STEPS):
+            _bring_up_to_date(connection, version)
+        # A damaged header can claim that the file is of a later SQLite and may only be read: only a write tells.
+        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+        seals.keep(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, version == 0
+
+
+def _checked(connection: sqlite3.Connection, path: Path) -> int:
+    """The journal's version. DatabaseError when anything in it is not as it was written."""
+    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+    tables = _tables(connection)
+    if tables != _tables_of(min(max(version, 0), len(STEPS))):
+        if version > len(STEPS):
+            raise JournalError(
+                f"{path} has version {version}, and this sidecar knows {len(STEPS)}",
+                hint="run the sidecar's image that wrote it, or a newer one",
+            )
+        raise sqlite3.DatabaseError("its tables are not those of its version")
+    if version > len(STEPS):
+        raise sqlite3.DatabaseError(f"it says that it has version {version}, with the tables of version {len(STEPS)}")
+    ((health,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if health != "ok":
         raise sqlite3.DatabaseError(health)
+    if version >= _SEALED and (damage := seals.broken(connection)):
+        raise sqlite3.DatabaseError(damage)
+    return int(version)
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
-    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-    if version > len(STEPS):
-        raise JournalError(
-            f"{path} has version {version}, and this sidecar knows {len(STEPS)}",
-            hint="run the sidecar's image that wrote it, or a newer one",
-        )
-    for number, step in enumerate(STEPS[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT;")
+def _bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
+    steps = "".join(STEPS[version:])
+    connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(STEPS)};")
+    seals.renew(connection)
+    connection.execute("COMMIT")
+
+
+def _tables(connection: sqlite3.Connection) -> list[Any]:
+    return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+
+
+def _tables_of(version: int) -> list[Any]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
+        empty.executescript("".join(STEPS[:version]))
+        return _tables(empty)

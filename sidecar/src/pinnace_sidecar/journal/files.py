@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.digests import ContentDigest
-from pinnace.records import FileState
+from pinnace.digests import ContentDigest, PartDigest
+from pinnace.records import Artifact, FileState
 from pinnace.stores.store import Part
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.files import Fingerprint, folder_of
@@ -98,7 +98,7 @@ class FileTable:
             self._database.execute(
                 "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size, artifact_id,"
                 " digest, held) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (artifact_id) DO UPDATE SET"
-                " current = 1, fingerprint = excluded.fingerprint",
+                " current = 1, folder = excluded.folder, path = excluded.path, fingerprint = excluded.fingerprint",
                 os.fsencode(folder_of(copy.path)),
                 os.fsencode(copy.path),
                 _text(copy.fingerprint),
@@ -119,6 +119,27 @@ class FileTable:
             if file.state in _IN_MANIFEST:
                 self._sets.strike(arrived(file))
             return file
+
+    def add_recorded(self, artifacts: Iterable[Artifact]) -> int:
+        """Take rows that the API holds for ends of files of ours; returns how many were unknown."""
+        with self._database.transaction():
+            unknown = [artifact for artifact in artifacts if not self.knows(str(artifact.id))]
+            for artifact in unknown:
+                # Other content of its path may lie on the volume now, or nothing.
+                self._database.execute(
+                    "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size,"
+                    " artifact_id, digest) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+                    os.fsencode(folder_of(artifact.path)),
+                    os.fsencode(artifact.path),
+                    _text(Fingerprint(0, artifact.size, 0, 0)),
+                    FileState.SUSPECT if artifact.suspect else FileState.RECORDED,
+                    artifact.suspect,
+                    artifact.modified_at.timestamp(),
+                    artifact.size,
+                    str(artifact.id),
+                    msgspec.json.encode(_digest_of(artifact)),
+                )
+        return len(unknown)
 
     def add_refused(self, refusal: Refusal, fingerprint: Fingerprint, settled_at: float) -> None:
         """Remember that this content of a path can't even be copied."""
@@ -220,6 +241,10 @@ class FileTable:
         )
         return {name for (name,) in rows}
 
+    def knows(self, artifact: str) -> bool:
+        """Whether there is a row of this artifact, in any state."""
+        return bool(self._database.rows("SELECT 1 FROM files WHERE artifact_id = ?", artifact))
+
     def recorded_artifacts(self) -> list[UUID]:
         """The artifacts that the API acknowledged."""
         rows = self._database.rows(
@@ -310,6 +335,11 @@ def _text(fingerprint: Fingerprint) -> str:
 
 def _fingerprint(text: str) -> Fingerprint:
     return Fingerprint(*map(int, text.split(":")))
+
+
+def _digest_of(artifact: Artifact) -> ContentDigest:
+    whole = PartDigest(offset=0, size=artifact.size, sha256=artifact.sha256, crc32c=artifact.crc32c)
+    return ContentDigest(size=artifact.size, sha256=artifact.sha256, crc32c=artifact.crc32c, parts=(whole,))
 
 
 def _journaled(row: tuple[Any, ...]) -> JournaledFile:

@@ -1,8 +1,11 @@
-"""The journal's tables, by version. `PRAGMA user_version` says which version a file has; steps only ever add one."""
+"""The journal's tables, by version. `PRAGMA user_version` says which version a file has; steps only ever add one.
+
+Each step changes some table, so that a version and its tables can be held against each other.
+"""
 
 from typing import Final
 
-#: `_STEPS[n]` brings version n to n + 1.
+#: `STEPS[n]` brings version n to n + 1.
 STEPS: Final = (
     """
     CREATE TABLE files (
@@ -66,5 +69,13 @@ STEPS: Final = (
     CREATE INDEX members_path ON members (path);
     CREATE INDEX members_folder ON members (folder);
     ALTER TABLE tails ADD COLUMN mark BLOB NOT NULL DEFAULT x'';
+    """,
+    """
+    ALTER TABLE files ADD COLUMN seal INTEGER;
+    ALTER TABLE parts ADD COLUMN seal INTEGER;
+    ALTER TABLE tails ADD COLUMN seal INTEGER;
+    ALTER TABLE outbox ADD COLUMN seal INTEGER;
+    ALTER TABLE counters ADD COLUMN seal INTEGER;
+    ALTER TABLE members ADD COLUMN seal INTEGER;
     """,
 )
