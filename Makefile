@@ -1,4 +1,4 @@
-# Verbs: demo, demo-down, test, check, fix, e2e, bench, images, cluster-up, cluster-down. `make help` says what each does.
+# Verbs: demo, demo-down, test, check, fix, e2e, soak, bench, images, cluster-up, cluster-down. `make help` says more.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -29,6 +29,10 @@ check: $(VENV)/ready ## format, lint, types, import rules, unit tests: under a m
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q --numprocesses=auto tests/unit
+
+.PHONY: soak
+soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cluster
+	PYTHONPATH=tests:. $(BIN)/python -m support.soak --kills 500
 
 e2e: $(VENV)/ready ## the stories on the cluster only
 	$(WITH_CLUSTER) $(BIN)/pytest tests/e2e

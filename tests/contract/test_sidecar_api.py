@@ -124,10 +124,9 @@ def test_a_report_is_answered_with_what_the_api_holds_of_the_pod(subject: Subjec
 def test_a_pod_is_told_what_it_registered_and_nothing_else(subject: Subject) -> None:
     rows = [artifact(subject.iteration, path) for path in ("a", "b")]
     subject.api.put_artifacts(subject.iteration, rows)
+    other = subject.api
     if isinstance(subject.server, ApiServer):
         other = subject.server.sidecar(subject.iteration, namespace="ml", pod_uid="pod-2")
-    else:
-        other = subject.api
     theirs = [msgspec.structs.replace(artifact(subject.iteration, path), pod_uid="pod-2") for path in ("b", "c")]
     other.put_artifacts(subject.iteration, theirs)
     held = list(subject.api.pod_artifacts(subject.iteration, POD))

@@ -44,6 +44,11 @@ class SidecarProcess:
 
     def start(self, *arguments: str, **extra: str) -> None:
         """Begin; returns when it serves or has ended. `extra` goes into its environment."""
+        self.begin(*arguments, **extra)
+        eventually(lambda: '"serving"' in self.log() or not self.running, timeout=20, what="the sidecar serves")
+
+    def begin(self, *arguments: str, **extra: str) -> None:
+        """As `start`, without waiting for anything."""
         self._starts += 1
         environment = {
             **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
@@ -57,7 +62,6 @@ class SidecarProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pinnace_sidecar", *arguments], env=environment, stdout=log, stderr=log
             )
-        eventually(lambda: '"serving"' in self.log() or not self.running, timeout=20, what="the sidecar serves")
 
     @property
     def log_file(self) -> Path:
