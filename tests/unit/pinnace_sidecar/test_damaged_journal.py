@@ -18,11 +18,11 @@ from pinnace.stores.store import Part, StoreUnreachable
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Copy, Journal, Tail
 from pinnace_sidecar.journal.schema import STEPS
-from pinnace_sidecar.journal.seals import TABLES
 from pinnace_sidecar.lifecycle import Event
 from support.pod import Pod, paths
 
-SLOW = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+TABLES = ("files", "parts", "tails", "outbox", "counters")
+SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
 def fill(path: Path) -> Journal:

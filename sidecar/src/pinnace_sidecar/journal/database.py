@@ -19,8 +19,6 @@ _log = logging.getLogger(__name__)
 #: The counter of processes that worked with this journal.
 STARTS: Final = "starts"
 _BEGUN_ANEW: Final = "begun anew"
-#: Rows have had seals since this version.
-_SEALED: Final = 2
 _OF_THE_DISK: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -152,21 +150,29 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
     """A connection to a sound journal of this version, and whether it was empty."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        # The journal holds no file contents; two megabytes of pages are plenty.
-        connection.execute("PRAGMA cache_size = -2000")
-        version = _checked(connection, path)
-        if version < len(STEPS):
-            _bring_up_to_date(connection, version)
-        # A damaged header can claim that the file is of a later SQLite and may only be read: only a write tells.
-        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
-        seals.keep(connection)
+        return connection, prepare(connection, path)
     except BaseException:
         connection.close()
         raise
-    return connection, version == 0
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> bool:
+    """Make a fresh connection durable, check the journal at `path` to the last value and bring it to the newest schema.
+
+    Returns whether it was empty. DatabaseError when it is damaged.
+    """
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # The journal holds no file contents; two megabytes of pages are plenty.
+    connection.execute("PRAGMA cache_size = -2000")
+    version = _checked(connection, path)
+    if version < len(STEPS):
+        _bring_up_to_date(connection, version)
+    # A damaged header can claim that the file is of a later SQLite and may only be read: only a write tells.
+    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+    seals.keep(connection)
+    return version == 0
 
 
 def _checked(connection: sqlite3.Connection, path: Path) -> int:
@@ -185,7 +191,7 @@ def _checked(connection: sqlite3.Connection, path: Path) -> int:
     ((health,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if health != "ok":
         raise sqlite3.DatabaseError(health)
-    if version >= _SEALED and (damage := seals.broken(connection)):
+    if damage := seals.broken(connection):
         raise sqlite3.DatabaseError(damage)
     return int(version)
 

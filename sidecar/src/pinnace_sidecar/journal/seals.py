@@ -1,22 +1,25 @@
 """A checksum in each row, kept by triggers: SQLite finds torn pages, but not a bit that flipped inside a value.
 
-The triggers are temporary, made anew by each connection from the columns that it finds, so a table that gains a column
-needs nothing here. Rows written without them (by hand, by a newer program) count as damaged.
+Every table with a column `seal` has them. The triggers are temporary, made anew by each connection from the columns
+that it finds, so a table that gains one needs nothing here. Rows written without them (by hand) count as damaged.
 """
 
 import sqlite3
-from typing import Final
 from zlib import crc32
 
 import msgspec
 
-TABLES: Final = ("files", "parts", "tails", "outbox", "counters", "members")
+
+def tables(connection: sqlite3.Connection) -> list[str]:
+    """The tables whose rows are sealed."""
+    names = [name for (name,) in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
+    return [name for name in sorted(names) if "seal" in _names(connection, name)]
 
 
 def keep(connection: sqlite3.Connection) -> None:
     """Let every row written by this connection get its seal."""
     _teach(connection)
-    for table in TABLES:
+    for table in tables(connection):
         columns, key = _columns(connection, table)
         this = " AND ".join(f"{column} = NEW.{column}" for column in key)
         reseal = f"UPDATE {table} SET seal = {_expression(columns)} WHERE {this}"  # noqa: S608
@@ -28,7 +31,7 @@ def keep(connection: sqlite3.Connection) -> None:
 def broken(connection: sqlite3.Connection) -> str:
     """The first table with a row that is not what was written, and how many of them; empty when there is none."""
     _teach(connection)
-    for table in TABLES:
+    for table in tables(connection):
         columns, _ = _columns(connection, table)
         count = f"SELECT count(*) FROM {table} WHERE seal IS NOT {_expression(columns)}"  # noqa: S608
         ((rows,),) = connection.execute(count).fetchall()
@@ -40,7 +43,7 @@ def broken(connection: sqlite3.Connection) -> str:
 def renew(connection: sqlite3.Connection) -> None:
     """Seal all rows as they are now: after a change of the schema."""
     _teach(connection)
-    for table in TABLES:
+    for table in tables(connection):
         columns, _ = _columns(connection, table)
         connection.execute(f"UPDATE {table} SET seal = {_expression(columns)}")  # noqa: S608
 
@@ -55,6 +58,10 @@ def _seal(*values: object) -> int:
 
 def _expression(columns: list[str]) -> str:
     return f"seal_of({', '.join(columns)})"
+
+
+def _names(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [name for _, name, *_ in connection.execute(f"PRAGMA main.table_info({table})")]
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> tuple[list[str], list[str]]:
