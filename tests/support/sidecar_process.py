@@ -1,6 +1,8 @@
 """The real sidecar as a process of this machine, for one pod that a test makes up."""
 
+import copy
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +43,7 @@ class SidecarProcess:
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self._log_name = "log"
 
     def start(self, *arguments: str, **extra: str) -> None:
         """Begin; returns when it serves or has ended. `extra` goes into its environment."""
@@ -65,7 +68,23 @@ class SidecarProcess:
 
     @property
     def log_file(self) -> Path:
-        return self.folder / f"log-{self._starts}.jsonl"
+        return self.folder / f"{self._log_name}-{self._starts}.jsonl"
+
+    def twin(self) -> "SidecarProcess":
+        """Another sidecar of the same pod and folders, as one that should have ended leaves behind."""
+        twin = copy.copy(self)
+        twin._process, twin._starts, twin._log_name = None, 0, "twin"
+        return twin
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def blocks_sigterm(self) -> bool:
+        """Whether SIGTERM would wait until it is asked for."""
+        (line,) = re.findall(r"SigBlk:\s*([0-9a-f]+)", Path(f"/proc/{self.pid}/status").read_text())
+        return bool(int(line, 16) & (1 << (signal.SIGTERM - 1)))
 
     def log(self) -> str:
         return self.log_file.read_text()
