@@ -12,7 +12,7 @@ import socketserver
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -190,6 +190,8 @@ class S3Server(socketserver.ThreadingTCPServer):
         self.tokens: list[str] = []
         self._numbers = iter(range(1, 10**9))
         self._turned_away: dict[str, Fault] = {}
+        #: Called with the operation when a request was carried out, before anything is answered.
+        self.on_done: Callable[[str], None] = lambda operation: None
 
     @property
     def endpoint(self) -> str:
@@ -527,9 +529,11 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _done(self, request: Request) -> Answer:
         try:
-            return self.server.carry_out(request)
+            answer = self.server.carry_out(request)
         except S3Error as error:
             return _error(error)
+        self.server.on_done(request.operation)
+        return answer
 
     def _lose(self, request: Request, kept: bytes) -> Answer:
         """Acknowledge the body and keep something else, as a broken disk cache would."""

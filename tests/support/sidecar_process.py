@@ -97,8 +97,12 @@ class SidecarProcess:
         """Tell it that the training containers have ended, as the kubelet does."""
         self._send(signal.SIGTERM)
 
-    def kill(self) -> None:
+    def strike(self) -> None:
+        """SIGKILL, without waiting for the end."""
         self._send(signal.SIGKILL)
+
+    def kill(self) -> None:
+        self.strike()
         self.wait()
 
     def wait(self, timeout: float = 60) -> int:

@@ -61,8 +61,7 @@ def soak(folder: Path, store: SoakStore, *, kills: int, seed: int) -> Outcome:
             store.misbehave()
             for _ in range(kills):
                 sidecar.begin()
-                # Some lives end before they have begun to serve, some last for a few seconds.
-                time.sleep(rng.choice([rng.uniform(0.1, 0.8), rng.uniform(0.7, 1.5), rng.uniform(1.0, 2.0)]))
+                _wait_for_a_moment(rng, sidecar, store)
                 outcome.kills_in_mid_work += any(_copies(sidecar).iterdir())
                 sidecar.kill()
                 if rng.random() < 0.04:
@@ -84,6 +83,26 @@ def soak(folder: Path, store: SoakStore, *, kills: int, seed: int) -> Outcome:
         _compare(outcome, folder, api, sidecar, store)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _wait_for_a_moment(rng: random.Random, sidecar: SidecarProcess, store: SoakStore) -> None:
+    """At any time, before it serves or in the middle of it, or just when there is a new copy or request."""
+    seconds = rng.choice([rng.uniform(0.1, 0.8), rng.uniform(0.7, 1.5), rng.uniform(1.0, 2.0)])
+    moment = rng.choice(["any", "copy", "Create", "PutPart", "Complete", "Put"])
+    if moment == "any":
+        time.sleep(seconds)
+        return
+    time.sleep(seconds / 2)
+    if moment == "copy":
+        _wait_for_a_copy(sidecar, seconds)
+    elif not store.strike(moment, sidecar.strike, seconds):
+        time.sleep(seconds / 2)
+
+
+def _wait_for_a_copy(sidecar: SidecarProcess, seconds: float) -> None:
+    before, until = set(_copies(sidecar).iterdir()), time.monotonic() + seconds
+    while time.monotonic() < until and set(_copies(sidecar).iterdir()) <= before:
+        time.sleep(0.0005)
 
 
 def _compare(outcome: Outcome, folder: Path, api: ApiServer, sidecar: SidecarProcess, store: SoakStore) -> None:

@@ -1,7 +1,7 @@
 """The stores of a soak: where they are, what another client than ours reads in them, and how they misbehave."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,6 +32,13 @@ class SoakStore(Protocol):
 
     def uploads(self) -> list[str]:
         """Multipart uploads under way."""
+        ...
+
+    def strike(self, operation: str, action: Callable[[], None], seconds: float) -> bool:
+        """Wait so long at most for a request of this kind; do `action` when it was carried out, before the answer.
+
+        False when this store can't.
+        """
         ...
 
     def misbehave(self) -> None:
@@ -74,6 +81,19 @@ class MisbehavingStore:
     def uploads(self) -> list[str]:
         with self.server.lock:
             return [upload.key for upload in self.server.uploads.values()]
+
+    def strike(self, operation: str, action: Callable[[], None], seconds: float) -> bool:
+        struck = Event()
+
+        def done(finished: str) -> None:
+            if finished == operation and not struck.is_set():
+                action()
+                struck.set()
+
+        self.server.on_done = done
+        struck.wait(seconds)
+        self.server.on_done = lambda operation: None
+        return True
 
     def misbehave(self) -> None:
         self._thread = Thread(target=self._go_wrong, daemon=True)
@@ -167,6 +187,9 @@ class HonestStore:
         keys = ["", *self.objects()]
         pages = (self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=key) for key in keys)
         return sorted({upload["Key"] for page in pages for upload in page.get("Uploads", [])})
+
+    def strike(self, operation: str, action: Callable[[], None], seconds: float) -> bool:
+        return False
 
     def misbehave(self) -> None:
         """It works."""

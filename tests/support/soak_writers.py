@@ -181,12 +181,12 @@ def odd(pen: Pen, number: int) -> None:
 
 def large(pen: Pen, number: int) -> None:
     path = f"large/{number}.ckpt"
-    data = pen.begin(path, (11 * MIB, 5 * MIB + 1, 5 * MIB)[number % 3])
+    data = pen.begin(path, (5 * MIB + 1, 11 * MIB, 5 * MIB + 1, 5 * MIB)[number % 4])
     with (pen.artifacts / path).open("wb") as file:
         for start in range(0, len(data), MIB):
             file.write(data[start : start + MIB])
     pen.complete(path, data)
-    for _ in range(20):
+    for _ in range(8):
         if pen.stop.exists():
             return
         pen.pause(0.3, 0.6)

@@ -18,9 +18,29 @@ _T = TypeVar("_T")
 BUSY = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 _NAMES = st.sampled_from(
-    "Error Code Message Region ListPartsResult Part PartNumber ETag Size ChecksumCRC32C ChecksumType ListBucketResult"
-    " Contents Key LastModified IsTruncated EncodingType UploadId NextContinuationToken CompleteMultipartUploadResult"
-    " {http://s3.amazonaws.com/doc/2006-03-01/}Size".split()
+    [
+        "Error",
+        "Code",
+        "Message",
+        "Region",
+        "ListPartsResult",
+        "Part",
+        "PartNumber",
+        "ETag",
+        "Size",
+        "ChecksumCRC32C",
+        "ChecksumType",
+        "ListBucketResult",
+        "Contents",
+        "Key",
+        "LastModified",
+        "IsTruncated",
+        "EncodingType",
+        "UploadId",
+        "NextContinuationToken",
+        "CompleteMultipartUploadResult",
+        "{http://s3.amazonaws.com/doc/2006-03-01/}Size",
+    ]
 )
 _TEXTS = st.one_of(
     st.sampled_from(

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from pinnace.digests import Digester
 from pinnace.records import FileState, MetricPoint
 from pinnace.stores.store import Part, StoreUnreachable
+from pinnace_sidecar.crash import CrashPoint, never
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Copy, Journal, Tail
 from pinnace_sidecar.journal.schema import STEPS
 from pinnace_sidecar.lifecycle import Event
-from support.pod import Pod, paths
+from support.pod import Crashed, Pod, paths
 
 TABLES = ("files", "parts", "tails", "outbox", "counters")
 SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
@@ -256,3 +257,33 @@ def test_a_copy_of_another_iteration_is_not_shipped_as_ours(pod: Pod) -> None:
     report = pod.drain()
     assert paths(pod) == []
     assert "CopiesUnknown" in {problem.reason for problem in report.problems}
+
+
+def test_a_copy_that_was_never_journaled_arrives_although_its_file_is_gone(pod: Pod) -> None:
+    pod.write("file", b"the only copy")
+    pod.crash_at(CrashPoint.COPY_WRITTEN)
+    pod.start()
+    with pytest.raises(Crashed):
+        pod.run_for(60)
+    (pod.volume / "file").unlink()
+    pod.stop()
+    pod.crash = never
+    pod.start()
+    report = pod.drain()
+    assert paths(pod) == ["file"]
+    assert list(pod.store.contents().values()) == [b"the only copy"]
+    assert report.final
+    assert report.problems == ()
+
+
+def test_two_names_that_look_alike_are_two_files_and_each_is_copied_once(pod: Pod) -> None:
+    for name in ("a\udcff", "a%FF"):
+        pod.write(name, b"the same")
+    pod.start()
+    pod.run_for(60)
+    assert paths(pod) == ["a%25FF", "a%FF"]
+    sent = pod.sidecar.status.uploaded_bytes
+    copied = pod.journal.files.last_id()
+    pod.run_for(300)
+    assert (pod.sidecar.status.uploaded_bytes, pod.journal.files.last_id()) == (sent, copied)
+    assert pod.drain().manifest.count == 2
