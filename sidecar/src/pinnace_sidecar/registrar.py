@@ -69,7 +69,9 @@ class Registrar:
         self._asked_at = -_ASK_AGAIN_S
         self._question = False
         self._report: PodReport | None = None
-        self._ask_what_is_held = False
+        #: A lost journal knew of rows; whatever waits for them is to hear of them early.
+        self._ask_what_is_held = journal.begun_anew
+        self._compared = False
         #: The latest answers.
         self.writers: WriterEnd | None = None
         self.acknowledged: PodReport | None = None
@@ -79,6 +81,11 @@ class Registrar:
     def ask_for_writers(self) -> None:
         """Find out whether the pod's writers have ended, and go on asking while they haven't."""
         self._question = True
+
+    @property
+    def learns(self) -> bool:
+        """Whether the API is still to say which rows it holds of this pod."""
+        return self._ask_what_is_held
 
     def hand_in(self, report: PodReport) -> None:
         """Send this report as soon as possible; it replaces one that waits."""
@@ -115,9 +122,9 @@ class Registrar:
 
     def _acknowledged(self, answer: ApiAnswer) -> None:
         assert answer.report is not None
-        if answer.report.final and answer.recorded != answer.report.manifest and not self.lessons:
+        if answer.report.final and answer.recorded != answer.report.manifest and not self._compared:
             # Both speak of all that this pod shipped. A journal that lost something learns it from the API, once.
-            self._ask_what_is_held = True
+            self._compared = self._ask_what_is_held = True
             return
         self.acknowledged = answer.report
         if answer.report.final:
@@ -127,7 +134,7 @@ class Registrar:
         added = self._journal.files.add_recorded(answer.held)
         self._ask_what_is_held = False
         self.lessons += 1
-        _log.warning("the journal and the API differed on what this pod shipped", extra={"rows learnt": added})
+        _log.warning("asked the API what this pod had shipped", extra={"rows learnt": added})
 
     def _recorded(self, files: tuple[JournaledFile, ...], refused: dict[UUID | None, str]) -> None:
         self._crash(CrashPoint.ROW_SENT)

@@ -292,7 +292,11 @@ class Sidecar:
     def _only_sets_left(self) -> bool:
         """Whether all files on their way are manifests that wait for files which are not."""
         held = self._sets.held()
-        return held > 0 and held == sum(self._journal.files.count(state) for state in DUTIES)
+        return (
+            held > 0
+            and not self._registrar.learns
+            and held == sum(self._journal.files.count(state) for state in DUTIES)
+        )
 
     def _copies_left(self) -> bool:
         """Whether the journal holds anything that the API has not acknowledged."""

@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,7 +62,10 @@ class Written:
     """A folder with a journal that nobody holds, and what is in it."""
 
     folder: Path
-    content: list[Any] = field(repr=False)
+    content: list[Any]
+
+    def __repr__(self) -> str:
+        return f"Written({self.folder})"
 
     @property
     def paths(self) -> set[bytes]:
@@ -177,6 +180,12 @@ def test_a_journal_without_seals_gets_them(tmp_path: Path) -> None:
         journal.close()
 
 
+def test_damage_that_sqlite_can_not_even_spell_is_damage(written: Written) -> None:
+    whole = (written.folder / "journal.db").read_bytes()
+    begun_anew, _ = opened_after(written.folder, "journal.db", whole.replace(b"files_state", b"files\xc1state"))
+    assert begun_anew
+
+
 # --- what it means for the files
 
 
@@ -287,3 +296,23 @@ def test_two_names_that_look_alike_are_two_files_and_each_is_copied_once(pod: Po
     pod.run_for(300)
     assert (pod.sidecar.status.uploaded_bytes, pod.journal.files.last_id()) == (sent, copied)
     assert pod.drain().manifest.count == 2
+
+
+def test_a_set_whose_files_are_recorded_and_gone_is_whole_without_its_journal(pod: Pod) -> None:
+    """The manifest waits in the buffer; that its file is ashore only the API knows."""
+    pod.write("ckpt/shard", b"shard")
+    pod.write("ckpt/shard.done", b"")
+    pod.start()
+    pod.run_until(lambda: paths(pod) == ["ckpt/shard"])
+    pod.store.fail_next(StoreUnreachable("away"), times=10_000)
+    pod.write("ckpt/pinnace-manifest.json", b'{"files": [{"path": "shard", "size": 5}]}')
+    pod.write("ckpt/pinnace-manifest.json.done", b"")
+    pod.run_until(pod.copies)
+    (pod.volume / "ckpt/shard").unlink()
+    damage(pod)
+    pod.store.mend()
+    pod.start()
+    report = pod.drain()
+    assert paths(pod) == ["ckpt/pinnace-manifest.json", "ckpt/shard"]
+    assert report.final
+    assert report.files[FileState.RECORDED] == 2

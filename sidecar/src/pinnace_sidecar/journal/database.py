@@ -117,7 +117,8 @@ def _open_locked(path: Path, lock: BinaryIO) -> sqlite3.Connection:
     there_was_one = os.fstat(lock.fileno()).st_size > 0
     try:
         connection, is_new = _connect(path)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # The latter when SQLite's own message quotes what it found.
         if _is_of_the_disk(error, path):
             raise
         _log.error("the journal is damaged and set aside", extra={"path": str(path), "damage": str(error)})
@@ -137,7 +138,7 @@ def _open_locked(path: Path, lock: BinaryIO) -> sqlite3.Connection:
     return connection
 
 
-def _is_of_the_disk(error: sqlite3.DatabaseError, path: Path) -> bool:
+def _is_of_the_disk(error: Exception, path: Path) -> bool:
     """Whether the disk or another process is in the way, and the content may be sound."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_READONLY:

@@ -131,7 +131,7 @@ class FileTable:
                     " artifact_id, digest) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
                     os.fsencode(folder_of(artifact.path)),
                     os.fsencode(artifact.path),
-                    _text(Fingerprint(0, artifact.size, 0, 0)),
+                    _text(Fingerprint(0, artifact.size, round(artifact.modified_at.timestamp() * 1e9), 0)),
                     FileState.SUSPECT if artifact.suspect else FileState.RECORDED,
                     artifact.suspect,
                     artifact.modified_at.timestamp(),
@@ -139,6 +139,7 @@ class FileTable:
                     str(artifact.id),
                     msgspec.json.encode(_digest_of(artifact)),
                 )
+                self._sets.strike(arrived(self._file("artifact_id = ?", str(artifact.id))))
         return len(unknown)
 
     def add_refused(self, refusal: Refusal, fingerprint: Fingerprint, settled_at: float) -> None:
