@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from pinnace.records import FileState
 from support.eventually import eventually
 from support.s3_server import Fault, Misbehaviour, S3Server
 from support.scenario import Scenario
@@ -127,16 +128,20 @@ def test_b33_the_store_forgot_the_upload(pod: Scenario) -> None:
 
 
 def test_b36_something_else_lies_under_our_key(pod: Scenario) -> None:
-    """Keys are made of what they hold, so other content there is damage, and is mended."""
-    files = {"file": pod.write("file", 1000)}
+    """Another's, or damage: nobody overwrites it unseen, and the copy is kept."""
+    data = pod.write("file", 1000)
     pod.sidecar.start(PINNACE_CRASH_AT="object-sent")
     assert pod.sidecar.wait() == 137
     (key,) = pod.store.objects
     with pod.store.lock:
         pod.store._store(key, b"something else", None)
     pod.sidecar.start()
-    pod.end()
-    pod.assert_ashore(files)
+    report = pod.end()
+    assert report.files == {FileState.QUARANTINED: 1}
+    assert ["ObjectExists" in problem.message for problem in report.problems] == [True]
+    assert pod.store.objects[key].body == b"something else"
+    assert [copy.name for copy in pod.copies.iterdir()] == [pod.name("file", data)]
+    assert pod.rows() == []
 
 
 def _parts(store: S3Server) -> int:

@@ -113,8 +113,9 @@ class MisbehavingStore:
             self.rng.choice(wrongs)()
 
     def _fault(self) -> None:
-        # A store that loses bytes and acknowledges their checksum can only be found out by reading back.
-        kind = self.rng.choice([kind for kind in Misbehaviour if kind is not Misbehaviour.LOSES_BYTES])
+        # A store that keeps something else and acknowledges our checksum can only be found out by reading back.
+        lies = {Misbehaviour.LOSES_BYTES, Misbehaviour.WRONG_CONTENT}
+        kind = self.rng.choice([kind for kind in Misbehaviour if kind not in lies])
         operations = [
             "*",
             "*",

@@ -33,6 +33,9 @@ _BATCH_BYTES: Final = 8 * 2**20
 _QUARANTINED_LOOKED_AT: Final = 1000
 _NEARLY_FULL: Final = "the disk that the buffer lies on is nearly full; free some of it, or wait for uploads"
 
+#: Uploads make room all the time, and finding out costs little.
+_LONGEST_BUFFER_PAUSE_S: Final = 5.0
+
 #: The subject of problems that keep every file out of the buffer.
 BUFFER: Final = "buffer"
 
@@ -137,7 +140,9 @@ class Copier:
                 self._refuse(sighting, error.code, str(error))
             case BufferFull() | BufferFailed():
                 self._intake.give_back(sighting)
-                self._pauses.buffer = self._pauses.buffer.failed(now, self._rng)
+                # Files copied together fail together: that is one failure.
+                if self._pauses.buffer.due(now):
+                    self._pauses.buffer = self._pauses.buffer.failed(now, self._rng, longest=_LONGEST_BUFFER_PAUSE_S)
                 self._problems.raised(BUFFER, error.code, str(error), now)
             case _:
                 self._intake.give_back(sighting)

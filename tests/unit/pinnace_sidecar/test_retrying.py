@@ -1,7 +1,11 @@
 """Pauses between tries, what is said about them, and workers that do the work."""
 
+import errno
+import os
 import random
+from pathlib import Path
 from threading import Event
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -9,9 +13,11 @@ from hypothesis import strategies as st
 
 from pinnace_sidecar import backoff
 from pinnace_sidecar.backoff import LONGEST_PAUSE_S, Backoff
+from pinnace_sidecar.disk import LocalDisk
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.workers import ThreadWorkers
 from support.eventually import eventually
+from support.pod import Pod
 
 
 @given(st.integers(0, 200), st.integers())
@@ -86,3 +92,28 @@ def test_a_defect_in_an_operation_comes_up_in_the_loop() -> None:
         return False
 
     eventually(comes_up, what="the error")
+
+
+class FullDisk(LocalDisk):
+    """Has no room for any file until somebody makes some."""
+
+    full = True
+
+    def create(self, path: Path) -> BinaryIO:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().create(path)
+
+
+def test_files_that_meet_a_full_disk_together_do_not_wait_the_longer_for_it(pod: Pod) -> None:
+    for number in range(50):
+        pod.write(str(number), b"1")
+    disk = FullDisk()
+    pod.disk = disk
+    pod.start()
+    pod.run_for(60)
+    assert [problem.reason for problem in pod.sidecar.report().problems] == ["BufferFull"]
+    disk.full = False
+    pod.run_for(6)
+    assert len(pod.api.rows) == 50
+    assert pod.sidecar.report().problems == ()
