@@ -139,6 +139,18 @@ def test_a_journal_that_is_gone_was_there(written: Written, tmp_path: Path) -> N
         journal.close()
 
 
+def test_a_new_journal_that_was_not_finished_is_still_one_after_another(written: Written, tmp_path: Path) -> None:
+    """Killed between the making of the tables and the first entry."""
+    shutil.copytree(written.folder, tmp_path / "copy")
+    (tmp_path / "copy/journal.db").unlink()
+    with sqlite3.connect(tmp_path / "copy/journal.db") as half:
+        half.executescript(f"{''.join(STEPS)} PRAGMA user_version = {len(STEPS)};")
+    half.close()
+    journal = Journal.open(tmp_path / "copy/journal.db")
+    assert journal.begun_anew
+    journal.close()
+
+
 def test_a_value_that_changed_on_its_disk_is_found_out(written: Written) -> None:
     """SQLite itself says of such a file that it is well."""
     whole = (written.folder / "journal.db").read_bytes()

@@ -116,7 +116,7 @@ def _open_locked(path: Path, lock: BinaryIO) -> sqlite3.Connection:
     # What is written into the lock file says that there has been a journal.
     there_was_one = os.fstat(lock.fileno()).st_size > 0
     try:
-        connection, is_new = _connect(path)
+        connection = _connect(path)
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         # The latter when SQLite's own message quotes what it found.
         if _is_of_the_disk(error, path):
@@ -126,16 +126,22 @@ def _open_locked(path: Path, lock: BinaryIO) -> sqlite3.Connection:
             damaged = Path(f"{path}{suffix}")
             if damaged.exists():
                 damaged.replace(f"{path}{suffix}.damaged")
-        (connection, is_new), there_was_one = _connect(path), True
-    if is_new and there_was_one:
-        # Counted from now on, so that this process's reports are newer than all that the lost journal knew of.
-        for name, value in ((_BEGUN_ANEW, 1), (STARTS, int(time.time()))):
-            connection.execute("INSERT INTO counters (name, value) VALUES (?, ?)", (name, value))
-    if is_new:
+        connection, there_was_one = _connect(path), True
+    if not connection.execute("SELECT 1 FROM counters WHERE name = ?", (STARTS,)).fetchall():
+        _begin(connection, anew=there_was_one)
         lock.write(b"begun\n")
         lock.flush()
         os.fsync(lock.fileno())
     return connection
+
+
+def _begin(connection: sqlite3.Connection, *, anew: bool) -> None:
+    """Make the first entries of a journal, together; without them it counts as new."""
+    # After another, starts are counted from now on: reports are newer than all that the lost journal knew of.
+    first = [(_BEGUN_ANEW, 1), (STARTS, int(time.time()))] if anew else [(STARTS, 0)]
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("INSERT INTO counters (name, value) VALUES (?, ?)", first)
+    connection.execute("COMMIT")
 
 
 def _is_of_the_disk(error: Exception, path: Path) -> bool:
@@ -147,20 +153,21 @@ def _is_of_the_disk(error: Exception, path: Path) -> bool:
     return code in _OF_THE_DISK
 
 
-def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """A connection to a sound journal of this version, and whether it was empty."""
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection to a sound journal of this version."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
-        return connection, prepare(connection, path)
+        prepare(connection, path)
     except BaseException:
         connection.close()
         raise
+    return connection
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> bool:
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make a fresh connection durable, check the journal at `path` to the last value and bring it to the newest schema.
 
-    Returns whether it was empty. DatabaseError when it is damaged.
+    DatabaseError when it is damaged.
     """
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -173,7 +180,6 @@ def prepare(connection: sqlite3.Connection, path: Path) -> bool:
     # A damaged header can claim that the file is of a later SQLite and may only be read: only a write tells.
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")
     seals.keep(connection)
-    return version == 0
 
 
 def _checked(connection: sqlite3.Connection, path: Path) -> int:
