@@ -1,0 +1,60 @@
+"""Artifacts: what was written, and where its bytes lie."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta
+
+from pinnace.records.record import Page, Record, Sha256
+
+#: Limit of one request to the API.
+MAX_ARTIFACTS_PER_REQUEST = 1000
+
+RelativePath = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Location(Record, frozen=True, kw_only=True):
+    """Where the bytes of an artifact lie, without any credential."""
+
+    endpoint: Annotated[str, Meta(max_length=512)]
+    region: Annotated[str, Meta(max_length=64)]
+    bucket: Annotated[str, Meta(min_length=3, max_length=63)]
+    key: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class Artifact(Record, frozen=True, kw_only=True):
+    """One content of one path of one iteration; the one type from the sidecar's buffer to the API's row.
+
+    Its id is `ids.artifact_id(iteration, path, sha256)`; the API refuses another.
+    """
+
+    id: UUID
+    iteration_id: UUID
+    #: Relative to the volume, `/` between parts. A path that is not UTF-8 has `%XX` (`%80` to `%FF`) for each byte that
+    #: is not, and `%25` for `%`; so has a path that could be taken for one of these, because `%25` or `%80` to `%FF`
+    #: stands in it. Every other path is as it is, so no two paths are spelled alike.
+    path: RelativePath
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Sha256
+    #: Base64 of the big-endian CRC32C, as S3 has it.
+    crc32c: Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{6}==$", max_length=8)]
+    location: Location
+    #: The file's own modification time.
+    modified_at: datetime
+    #: True when the writer ended before the file was known to be complete.
+    suspect: bool = False
+    #: The pod that shipped it. The same content from a second pod is still one row.
+    pod_uid: Annotated[str, Meta(max_length=64)] = ""
+    #: Set by the API.
+    recorded_at: datetime | None = None
+
+
+class ArtifactBatch(Record, frozen=True, kw_only=True):
+    """PUT /iterations/{id}/artifacts: all or nothing; sending it again changes nothing."""
+
+    artifacts: Annotated[tuple[Artifact, ...], Meta(max_length=MAX_ARTIFACTS_PER_REQUEST)]
+
+
+class ArtifactPage(Page, frozen=True, kw_only=True):
+    items: tuple[Artifact, ...]
