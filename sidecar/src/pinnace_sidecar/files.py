@@ -62,7 +62,7 @@ class OpenFile(Protocol):
     """A regular file of the volume, open for reading from its beginning."""
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes; empty at the end."""
+        """`size` bytes, fewer only at the end."""
         ...
 
     def seek(self, offset: int) -> None:
@@ -107,7 +107,10 @@ class _LocalFile:
         self._descriptor = descriptor
 
     def read(self, size: int) -> bytes:
-        return os.read(self._descriptor, size)
+        data = os.read(self._descriptor, size)
+        while 0 < len(data) < size and (more := os.read(self._descriptor, size - len(data))):
+            data += more
+        return data
 
     def seek(self, offset: int) -> None:
         os.lseek(self._descriptor, offset, os.SEEK_SET)

@@ -2,11 +2,13 @@
 
 A file that was replaced (another inode), cut (shorter than what was read) or rewritten (other bytes before the place
 that was reached) begins again at 0 as its next generation, so that its points are not taken for those of the file
-before. A file that was rotated away is read to its end under its new name first. Memory is bounded by one read.
+before. A file that was rotated away is read to its end under its new name first, and only on from the place that was
+reached: what else has its inode now is another file. Memory is bounded by one read.
 """
 
 import logging
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from typing import Final
 
@@ -64,7 +66,8 @@ class Tailer:
         if not at_end and path in self._looked and now == self._looked[path]:
             return False
         try:
-            if tail.inode and (now is None or now.inode != tail.inode) and self._read_rotated(tail):
+            moved = tail.inode and (now is None or now.inode != tail.inode)
+            if moved and self._read_rotated(tail, at_end=at_end or now is not None):
                 return True
             if now is None:
                 self._looked[path] = None
@@ -78,19 +81,17 @@ class Tailer:
             return False
         return at_end or now.size - after.offset > READ_BYTES // 2
 
-    def _read_rotated(self, tail: Tail) -> bool:
+    def _read_rotated(self, tail: Tail, *, at_end: bool) -> bool:
         """Read on in the file that had the path before, if it lies in the same folder under another name."""
         name = self._volume.name_of(folder_of(tail.path), tail.inode)
         if name is None:
             return False
-        return self._advance(tail, *self._read_file(name, tail, at_end=True))
+        with closing(self._volume.open(name)) as file:
+            return self._advance(tail, *read_on(file, tail, self._pod_uid, at_end=at_end))
 
     def _read_file(self, path: str, tail: Tail, *, at_end: bool) -> tuple[Tail, tuple[MetricPoint, ...]]:
-        file = self._volume.open(path)
-        try:
+        with closing(self._volume.open(path)) as file:
             return read_lines(file, tail, self._pod_uid, at_end=at_end)
-        finally:
-            file.close()
 
     def _advance(self, before: Tail, after: Tail, points: tuple[MetricPoint, ...]) -> bool:
         if after == before:
@@ -110,28 +111,46 @@ def read_lines(
     that it returned goes on; with nothing new to read it returns the tail unchanged. Raises OSError.
     """
     status = file.fingerprint()
-    data = _read_on(file, tail) if tail.inode == status.inode and status.size >= tail.offset else None
+    data = _continuation(file, tail, status)
     if data is None:
         generation = tail.generation + 1 if tail.offset else tail.generation
         tail = replace(tail, inode=status.inode, generation=generation, offset=0, lines=0, skipping=False, mark=b"")
         file.seek(0)
         data = file.read(READ_BYTES)
+    return _take_lines(data, tail, pod_uid, size=status.size, at_end=at_end)
+
+
+def read_on(file: OpenFile, tail: Tail, pod_uid: str, *, at_end: bool = False) -> tuple[Tail, tuple[MetricPoint, ...]]:
+    """As read_lines, but a file that does not continue what was read has nothing to say: it is never begun again."""
+    status = file.fingerprint()
+    data = _continuation(file, tail, status)
+    if data is None:
+        return tail, _NO_POINTS
+    return _take_lines(data, tail, pod_uid, size=status.size, at_end=at_end)
+
+
+def _continuation(file: OpenFile, tail: Tail, status: Fingerprint) -> bytes | None:
+    """What follows the place that was reached; None when this is another file or holds something else before it."""
+    if tail.inode != status.inode or status.size < tail.offset:
+        return None
+    file.seek(tail.offset - len(tail.mark))
+    data = file.read(len(tail.mark) + READ_BYTES)
+    return data[len(tail.mark) :] if data.startswith(tail.mark) else None
+
+
+def _take_lines(
+    data: bytes, tail: Tail, pod_uid: str, *, size: int, at_end: bool
+) -> tuple[Tail, tuple[MetricPoint, ...]]:
+    """The whole lines at the beginning of `data`, of a file of `size` bytes."""
     end = data.rfind(b"\n") + 1
     if not end and len(data) == MAX_LINE_BYTES:
         after, points = _begin_to_skip(tail, len(data)), _NO_POINTS
         end = len(data)
     else:
-        if at_end and tail.offset + len(data) >= status.size:
+        if at_end and tail.offset + len(data) >= size:
             end = len(data)
         after, points = _take(data[:end], tail, _source(tail, pod_uid))
     return replace(after, mark=(tail.mark + data[max(0, end - _MARK_BYTES) : end])[-_MARK_BYTES:]), points
-
-
-def _read_on(file: OpenFile, tail: Tail) -> bytes | None:
-    """What follows the place that was reached; None when what lies before it is not what was read there."""
-    file.seek(tail.offset - len(tail.mark))
-    data = file.read(len(tail.mark) + READ_BYTES)
-    return data[len(tail.mark) :] if data.startswith(tail.mark) else None
 
 
 def _take(data: bytes, tail: Tail, source: str) -> tuple[Tail, tuple[MetricPoint, ...]]:

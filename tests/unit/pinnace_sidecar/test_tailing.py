@@ -10,7 +10,7 @@ from pinnace.records import MetricPoint
 from pinnace_sidecar import tailing
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Tail
-from pinnace_sidecar.tailing import read_lines
+from pinnace_sidecar.tailing import read_lines, read_on
 from support.pod import Pod
 
 
@@ -99,6 +99,15 @@ def test_a_file_rewritten_in_place_begins_again_even_when_it_is_longer() -> None
     assert {point.source for point in points} == {"pod-1:metrics.jsonl#1"}
     assert [(point.key, point.step) for point in points] == [("b", step) for step in range(50)]
     assert (after.generation, after.offset, after.points) == (1, len(rewritten), 70)
+
+
+def test_what_does_not_continue_the_file_is_not_read_on() -> None:
+    tail, _ = read(Text(b'{"a": 1}\n'))
+    assert read_on(Text(b'{"a": 2}\n{"a": 3}\n'), tail, "pod-1") == (tail, ())  # its inode was given away
+    assert read_on(Text(b'{"a":'), tail, "pod-1") == (tail, ())
+    assert read_on(Text(b'{"a": 1}\n', inode=2), tail, "pod-1") == (tail, ())
+    _, points = read_on(Text(b'{"a": 1}\n{"a": 3}\n'), tail, "pod-1")
+    assert values(points) == [(1, 3.0, 9, "pod-1:metrics.jsonl")]
 
 
 @given(st.binary(max_size=300), st.binary(min_size=1, max_size=300), st.booleans())
@@ -207,6 +216,32 @@ def test_a_file_rotated_while_the_sidecar_was_away_is_read_to_its_end(pod: Pod) 
     pod.write("run/metrics.jsonl", b'{"loss": 3}\n')
     pod.run_for(5)
     assert [point.value for point in pod.api.points.values()] == [1.0, 2.0, 3.0]
+
+
+def test_a_file_rewritten_after_it_was_rotated_away_is_not_read_again(pod: Pod) -> None:
+    file = pod.write("metrics.jsonl", b'{"loss": 1}\n')
+    pod.start()
+    pod.run_for(5)
+    file.rename(pod.volume / "metrics.jsonl.1")
+    pod.write("metrics.jsonl", b'{"loss": 2}\n')
+    (pod.volume / "metrics.jsonl.1").write_bytes(b'{"loss": 8}\n{"loss": 9}')
+    pod.run_for(5)
+    assert [point.value for point in pod.api.points.values()] == [1.0, 2.0]
+
+
+def test_a_line_torn_by_rotation_waits_until_another_file_has_the_name(pod: Pod) -> None:
+    file = pod.write("metrics.jsonl", b'{"loss": 1}\n{"los')
+    pod.start()
+    pod.run_for(5)
+    file.rename(pod.volume / "metrics.jsonl.1")
+    pod.run_for(5)
+    with (pod.volume / "metrics.jsonl.1").open("ab") as more:
+        more.write(b's": 2}\n')
+    pod.run_for(5)
+    pod.write("metrics.jsonl", b'{"loss": 3}\n')
+    pod.run_for(5)
+    assert [point.value for point in pod.api.points.values()] == [1.0, 2.0, 3.0]
+    assert pod.api.report.bad_metric_lines == 0
 
 
 def test_a_file_rewritten_to_the_same_size_is_read_again(pod: Pod) -> None:
