@@ -32,6 +32,7 @@ check: $(VENV)/ready ## format, lint, types, import rules, unit tests: under a m
 
 .PHONY: soak
 soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cluster
+	PYTHONPATH=tests:. $(BIN)/python -m support.simulation --seeds 100000
 	PYTHONPATH=tests:. $(BIN)/python -m support.soak --kills 500
 
 e2e: $(VENV)/ready ## the stories on the cluster only

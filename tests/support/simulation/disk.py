@@ -1,0 +1,153 @@
+"""The sidecar's own disk: pinnace_sidecar.disk.Disk over the simulated file system, with ENOSPC and EIO."""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pinnace_sidecar.files import OpenFile
+from support.simulation.filesystem import FileSystem, Inode, failure
+from support.simulation.machine import Machine
+
+FOLDER = "/buffer"
+COPIES = f"{FOLDER}/files"
+
+
+class SimulatedFile:
+    """An open file. It is read by position too, as the store's client does."""
+
+    def __init__(self, disk: "SimulatedDisk", inode: Inode, path: str) -> None:
+        self._disk = disk
+        self.inode = inode
+        self._path = path
+        self._at = 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._disk.enter("write", self._path, errno.ENOSPC, errno.EIO)
+        some = bytes(data)
+        if len(some) > 1 and self._disk.machine.chance(0.2):
+            some = some[: self._disk.machine.rng.randrange(1, len(some))]
+        self.inode.write(self._at, some)
+        self._at += len(some)
+        self._disk.check_size()
+        return len(some)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.pread(len(self.inode.data) if size < 0 else size, self._at)
+        self._at += len(data)
+        return data
+
+    def pread(self, size: int, offset: int) -> bytes:
+        self._disk.enter("read", self._path, errno.EIO)
+        self._disk.check_readable(self.inode, self._path)
+        return bytes(self.inode.data[offset : offset + size])
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = len(self.inode.data) + offset if whence == os.SEEK_END else offset
+        return self._at
+
+    def fileno(self) -> int:
+        raise AssertionError("a simulated file has no descriptor")
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> "SimulatedFile":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class SimulatedDisk:
+    """`fault_rate` is how probable an error is, per operation. `grew` is told the copies' whole size."""
+
+    def __init__(self, machine: Machine, system: FileSystem, *, clones: bool, grew: Callable[[int], None]) -> None:
+        self.machine = machine
+        self.system = system
+        self.fault_rate = 0.0
+        #: How probable it is that a copy rots as soon as it is made: its bytes change, or can't be read any more.
+        self.rot_rate = 0.0
+        #: The names of copies that did.
+        self.rotten: set[str] = set()
+        self._unreadable: set[int] = set()
+        self._clones = clones
+        self._grew = grew
+
+    def enter(self, what: str, path: Path | str, *codes: int) -> None:
+        """A seam; raises one of the errors, at times."""
+        assert str(path).startswith(FOLDER), f"the sidecar works at {path}"
+        self.machine.seam("disk", what, str(path)[len(FOLDER) + 1 :])
+        if codes and self.machine.chance(self.fault_rate):
+            code = self.machine.rng.choice(codes)
+            self.machine.note("  fails:", errno.errorcode[code])
+            raise failure(code, str(path))
+
+    def check_size(self) -> None:
+        self._grew(sum(_content_size(inode.data) for inode in self.system.listing(COPIES).values()))
+
+    def create(self, path: Path) -> BinaryIO:
+        self.enter("create", path, errno.ENOSPC, errno.EIO)
+        return cast(BinaryIO, SimulatedFile(self, self.system.create(str(path)), str(path)))
+
+    def clone(self, source: OpenFile, target: BinaryIO) -> bool:
+        self.machine.seam("disk clone")
+        if not self._clones:
+            return False
+        cast(SimulatedFile, target).inode.write(0, bytes(cast(Any, source).inode.data))
+        self.check_size()
+        return True
+
+    def sync(self, file: BinaryIO) -> None:
+        inode = cast(SimulatedFile, file).inode
+        self.enter("sync", cast(Any, file)._path, errno.EIO, errno.ENOSPC)
+        inode.sync()
+
+    def sync_all(self, files: Sequence[BinaryIO]) -> None:
+        for file in files:
+            self.sync(file)
+
+    def space(self, folder: Path) -> tuple[int, int]:
+        self.enter("space", folder)
+        return 2**40, 2**40
+
+    def rename(self, source: Path, target: Path) -> None:
+        self.enter("rename", target, errno.EIO, errno.ENOSPC)
+        self.system.rename(str(source), str(target))
+        if self.machine.chance(self.rot_rate):
+            self._rot(target, self.system.find(str(target)))
+
+    def sync_folder(self, folder: Path) -> None:
+        self.enter("sync folder", folder, errno.EIO)
+        self.system.sync_folder(str(folder))
+
+    def check_readable(self, inode: Inode, path: str) -> None:
+        if inode.number in self._unreadable:
+            raise failure(errno.EIO, path)
+
+    def _rot(self, path: Path, inode: Inode) -> None:
+        self.machine.note("  and rots")
+        self.rotten.add(path.name)
+        if inode.data and self.machine.chance(0.5):
+            inode.write(0, bytes([inode.data[0] ^ 1]))
+            inode.sync()
+        else:
+            self._unreadable.add(inode.number)
+
+    def remove(self, path: Path) -> None:
+        self.enter("remove", path)
+        if str(path) in self.system.names:
+            self.system.unlink(str(path))
+
+    def open(self, path: Path) -> BinaryIO:
+        self.enter("open", path, errno.EIO)
+        return cast(BinaryIO, SimulatedFile(self, self.system.find(str(path)), str(path)))
+
+    def sizes(self, folder: Path) -> dict[str, int]:
+        self.enter("sizes", folder)
+        return {name: len(inode.data) for name, inode in self.system.listing(str(folder)).items()}
+
+
+def _content_size(copy: bytearray) -> int:
+    """Without the record behind it, be it written half-way."""
+    record_at = copy.rfind(b'{"path":')
+    return record_at if record_at >= 0 else len(copy)

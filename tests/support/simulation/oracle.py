@@ -1,0 +1,187 @@
+"""What must hold, judged from outside: by the volume's ledger, the store's objects and the API's rows."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+from uuid import UUID
+
+from pinnace.digests import manifest_sha256
+from pinnace.ids import artifact_id, object_key
+from pinnace.records import Artifact, FileState, PodReport
+from pinnace_sidecar.journal import JournaledFile
+from support.simulation.api import SimulatedApi
+from support.simulation.disk import COPIES
+from support.simulation.filesystem import FileSystem
+from support.simulation.machine import Machine
+from support.simulation.store import SimulatedStore
+from support.simulation.training import METRICS, Training
+
+_EXCLUDED: Final = (".tmp", ".done")
+_ENDS: Final = {FileState.RECORDED, FileState.SUSPECT, FileState.EXCLUDED}
+
+
+class Oracle:
+    """Collects what is wrong in `violations`; the first one is the interesting one."""
+
+    store: SimulatedStore
+    api: SimulatedApi
+    training: Training
+    #: Copies that the disk spoilt: what is gone from the volume too can't be had any more.
+    rotten: set[str]
+
+    def __init__(self, machine: Machine, buffer: FileSystem, *, iteration: UUID, prefix: str, limit: int) -> None:
+        self._machine = machine
+        self._buffer = buffer
+        self._iteration = iteration
+        self._prefix = prefix
+        self._limit = limit
+        self.violations: list[str] = []
+        #: Contents whose copy the journal knew, by artifact; with their path.
+        self.acknowledged: dict[UUID, str] = {}
+        #: Keys that hold the right bytes.
+        self._landed: set[str] = set()
+        #: Keys that the sidecar was shown to hold them, and those that it has sent and not looked at since.
+        self._shown: set[str] = set()
+        self._unseen: set[str] = set()
+        self.final: PodReport | None = None
+
+    def violated(self, words: str) -> None:
+        self._machine.note("!!!", words)
+        self.violations.append(f"at {self._machine.elapsed:.3f} s: {words}")
+
+    # --- while it runs
+
+    def journaled(self, files: Iterable[JournaledFile]) -> None:
+        """These copies are durable, as the journal has it: from now on their bytes may not get lost."""
+        for file in files:
+            if file.artifact_id not in self.acknowledged:
+                self.acknowledged[file.artifact_id] = file.path
+                if bytes.fromhex(file.digest.sha256) not in self.training.history.get(file.path, set()):
+                    self.violated(f"{file.path} was copied with a content that it never had")
+
+    def grew(self, size: int) -> None:
+        if size > self._limit:
+            self.violated(f"the buffer holds {size} bytes, and {self._limit} are allowed")
+
+    def sent(self, key: str) -> None:
+        """An object is on its way to the store, or an upload of it is begun."""
+        if key in self._shown:
+            self.violated(f"{key} is sent again although the store showed that it has it")
+        elif key in self._landed and key in self._unseen:
+            self.violated(f"{key} is sent again without looking")
+        self._unseen.add(key)
+
+    def looked(self, key: str) -> None:
+        """The store is asked what it holds."""
+        self._unseen.discard(key)
+        if key in self._landed:
+            self._shown.add(key)
+
+    def stored(self, key: str) -> None:
+        """The store holds the right bytes."""
+        self._landed.add(key)
+
+    def lost(self, key: str) -> None:
+        """The store has lost what it acknowledged."""
+        for known in (self._landed, self._shown, self._unseen):
+            known.discard(key)
+
+    def told(self, rows: Sequence[Artifact]) -> None:
+        """Rows arrive at the API."""
+        for row in rows:
+            held = self.store.objects.get(row.location.key)
+            if held is None:
+                self.violated(f"a row of {row.path} comes before its object")
+            elif (hashlib.sha256(held.data).hexdigest(), len(held.data)) != (row.sha256, row.size):
+                self.violated(f"a row of {row.path} comes, and the object has other bytes")
+            if row.location.key != object_key(self._prefix, row.id):
+                self.violated(f"the row of {row.path} names the wrong key")
+            if bytes.fromhex(row.sha256) not in self.training.history.get(row.path, set()):
+                self.violated(f"{row.path} never had the content of its row")
+
+    def reported(self, report: PodReport) -> None:
+        """A report arrives at the API."""
+        if not report.final:
+            return
+        self.final = report
+        if self.training.over_at is None:
+            self.violated("the final report comes while writers write")
+        else:
+            self._all_is_there("final report")
+            self._final_states(report)
+
+    def settled(self) -> None:
+        """Writers are quiet and nothing failed for minutes: everything but growing files must be recorded."""
+        self._all_is_there("quiet", growing=False)
+
+    # --- at the end
+
+    def ended(self) -> None:
+        """The sidecar has said its last word, and all that was late has come."""
+        if self.final is None:
+            self.violated("there is no final report")
+            return
+        self._all_is_there("end")
+        for upload in self.store.uploads:
+            self.violated(f"{upload.upload_id} of {upload.key} is left dangling")
+        mine = [artifact for _, artifact in self.api.truth.sources]
+        if (len(mine), manifest_sha256(mine)) != (self.final.manifest.count, self.final.manifest.sha256):
+            self.violated(f"the final report counts {self.final.manifest.count} artifacts, the API {len(mine)}")
+        for name in self._buffer.listing(COPIES).keys() - self.rotten:
+            self.violated(f"the copy {name} is left in the buffer")
+        objects = {object_key(self._prefix, row) for row in self.api.truth.rows}
+        for key in self.store.objects.keys() - objects:
+            self.violated(f"the object {key} has no row")
+
+    def suspects(self, *, since: float, clean: bool) -> None:
+        """Which rows must be suspect, and which must not. `since`: files written later may be torn."""
+        rows = {(row.path, row.sha256): row for row in self.api.truth.rows.values()}
+        for path, inode in self.training.files().items():
+            row = rows.get((path, hashlib.sha256(inode.data).hexdigest()))
+            if row is None:
+                continue
+            if clean and row.suspect:
+                self.violated(f"{path} is suspect, and its writer ended well")
+            torn = path in self.training.unfinished and self.training.written_at[path] > since
+            if not clean and torn and not row.suspect:
+                self.violated(f"{path} was torn by its writer's end, and is not suspect")
+
+    def _all_is_there(self, when: str, *, growing: bool = True) -> None:
+        rows = Counter((row.path, row.sha256) for row in self.api.truth.rows.values())
+        for path, inode in self.training.files().items():
+            if path.endswith(_EXCLUDED) or (path == METRICS and not growing):
+                continue
+            number = rows[path, hashlib.sha256(inode.data).hexdigest()]
+            if number != 1:
+                self.violated(f"{when}: {number} rows of {path} as it lies on the volume")
+        for artifact, path in self.acknowledged.items():
+            if artifact not in self.api.truth.rows and str(artifact) not in self.rotten:
+                self.violated(f"{when}: no row of {path} ({artifact}), which was copied")
+        for row in self.api.truth.rows.values():
+            held = self.store.objects.get(row.location.key)
+            if held is None or hashlib.sha256(held.data).hexdigest() != row.sha256:
+                self.violated(f"{when}: the row of {row.path} has no bytes")
+            if row.id != artifact_id(self._iteration, row.path, row.sha256):
+                self.violated(f"{when}: the row of {row.path} has a wrong id")
+        if growing:
+            self._points(when)
+
+    def _points(self, when: str) -> None:
+        points = Counter(step for _, step, _, _ in self.api.truth.points)
+        for step, times in points.items():
+            if times > 1:
+                self.violated(f"{when}: the point of step {step} is there {times} times")
+        missing = [step for step in self.training.lines if step not in points and step not in self.training.rotated]
+        if missing:
+            self.violated(f"{when}: no points of steps {missing}")
+
+    def _final_states(self, report: PodReport) -> None:
+        unfinished = {state: count for state, count in report.files.items() if state not in _ENDS}
+        if unfinished.get(FileState.QUARANTINED, 0) <= len(self.rotten):
+            unfinished.pop(FileState.QUARANTINED, None)
+        if unfinished:
+            self.violated(f"a final report with {unfinished}")
+        recorded = report.files.get(FileState.RECORDED, 0) + report.files.get(FileState.SUSPECT, 0)
+        if recorded != report.manifest.count:
+            self.violated(f"{recorded} files at their end, and {report.manifest.count} in the manifest")

@@ -1,0 +1,229 @@
+"""Bugs planted on purpose, each as it would be written by mistake: the simulation is worth what it finds of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from pinnace.digests import ContentDigest
+from pinnace.records import FileState, MetricPoint
+from pinnace.stores.store import Evidence
+from pinnace_sidecar import buffer, intake, shipper, store_calls
+from pinnace_sidecar.journal import FileTable, MetricTable, Tail
+from pinnace_sidecar.journal.database import Database
+from pinnace_sidecar.sidecar import Sidecar
+from pinnace_sidecar.store_calls import StoreCalls
+from pinnace_sidecar.transfer import Job
+from pinnace_sidecar.verification import Compared
+from support.simulation.world import Outcome, World
+
+#: Changes a world, or by the patch the code that runs in it.
+Planting = Callable[[World, pytest.MonkeyPatch], None]
+
+
+#: So many seeds are tried for each.
+SEARCHED: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A bug in words, and how it is planted. `first` is where the search begins: a little before the first seed that
+    found it when the worlds changed last.
+    """
+
+    bug: str
+    into: Planting
+    first: int = 0
+
+
+def find(plant: Plant, seeds: range) -> Outcome | None:
+    """The first of these worlds in which the bug breaks a promise."""
+    for seed in seeds:
+        with pytest.MonkeyPatch.context() as patch:
+            world = World(seed)
+            plant.into(world, patch)
+            outcome = world.run()
+        if outcome.violations:
+            return outcome
+    return None
+
+
+def _copy_not_synced(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world.disk, "sync", lambda file: world.machine.seam("disk no sync"))
+
+
+def _folder_not_synced(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world.disk, "sync_folder", lambda folder: world.machine.seam("disk no sync of folder"))
+
+
+def _journal_not_synced(world: World, patch: pytest.MonkeyPatch) -> None:
+    prepared = Database.__init__
+
+    def without_sync(database: Database, connection: Any, lock: Any, **rest: Any) -> None:
+        prepared(database, connection, lock, **rest)
+        connection.execute("PRAGMA synchronous = OFF")
+
+    patch.setattr(Database, "__init__", without_sync)
+
+
+def _not_verified(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StoreCalls, "_verify", lambda calls, job: Compared("", Evidence.CRC32C))
+
+
+def _row_before_upload(world: World, patch: pytest.MonkeyPatch) -> None:
+    right = FileTable.in_state
+
+    def too_early(table: FileTable, *states: FileState, after: int = 0, limit: int) -> Any:
+        wrong = (*states, FileState.UPLOADED, FileState.BUFFERED) if FileState.VERIFIED in states else states
+        return right(table, *wrong, after=after, limit=limit)
+
+    patch.setattr(FileTable, "in_state", too_early)
+
+
+def _no_look(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(shipper, "_AMBIGUOUS", frozenset())
+
+
+def _no_look_after_restart(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FileTable, "last_id", lambda table: 0)
+
+
+def _copy_removed_after_sending(world: World, patch: pytest.MonkeyPatch) -> None:
+    right = StoreCalls._put
+
+    def put(calls: StoreCalls, job: Job) -> Any:
+        answer = right(calls, job)
+        calls._buffer.remove(str(job.file.artifact_id))
+        return answer
+
+    patch.setattr(StoreCalls, "_put", put)
+
+
+def _copies_swept_too_early(world: World, patch: pytest.MonkeyPatch) -> None:
+    right = FileTable.in_state
+
+    def buffered_names(table: FileTable) -> set[str]:
+        return {str(file.artifact_id) for file in right(table, FileState.VERIFIED, limit=1000)}
+
+    patch.setattr(FileTable, "buffered_names", buffered_names)
+
+
+def _final_too_early(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sidecar, "_copies_left", lambda sidecar: False)
+
+
+def _not_compared_after_copying(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(buffer, "_compare", lambda source, order: None)
+
+
+def _named_before_it_is_whole(world: World, patch: pytest.MonkeyPatch) -> None:
+    """The digest is that of the bytes read, the copy has others: written short."""
+
+    def write_once(target: Any, data: bytes) -> None:
+        target.write(data)
+
+    patch.setattr(buffer, "_write", write_once)
+
+
+def _offset_before_points(world: World, patch: pytest.MonkeyPatch) -> None:
+    right = MetricTable.advance
+
+    def advance(table: MetricTable, tail: Tail, points: tuple[MetricPoint, ...]) -> None:
+        right(table, tail, ())
+        right(table, tail, points)
+
+    patch.setattr(MetricTable, "advance", advance)
+
+
+def _points_forgotten_before_sent(world: World, patch: pytest.MonkeyPatch) -> None:
+    right = MetricTable.outbox
+
+    def outbox(table: MetricTable, max_points: int) -> Any:
+        last, points = right(table, max_points)
+        if last:
+            table.sent(last)
+        return last, points
+
+    patch.setattr(MetricTable, "outbox", outbox)
+
+
+def _lost_copy_not_made_again(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(intake.Intake, "look_again", lambda intake: None)
+
+
+def _unreadable_means_lost(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(store_calls, "CopyUnreadable", store_calls.CopyDamaged)
+
+
+def _uploads_not_listed(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world.store, "list_multiparts", lambda prefix: iter(()))
+
+
+def _abort_not_repeated(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(shipper, "_again", lambda result: False)
+
+
+def _late_ending(world: World, patch: pytest.MonkeyPatch) -> None:
+    right = Sidecar.begin_drain
+    patch.setattr(Sidecar, "begin_drain", lambda sidecar, since=None: right(sidecar))
+
+
+def _slow_volume_puts_off(world: World, patch: pytest.MonkeyPatch) -> None:
+    def due_in(self: Any) -> float:
+        pause = max(0.05, 50 * (self._last_ended - self._last_began), self._wanted_pause())
+        return float(self._last_ended + pause - self._clock.monotonic()) if self._looks else 0.0
+
+    patch.setattr(intake.Intake, "due_in", due_in)
+
+
+def _room_not_given_back(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(buffer.Buffer, "_remove_unaccounted", lambda buffer, names: None)
+
+
+def _quarantined_for_ever(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FileTable, "_renew", lambda table, artifact: None)
+
+
+def _difference_ignored(world: World, patch: pytest.MonkeyPatch) -> None:
+    """A look takes whatever lies under the key for the object."""
+    patch.setattr("pinnace.stores.store.ObjectInfo.difference", _no_difference)
+
+
+def _no_difference(info: Any, digest: ContentDigest, etag: str = "") -> str:
+    return ""
+
+
+PLANTS: Final = {
+    "copy-not-synced": Plant("a copy is renamed without being synced", _copy_not_synced),
+    "folder-not-synced": Plant("a copy's name is not synced", _folder_not_synced),
+    "journal-not-synced": Plant("the journal's commits are not synced", _journal_not_synced, first=10),
+    "not-verified": Plant("what the store holds is not compared", _not_verified, first=10),
+    "row-before-upload": Plant("rows are registered before the upload", _row_before_upload),
+    "no-look": Plant("after an answer that was lost it is sent again without looking", _no_look),
+    "no-look-after-restart": Plant("after a restart it is sent again without looking", _no_look_after_restart),
+    "copy-removed-after-sending": Plant("a copy is removed before the row is there", _copy_removed_after_sending),
+    "copies-swept-too-early": Plant("a restart sweeps copies that are still needed", _copies_swept_too_early),
+    "final-too-early": Plant("the final report does not wait for the journal's files", _final_too_early),
+    "not-compared-after-copying": Plant(
+        "a file that changed while being copied counts", _not_compared_after_copying, first=40
+    ),
+    "short-write": Plant("a short write is taken for a whole one", _named_before_it_is_whole, first=20),
+    "offset-before-points": Plant("a metric file's offset is durable before its points", _offset_before_points),
+    "points-forgotten-before-sent": Plant(
+        "points leave the outbox before the API has them", _points_forgotten_before_sent
+    ),
+    "lost-copy-not-made-again": Plant(
+        "a lost copy is forgotten, and nobody looks again", _lost_copy_not_made_again, first=30
+    ),
+    "unreadable-means-lost": Plant("one failed read of a copy gives it up", _unreadable_means_lost, first=80),
+    "uploads-not-listed": Plant("an upload whose id was lost is begun anew, and stays", _uploads_not_listed),
+    "abort-not-repeated": Plant("an abort that failed is taken for done", _abort_not_repeated, first=180),
+    "late-ending": Plant("writers end when the loop notices it", _late_ending, first=430),
+    "slow-volume-puts-off": Plant("a scan that took long puts off the next for long", _slow_volume_puts_off, first=40),
+    "room-not-given-back": Plant("a copy that failed late keeps its room", _room_not_given_back, first=1460),
+    "quarantined-for-ever": Plant(
+        "quarantined content stays so, though it is there again", _quarantined_for_ever, first=1820
+    ),
+    "difference-ignored": Plant("an object with other bytes is taken for ours", _difference_ignored, first=10),
+}
