@@ -39,6 +39,7 @@ LETS_IN = {
     "list_iteration_artifacts": {"admin", "operator"},
     "list_experiment_artifacts": {"admin", "operator"},
     "get_artifact": {"admin", "operator"},
+    "find_contents": {"admin", "sidecar"},
     "put_metrics": {"admin", "sidecar"},
     "list_metrics": {"admin", "operator"},
     "put_pod_report": {"admin", "sidecar"},

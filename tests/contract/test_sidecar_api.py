@@ -12,10 +12,12 @@ import msgspec
 import pytest
 
 from pinnace import ids
-from pinnace.client import Forbidden, Invalid, NotFound
+from pinnace.client import Conflict, Forbidden, Invalid, NotFound
 from pinnace.digests import manifest_sha256
 from pinnace.records import (
     Artifact,
+    Content,
+    ContentQuery,
     ExperimentWrite,
     IterationWrite,
     Location,
@@ -146,6 +148,22 @@ def test_a_pod_is_told_what_it_registered_and_nothing_else(subject: Subject) -> 
             list(subject.api.pod_artifacts(subject.iteration, "pod-2"))
 
 
+def test_content_that_is_recorded_may_be_shared(subject: Subject) -> None:
+    row, other = artifact(subject.iteration), artifact(subject.iteration, content=b"other")
+    subject.api.put_artifacts(subject.iteration, [msgspec.structs.replace(row, etag="etag")])
+    held = tuple(Content(size=each.size, sha256=each.sha256, crc32c=each.crc32c) for each in (row, other))
+    query = ContentQuery(endpoint="", bucket="bucket", contents=held)
+    (found,) = subject.api.recorded_contents(subject.iteration, query)
+    assert (found.sha256, found.location, found.etag) == (row.sha256, row.location, "etag")
+    copy = msgspec.structs.replace(artifact(subject.iteration, "copy"), location=found.location)
+    (stored,) = subject.api.put_artifacts(subject.iteration, [copy])
+    assert stored.location == row.location
+    wrong = msgspec.structs.replace(artifact(subject.iteration, "wrong", b"other"), location=found.location)
+    with pytest.raises(Conflict) as refused:
+        subject.api.put_artifacts(subject.iteration, [wrong])
+    assert refused.value.code == "object-not-recorded"
+
+
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def early(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Api, UUID]]:
     """The API as a sidecar finds it that is earlier than the operator: without its iteration."""
@@ -166,6 +184,7 @@ def test_an_iteration_that_is_not_there_yet_has_its_own_code(early: tuple[Api, U
         lambda: api.put_metrics(iteration, [MetricPoint(key="a", step=1, value=1.0)]),
         lambda: api.put_pod_report(report(iteration)),
         lambda: api.writers(iteration, POD),
+        lambda: api.recorded_contents(iteration, ContentQuery(endpoint="", bucket="b", contents=())),
         lambda: list(api.pod_artifacts(iteration, POD)),
     )
     for call in calls:

@@ -1,6 +1,7 @@
 """Killed at any named point, a restarted sidecar converges: real process, real MinIO, real API, an outside ledger."""
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ import msgspec
 import pytest
 from minio import Minio
 
-from pinnace.ids import iteration_id
-from pinnace.records import Artifact, ExperimentWrite, IterationWrite, WriterEnd
+from pinnace.ids import is_own_key, iteration_id, object_key
+from pinnace.records import Artifact, ExperimentWrite, IterationWrite, Location, WriterEnd
 from pinnace.settings import StoreSettings
 from pinnace_sidecar.crash import CrashPoint
 from support.api_server import ApiServer, api_server
 from support.eventually import eventually
 from support.minio_server import minio_server
+from support.samples import artifact
 from support.sidecar_process import SidecarProcess
 
 BUCKET = "artifacts"
@@ -55,6 +57,19 @@ class Surroundings:
             api_url=self.api.url,
             token=token,
         )
+
+    def record_elsewhere(self, sidecar: SidecarProcess, content: bytes) -> bytes:
+        """Let another iteration of the sidecar's experiment have shipped this content."""
+        admin, store = self.api.admin(), sidecar.store
+        experiment = admin.iteration(sidecar.settings.iteration_id).experiment_id
+        other = iteration_id(experiment, 1)
+        admin.put_iteration(other, IterationWrite(experiment_id=experiment, index=1))
+        row = artifact(other, "elsewhere", content)
+        key = object_key(store.prefix, row.id)
+        etag = self.bucket.put_object(BUCKET, key, io.BytesIO(content), len(content)).etag
+        location = Location(endpoint=store.endpoint, region=store.region, bucket=BUCKET, key=key)
+        admin.put_artifacts(other, [msgspec.structs.replace(row, location=location, etag=etag)])
+        return content
 
     def rows(self, iteration: UUID) -> list[Artifact]:
         return list(self.api.admin().iteration_artifacts(iteration))
@@ -96,12 +111,14 @@ def sidecar(surroundings: Surroundings, tmp_path: Path) -> Iterator[SidecarProce
     process.close()
 
 
-def write_files(volume: Path) -> dict[str, str]:
+def write_files(surroundings: Surroundings, sidecar: SidecarProcess) -> dict[str, str]:
     """A training run's output; returns the ledger: path → SHA-256."""
+    volume = sidecar.volume
     (volume / "checkpoints" / "set").mkdir(parents=True)
     metrics = b"".join(json.dumps({"step": step, "loss": 1 / (step + 1)}).encode() + b"\n" for step in range(50))
     contents = {
         "model.bin": os.urandom(100_000),
+        "twin.bin": surroundings.record_elsewhere(sidecar, os.urandom(100_000)),
         "empty": b"",
         "checkpoints/last.ckpt": os.urandom(12 * 2**20),
         "metrics.jsonl": metrics,
@@ -134,6 +151,7 @@ def assert_all_ashore(surroundings: Surroundings, sidecar: SidecarProcess, ledge
         (path, sha256, False) for path, sha256 in ledger.items()
     )
     assert surroundings.objects(sidecar.store.prefix) == {row.location.key: row.sha256 for row in rows}
+    assert [row.path for row in rows if not is_own_key(row.location.key, row.id)] == ["twin.bin"]
     assert surroundings.uploads_under_way() == []
     recorded_at = {row.path: row.recorded_at for row in rows if row.recorded_at}
     assert recorded_at[MANIFEST] == max(
@@ -154,7 +172,7 @@ def assert_all_ashore(surroundings: Surroundings, sidecar: SidecarProcess, ledge
 def test_a_restart_converges_after_a_crash_at(
     point: CrashPoint, surroundings: Surroundings, sidecar: SidecarProcess
 ) -> None:
-    ledger = write_files(sidecar.volume)
+    ledger = write_files(surroundings, sidecar)
     sidecar.start(PINNACE_CRASH_AT=point)
     sidecar.end_writers()
     assert sidecar.wait() == 137, sidecar.log()
@@ -167,7 +185,7 @@ def test_a_restart_converges_after_a_crash_at(
 def test_a_set_is_ashore_long_before_it_settles(surroundings: Surroundings, sidecar: SidecarProcess) -> None:
     sidecar.settings = msgspec.structs.replace(sidecar.settings, settle_seconds=3600)
     sidecar.start()
-    ledger = write_files(sidecar.volume)
+    ledger = write_files(surroundings, sidecar)
     iteration = sidecar.settings.iteration_id
     eventually(
         lambda: MANIFEST in {row.path for row in surroundings.rows(iteration)}, timeout=30, what="the set is recorded"
@@ -180,7 +198,7 @@ def test_a_set_is_ashore_long_before_it_settles(surroundings: Surroundings, side
 
 
 def test_crashing_again_and_again_ends_well(surroundings: Surroundings, sidecar: SidecarProcess) -> None:
-    ledger = write_files(sidecar.volume)
+    ledger = write_files(surroundings, sidecar)
     for point in CrashPoint:
         sidecar.start(PINNACE_CRASH_AT=point)
         sidecar.end_writers()
@@ -210,7 +228,7 @@ def test_a_buffer_that_was_left_behind_is_drained_without_its_volume(
 def test_killed_over_and_over_in_mid_upload_nothing_is_lost_or_doubled(
     surroundings: Surroundings, sidecar: SidecarProcess
 ) -> None:
-    ledger = write_files(sidecar.volume)
+    ledger = write_files(surroundings, sidecar)
     for _ in range(2):
         sidecar.start(PINNACE_CRASH_AT=CrashPoint.PART_SENT, PINNACE_TUNING_UPLOAD_THREADS="1")
         sidecar.end_writers()

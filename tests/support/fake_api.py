@@ -7,18 +7,21 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.client import ApiError, Invalid, NotFound, Unexpected
+from pinnace.client import ApiError, Conflict, Invalid, NotFound, Unexpected
 from pinnace.digests import manifest_sha256
-from pinnace.ids import artifact_id
+from pinnace.ids import artifact_id, is_own_key
 from pinnace.records import (
     Artifact,
     ArtifactBatch,
+    Content,
+    ContentQuery,
     Manifest,
     MetricBatch,
     MetricPoint,
     MetricReceipt,
     PodReport,
     PodStanding,
+    RecordedContent,
     WriterEnd,
     WriterStatus,
 )
@@ -37,6 +40,7 @@ class FakeApi:
         self.reports: list[PodReport] = []
         self.ended = WriterEnd.CLEAN
         self.requests: list[str] = []
+        self.queries: list[ContentQuery] = []
         self.refused_paths: set[str] = set()
         self.refused_keys: set[str] = set()
         #: Kinds of requests that fail as an API with a defect does.
@@ -68,6 +72,8 @@ class FakeApi:
                 raise Invalid("wrong id", status=422, code="invalid")
             if row.path in self.refused_paths:
                 raise Invalid(f"{row.path} is refused", status=422, code="invalid")
+            if not is_own_key(row.location.key, row.id) and row.id not in self.rows and not self._is_recorded(row):
+                raise Conflict(f"{row.path} points at nothing", status=409, code="object-not-recorded")
         for row in batch.artifacts:
             stored = self.rows.get(row.id)
             suspect = row.suspect and (stored is None or stored.suspect)
@@ -75,6 +81,21 @@ class FakeApi:
             self.sources.add((row.pod_uid, row.id))
         _leave(lost)
         return tuple(self.rows[row.id] for row in batch.artifacts)
+
+    def recorded_contents(self, iteration_id: UUID, query: ContentQuery, /) -> tuple[RecordedContent, ...]:
+        lost = self._enter("contents", iteration_id)
+        query = _travelled(query)
+        self.queries.append(query)
+        found = {}
+        for row in self.rows.values():
+            if Content(size=row.size, sha256=row.sha256, crc32c=row.crc32c) in query.contents:
+                fields = {name: getattr(row, name) for name in RecordedContent.__struct_fields__}
+                found[row.sha256] = RecordedContent(**fields)
+        _leave(lost)
+        return tuple(_travelled(content) for content in found.values())
+
+    def _is_recorded(self, row: Artifact) -> bool:
+        return any((each.location, each.sha256) == (row.location, row.sha256) for each in self.rows.values())
 
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt:
         lost = self._enter("metrics", iteration_id)

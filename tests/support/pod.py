@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from pinnace.ids import artifact_id, object_key
-from pinnace.records import PodReport
+from pinnace.records import Artifact, Location, PodReport
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace.stores.memory import MemoryStore
 from pinnace.stores.store import MultipartStore
@@ -28,6 +28,8 @@ from pinnace_sidecar.journal import Journal
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.sidecar import Sidecar, World, files_folder
 from support.fake_api import FakeApi
+from support.samples import artifact
+from support.store_content import put_bytes
 
 _T = TypeVar("_T")
 
@@ -199,6 +201,15 @@ class Pod:
     def copies(self) -> list[str]:
         """What lies in the buffer."""
         return sorted(path.name for path in files_folder(self.settings).iterdir())
+
+    def record_elsewhere(self, content: bytes, path: str = "elsewhere") -> Artifact:
+        """Have another iteration of the experiment ship this content; returns its row."""
+        row = artifact(uuid4(), path, content)
+        key = object_key(STORE.prefix, row.id)
+        stored = put_bytes(self.store, key, content)
+        location = Location(endpoint=STORE.endpoint, region=STORE.region, bucket=STORE.bucket, key=key)
+        self.api.rows[row.id] = row = msgspec.structs.replace(row, location=location, etag=stored.etag)
+        return row
 
     def change_settings(self, **settings: Any) -> None:
         self.settings = msgspec.structs.replace(self.settings, **settings)

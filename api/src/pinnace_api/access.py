@@ -4,8 +4,8 @@ not there for anybody.
 * admin: everything.
 * operator: writes projects, experiments and iterations; reads everything.
 * sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod; reads
-  that iteration, what its own pod registered and how its own writers ended. The iteration's experiment must name the
-  pod's namespace.
+  that iteration, what its own pod registered and how its own writers ended; is told which contents that it holds its
+  experiment has recorded. The iteration's experiment must name the pod's namespace.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -48,6 +48,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "list_pod_artifacts": _ALL,
     "list_experiment_artifacts": _READ,
     "get_artifact": _READ,
+    "find_contents": _WRITE_OUTCOME,
     "put_metrics": _WRITE_OUTCOME,
     "list_metrics": _READ,
     "put_pod_report": _WRITE_OUTCOME,

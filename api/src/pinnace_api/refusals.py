@@ -8,6 +8,7 @@ Refused                      status and stable `code` are the class's; detail, h
 │   └── IterationNotFound    404 iteration-not-found
 ├── MethodNotAllowed         405 method-not-allowed
 ├── Conflict                 409 conflict
+│   └── ObjectNotRecorded    409 object-not-recorded
 ├── TooLarge                 413 too-large
 ├── Invalid                  422 invalid, with `field` where it is known
 ├── Unavailable              503 unavailable, with Retry-After
@@ -84,6 +85,10 @@ class MethodNotAllowed(Refused):
 class Conflict(Refused):
     status = HTTPStatus.CONFLICT
     code = "conflict"
+
+
+class ObjectNotRecorded(Conflict):
+    code = "object-not-recorded"
 
 
 class TooLarge(Refused):

@@ -32,3 +32,8 @@ def object_key(prefix: str, artifact: UUID) -> str:
     """Where the bytes of `artifact` lie in the bucket: `<prefix>/<aa>/<uuid>`, `aa` the id's first two digits."""
     text = str(artifact)
     return "/".join(part for part in (prefix.strip("/"), text[:2], text) if part)
+
+
+def is_own_key(key: str, artifact: UUID) -> bool:
+    """Whether `key` is where the bytes of `artifact` lie under some prefix, and not where another's do."""
+    return f"/{key}".endswith(f"/{object_key('', artifact)}")

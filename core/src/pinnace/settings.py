@@ -97,6 +97,8 @@ class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     #: Whether `<name>.done` marks `<name>` complete at once.
     markers: bool = True
+    #: Whether content that the experiment has recorded already is not uploaded again.
+    deduplicate: bool = True
     #: Files of metric lines to tail: globs like `include`.
     metrics_files: tuple[str, ...] = ("metrics.jsonl",)
     #: From SIGTERM to the end, at most.

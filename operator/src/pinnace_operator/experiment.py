@@ -118,6 +118,7 @@ class Artifacts(Manifest, frozen=True, kw_only=True):
     include: tuple[str, ...] = ("**",)
     exclude: tuple[str, ...] = ("*.tmp", "*.part")
     completion: Completion = Completion()
+    deduplicate: bool = True
     volume: Volume = Volume()
     buffer: Buffer = Buffer()
     store: Store = Store()

@@ -127,6 +127,7 @@ def _settings(experiment: Experiment, iteration: UUID, platform: Platform) -> Si
         exclude=artifacts.exclude,
         settle_seconds=artifacts.completion.settle_seconds,
         markers=artifacts.completion.markers,
+        deduplicate=artifacts.deduplicate,
         metrics_files=experiment.spec.metrics.files,
         drain_timeout_seconds=artifacts.drain_timeout_seconds,
         api_url=platform.sidecar_api_url,

@@ -11,12 +11,14 @@ from pinnace.client import ApiError, Conflict, Invalid
 from pinnace.ids import object_key
 from pinnace.records import (
     Artifact,
+    ContentQuery,
     Location,
     Manifest,
     MetricPoint,
     MetricReceipt,
     PodReport,
     PodStanding,
+    RecordedContent,
     WriterEnd,
     WriterStatus,
 )
@@ -34,6 +36,8 @@ class Api(Protocol):
     """What the sidecar needs of the metadata API; pinnace.client.Client has it. Raises ApiError."""
 
     def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact], /) -> tuple[Artifact, ...]: ...
+
+    def recorded_contents(self, iteration_id: UUID, query: ContentQuery, /) -> tuple[RecordedContent, ...]: ...
 
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt: ...
 
@@ -121,15 +125,19 @@ class ApiCalls:
             size=file.digest.size,
             sha256=file.digest.sha256,
             crc32c=file.digest.crc32c,
-            location=Location(
-                endpoint=self._store.endpoint,
-                region=self._store.region,
-                bucket=self._store.bucket,
-                key=object_key(self._store.prefix, file.artifact_id),
-            ),
+            location=file.shared.location if file.shared else self._own_location(file),
             modified_at=_time(file.fingerprint.mtime_ns),
             suspect=file.suspect,
             pod_uid=self._pod_uid,
+            etag=file.etag,
+        )
+
+    def _own_location(self, file: JournaledFile) -> Location:
+        return Location(
+            endpoint=self._store.endpoint,
+            region=self._store.region,
+            bucket=self._store.bucket,
+            key=object_key(self._store.prefix, file.artifact_id),
         )
 
 

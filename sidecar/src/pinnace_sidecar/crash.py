@@ -23,6 +23,8 @@ class CrashPoint(StrEnum):
     UPLOAD_COMPLETED = "upload-completed"
     #: The store has an object sent in one piece, the journal does not know.
     OBJECT_SENT = "object-sent"
+    #: The journal says that the file shares another artifact's object.
+    SHARE_JOURNALED = "share-journaled"
     #: The journal says that the store has the object.
     STORED_JOURNALED = "stored-journaled"
     #: The journal says that the store's word equals our digests.

@@ -28,6 +28,7 @@ class Status:
     files: dict[FileState, int] = field(default_factory=dict)
     oldest_unshipped_seconds: float = 0.0
     uploaded_bytes: int = 0
+    shared_bytes: int = 0
     upload_failures: dict[str, int] = field(default_factory=dict)
     buffer_bytes: int = 0
     buffer_limit_bytes: int = 0
@@ -65,6 +66,11 @@ class StatusCollector(Collector):
         )
         yield CounterMetricFamily(
             "pinnace_uploaded_bytes", "Bytes that the store acknowledged", value=status.uploaded_bytes
+        )
+        yield CounterMetricFamily(
+            "pinnace_shared_bytes",
+            "Bytes that were not uploaded because the experiment had them recorded already",
+            value=status.shared_bytes,
         )
         yield GaugeMetricFamily("pinnace_buffer_bytes", "Bytes in the buffer", value=status.buffer_bytes)
         yield GaugeMetricFamily(

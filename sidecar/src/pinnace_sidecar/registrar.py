@@ -8,6 +8,8 @@ the one file (quarantined) or point (dropped, counted and said).
 
 import logging
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -50,6 +52,7 @@ class Registrar:
         workers: Workers[ApiAnswer],
         journal: Journal,
         sweeper: Sweeper,
+        send_alone: Callable[[JournaledFile], None],
         problems: Problems,
         clock: Clock,
         rng: random.Random,
@@ -59,6 +62,7 @@ class Registrar:
         self._workers = workers
         self._journal = journal
         self._sweeper = sweeper
+        self._send_alone = send_alone
         self._problems = problems
         self._clock = clock
         self._rng = rng
@@ -140,11 +144,17 @@ class Registrar:
         self._crash(CrashPoint.ROW_SENT)
         with self._journal.transaction():
             for file in files:
-                if why := refused.get(file.artifact_id):
+                if (why := refused.get(file.artifact_id)) and file.shared is not None:
+                    _log.warning("an object is not shared after all", extra={"path": wire_path(file.path), "why": why})
+                    self._journal.files.apply(file.id, Event.UNSHARED)
+                elif why:
                     self._journal.files.apply(file.id, Event.REFUSED, reason="RowRefused", message=why)
                 else:
                     self._journal.files.apply(file.id, Event.REGISTERED)
         self._crash(CrashPoint.ROW_JOURNALED)
+        for file in files:
+            if file.artifact_id in refused and file.shared is not None:
+                self._send_alone(replace(file, state=FileState.BUFFERED, shared=None, etag=""))
         recorded = [file for file in files if file.artifact_id not in refused]
         if recorded:
             self._sweeper.sweep([str(file.artifact_id) for file in recorded])

@@ -140,6 +140,7 @@ class Reporter:
             files=standing.states,
             oldest_unshipped_seconds=standing.oldest_unshipped_seconds,
             uploaded_bytes=self._shipper.uploaded_bytes,
+            shared_bytes=self._shipper.shared_bytes,
             upload_failures=dict(self._shipper.failures),
             buffer_bytes=self._buffer.used_bytes,
             buffer_limit_bytes=self._buffer.limit_bytes,

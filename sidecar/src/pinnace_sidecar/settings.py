@@ -27,6 +27,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: Size of a part, unless the file would need too many of them.
     part_bytes: Annotated[int, Meta(ge=MIN_PART_BYTES, le=2**32)] = 16 * _MIB
 
+    #: From this size on the API is asked whether the experiment has a file's content already.
+    share_bytes: Annotated[int, Meta(ge=1)] = 64 * 2**10
+
     def part_size(self, size: int, max_parts: int) -> int:
         """In which pieces a file of `size` bytes is digested and sent; `size` or more: in one."""
         if size < self.multipart_bytes:

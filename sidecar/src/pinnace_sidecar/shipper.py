@@ -21,6 +21,7 @@ from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.journal import Journal, JournaledFile
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.problems import Problems
+from pinnace_sidecar.sharing import Sharing
 from pinnace_sidecar.store_calls import (
     Acknowledged,
     Answer,
@@ -70,6 +71,7 @@ class Shipper:
         rng: random.Random,
         crash: Crash,
         look_at_everything: bool,
+        sharing: Sharing,
     ) -> None:
         self._journal = journal
         self._calls = store_calls
@@ -82,6 +84,7 @@ class Shipper:
         self._rng = rng
         self._crash = crash
         self._look_at_everything = look_at_everything
+        self._sharing = sharing
         #: Files with ids up to this were journaled by an earlier process, which may have sent them.
         self._last_inherited = journal.files.last_id()
         self._transfers: dict[int, Transfer] = {}
@@ -94,6 +97,7 @@ class Shipper:
         self._crash_points: list[CrashPoint] = []
         #: Since the start of the process.
         self.uploaded_bytes = 0
+        self.shared_bytes = 0
         self.failures: Counter[str] = Counter()
         self.verified: Counter[Evidence] = Counter()
 
@@ -123,6 +127,8 @@ class Shipper:
         else:
             transfer.busy = False
         if isinstance(answer.result, Failed):
+            # What can't be looked at is not shared.
+            transfer.shared = None
             self._failed(transfer, job, answer.result.error)
         else:
             transfer.backoff = backoff.NONE
@@ -140,6 +146,8 @@ class Shipper:
 
     def _succeeded(self, transfer: Transfer, answer: Answer) -> None:
         match answer.result:
+            case Found() as found if answer.job.operation is Operation.SHARE:
+                self._shared(transfer, found)
             case Found(etag=str() as etag, evidence=evidence):
                 self._stored(transfer, etag)
                 self._confirmed(transfer, evidence)
@@ -180,6 +188,21 @@ class Shipper:
                     transfer.parts[part.number] = part
                     self._journal.files.add_parts(transfer.file.id, [part])
                     self._crash_points.append(CrashPoint.PART_JOURNALED)
+
+    def _shared(self, transfer: Transfer, found: Found) -> None:
+        recorded, transfer.shared = transfer.shared, None
+        if recorded is None or found.etag is None:
+            return  # it is sent like any other
+        self._journal.files.share(transfer.file.id, recorded)
+        self._stored(transfer, found.etag)
+        self._confirmed(transfer, found.evidence)
+        self.shared_bytes += transfer.file.digest.size
+        self._crash_points.append(CrashPoint.SHARE_JOURNALED)
+
+    def send_alone(self, file: JournaledFile) -> None:
+        """Send a file that can't share another artifact's object after all, and is `buffered` again."""
+        transfer = self._begin(file)
+        transfer.look, transfer.asks = True, False
 
     def _stored(self, transfer: Transfer, etag: str) -> None:
         state = self._journal.files.apply(transfer.file.id, Event.STORED, etag=etag)
@@ -286,6 +309,8 @@ class Shipper:
             room = self._room()
             if room < 1:
                 break
+            if self._sharing.awaits(transfer):
+                continue
             for job in transfer.next_jobs(room):
                 self._send(transfer, job)
                 given += 1
@@ -345,7 +370,7 @@ def _may_work_later(error: StoreError, operation: Operation) -> bool:
     """Of an error that concerns one file: whether to try again. Wrong parts of a completion are sent again first."""
     if isinstance(error, ObjectExists):
         return False
-    return error.try_again or isinstance(error, CorruptContent) or operation is Operation.COMPLETE
+    return error.try_again or isinstance(error, CorruptContent) or operation in (Operation.COMPLETE, Operation.SHARE)
 
 
 def _again(result: Result) -> bool:

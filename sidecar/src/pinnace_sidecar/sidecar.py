@@ -35,6 +35,7 @@ from pinnace_sidecar.registrar import Registrar
 from pinnace_sidecar.reporter import Reporter
 from pinnace_sidecar.sets import Sets
 from pinnace_sidecar.settings import Tuning
+from pinnace_sidecar.sharing import Sharing
 from pinnace_sidecar.shipper import Shipper
 from pinnace_sidecar.store_calls import Answer, StoreCalls
 from pinnace_sidecar.sweeper import Sweeper
@@ -127,6 +128,15 @@ class Sidecar:
             rng=world.rng,
             crash=world.crash,
         )
+        self._sharing = Sharing(
+            ask=lambda query: world.api.recorded_contents(settings.iteration_id, query),
+            workers=world.workers(1, "sharing"),
+            endpoint=store_settings.endpoint,
+            bucket=store_settings.bucket,
+            least_bytes=tuning.share_bytes if settings.deduplicate else 0,
+            clock=clock,
+            rng=world.rng,
+        )
         self._shipper = Shipper(
             journal=journal,
             store_calls=StoreCalls(world.store, buffer, world.crash, read_back=store_settings.read_back),
@@ -139,12 +149,14 @@ class Sidecar:
             rng=world.rng,
             crash=world.crash,
             look_at_everything=journal.begun_anew,
+            sharing=self._sharing,
         )
         self._registrar = Registrar(
             api_calls=ApiCalls(world.api, settings.iteration_id, settings.pod_uid, store_settings),
             workers=self._api_workers,
             journal=journal,
             sweeper=self._sweeper,
+            send_alone=self._shipper.send_alone,
             problems=problems,
             clock=clock,
             rng=world.rng,
@@ -234,6 +246,7 @@ class Sidecar:
     def ship_once(self) -> float:
         """Do all that can be done now without waiting; returns in how many seconds at most to come again."""
         self._copier.collect()
+        self._sharing.collect()
         self._shipper.collect()
         self._registrar.collect()
         self._sweeper.collect()
@@ -244,6 +257,7 @@ class Sidecar:
         self._tail()
         self._copier.submit()
         self._shipper.submit()
+        self._sharing.submit()
         if self._nothing_comes() and self._only_sets_left():
             self._sets.give_up(on_volume=True)
         if self._done():
@@ -307,7 +321,7 @@ class Sidecar:
         pauses = [LONGEST_PAUSE_S, self._intake.due_in()]
         pauses += [
             pause
-            for part in (self._copier, self._shipper, self._registrar, self._reporter)
+            for part in (self._copier, self._sharing, self._shipper, self._registrar, self._reporter)
             if (pause := part.due_in()) is not None
         ]
         if self._intake.metric_files:

@@ -49,7 +49,7 @@ class CopyUnreadable(PinnaceError):
 class Found:
     """LOOK: the whole object is there (with its ETag), or nothing of it is, or an upload of it.
 
-    PUT, COMPLETE: the object was there before.
+    PUT, COMPLETE: the object was there before. SHARE: the other artifact's object is there, or is not what it was.
     """
 
     etag: str | None = None
@@ -134,6 +134,8 @@ class StoreCalls:
         match job.operation:
             case Operation.LOOK:
                 return self._look(job)
+            case Operation.SHARE:
+                return self._share(job)
             case Operation.PUT:
                 return self._put(job)
             case Operation.OPEN:
@@ -167,6 +169,18 @@ class StoreCalls:
             if upload != keep:
                 self._store.abort_multipart(upload)
         return found
+
+    def _share(self, job: Job) -> Found:
+        assert job.shared is not None
+        info = self._store.head(job.shared.location.key)
+        compared = self._verification.compare_recorded(job.shared, info) if info else None
+        if info is None or compared is None or compared.difference:
+            what = compared.difference if compared else "it is gone"
+            _log.warning(
+                "an object is not what is recorded", extra={"key": job.shared.location.key, "difference": what}
+            )
+            return Found()
+        return Found(etag=info.etag, evidence=compared.evidence)
 
     def _same(self, job: Job, info: ObjectInfo) -> Evidence | None:
         """What says that the object is this file; None for one of ours that is not, and is to be replaced.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from pinnace.records import FileState
+from pinnace.records import FileState, RecordedContent
 from pinnace.stores.store import Multipart, Part
 from pinnace_sidecar import backoff
 from pinnace_sidecar.backoff import Backoff
@@ -23,6 +23,8 @@ class Operation(StrEnum):
 
     #: Does it hold the object, or an upload of it?
     LOOK = "look"
+    #: Is the object that it may share as it was recorded?
+    SHARE = "share"
     #: Send the whole file.
     PUT = "put"
     #: Begin a multipart upload.
@@ -44,6 +46,7 @@ class Operation(StrEnum):
 DEMANDS: Final = MappingProxyType(
     {
         Operation.LOOK: 0,
+        Operation.SHARE: 0,
         Operation.LIST: 0,
         Operation.VERIFY: 0,
         Operation.ABORT: 0,
@@ -65,6 +68,7 @@ class Job:
     upload: Multipart | None = None
     number: int = 0
     parts: tuple[Part, ...] = ()
+    shared: RecordedContent | None = None
 
     @property
     def replace(self) -> bool:
@@ -90,6 +94,9 @@ class Transfer:
     #: The store may hold something of this file already.
     look: bool
     upload: Multipart | None = None
+    #: Whether the API is still to be asked for another artifact's object with this content, and what it answered.
+    asks: bool = True
+    shared: RecordedContent | None = None
     #: Whether `parts` is all that the store has.
     listed: bool = False
     parts: dict[int, Part] = field(default_factory=dict)
@@ -110,6 +117,11 @@ class Transfer:
     def idle(self) -> bool:
         return not self.busy and not self.sending
 
+    @property
+    def _may_share(self) -> bool:
+        # An upload that is under way would be left behind.
+        return self.shared is not None and self.upload is None
+
     def next_jobs(self, room: int) -> list[Job]:
         """What to do now, at most `room` operations; nothing while an answer is awaited that decides it."""
         if self.busy or room < 1:
@@ -120,8 +132,8 @@ class Transfer:
             return [self._job(Operation.VERIFY)]
         if self.file.state is not FileState.BUFFERED:
             return []
-        if self.look:
-            return [self._job(Operation.LOOK)] if self.idle else []
+        if self.look or self._may_share:
+            return [self._job(Operation.LOOK if self.look else Operation.SHARE)] if self.idle else []
         return self._next_parts(room) if self.large else [self._job(Operation.PUT)]
 
     def _next_parts(self, room: int) -> list[Job]:
@@ -137,4 +149,12 @@ class Transfer:
 
     def _job(self, operation: Operation, number: int = 0) -> Job:
         parts = tuple(self.parts[number] for number in sorted(self.parts)) if operation is Operation.COMPLETE else ()
-        return Job(operation=operation, file=self.file, key=self.key, upload=self.upload, number=number, parts=parts)
+        return Job(
+            operation=operation,
+            file=self.file,
+            key=self.key,
+            upload=self.upload,
+            number=number,
+            parts=parts,
+            shared=self.shared,
+        )

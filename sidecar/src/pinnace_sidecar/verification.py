@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import IO, Final
 
+from pinnace.records import RecordedContent
 from pinnace.stores.store import Evidence, NoSuchObject, ObjectInfo, Store
 from pinnace_sidecar.buffer import CHUNK_BYTES, Buffer
 from pinnace_sidecar.journal import JournaledFile
@@ -50,8 +51,25 @@ class Verification:
         if difference := info.difference(file.digest, etag):
             return Compared(difference, evidence)
         if self._read_back:
-            return self._download(file, info)
+            return self._download(file.digest.sha256, info)
         return Compared("", evidence) if evidence is Evidence.CRC32C else self._compare_md5(file, info)
+
+    def compare_recorded(self, recorded: RecordedContent, info: ObjectInfo) -> Compared:
+        """Whether an object still is what another sidecar verified and recorded. Its size alone is not enough.
+
+        Raises StoreError.
+        """
+        evidence = Evidence.SIZE if info.crc32c is None else Evidence.CRC32C
+        if info.size != recorded.size:
+            return Compared(f"the store holds {info.size} bytes, not {recorded.size}", evidence)
+        if info.crc32c not in (None, recorded.crc32c):
+            return Compared(f"the store holds content of CRC32C {info.crc32c}, not {recorded.crc32c}", evidence)
+        if recorded.etag and info.etag != recorded.etag:
+            return Compared(f"the store holds ETag {info.etag}, and {recorded.etag} was recorded", evidence)
+        if self._read_back:
+            return self._download(recorded.sha256, info)
+        known = recorded.etag or info.crc32c is not None
+        return Compared("" if known else "nothing tells more of it than its size", evidence)
 
     def _compare_md5(self, file: JournaledFile, info: ObjectInfo) -> Compared:
         if self._etags_are_md5 is False or not _may_be_md5(file, info):
@@ -65,23 +83,20 @@ class Verification:
             return Compared("", Evidence.MD5)
         if self._etags_are_md5:
             return Compared(f"the store holds content of MD5 {info.etag}, not {ours}", Evidence.MD5)
-        compared = self._download(file, info)
+        compared = self._download(file.digest.sha256, info)
         if not compared.difference:
             self._etags_are_md5 = False
         return compared
 
-    def _download(self, file: JournaledFile, info: ObjectInfo) -> Compared:
+    def _download(self, sha256: str, info: ObjectInfo) -> Compared:
         sink = _Hashing()
         try:
             self._store.get(info.key, sink)
         except NoSuchObject:
             return Compared("the store holds nothing under this key", Evidence.READ_BACK)
         found = sink.sha256.hexdigest()
-        differs = found != file.digest.sha256
-        return Compared(
-            f"the store holds content of SHA-256 {found}, not {file.digest.sha256}" if differs else "",
-            Evidence.READ_BACK,
-        )
+        difference = f"the store holds content of SHA-256 {found}, not {sha256}" if found != sha256 else ""
+        return Compared(difference, Evidence.READ_BACK)
 
     def _md5_etag(self, file: JournaledFile) -> str:
         """The ETag that S3 gives this content, sent in these parts."""

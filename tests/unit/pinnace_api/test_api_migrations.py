@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -10,6 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from pinnace_api import migrations
+from pinnace_api.artifacts import queries
 from pinnace_api.database import Database
 from pinnace_api.schema import METADATA, TABLES
 
@@ -32,6 +34,48 @@ def test_from_nothing_to_the_newest_is_what_the_tables_say(database: Database) -
         assert compare_metadata(context, METADATA) == []
     assert names(database) == {table.name for table in TABLES} | {"alembic_version"}
     assert set(METADATA.tables) == {table.name for table in TABLES}
+
+
+def test_a_database_of_the_first_version_is_opened_with_what_it_holds(database: Database) -> None:
+    migrations.upgrade(database, "0001")
+    iteration, row = _fill_first_version(database)
+    migrations.upgrade(database)
+    with database.read() as connection:
+        found = queries.find_all(connection, [row])[row]
+        assert queries.find_user(connection, found.location) == (found, UUID(int=2))
+    assert (found.iteration_id, found.path, found.etag) == (iteration, "model.bin", "")
+
+
+def _fill_first_version(database: Database) -> tuple[UUID, UUID]:
+    """One artifact, in statements that know nothing of later columns."""
+    project, experiment, iteration, row = (UUID(int=number) for number in (1, 2, 3, 4))
+    moment = "2026-01-31 12:00:00.000000"
+    location = ("http://store", "us-east-1", "bucket", "aa/key")
+    with database.migrating() as connection:
+        for table, values in (
+            ("projects", (project.hex, "p", "", moment)),
+            ("experiments", (experiment.hex, project.hex, "n", "ml", "", "[]", moment)),
+            ("iterations", (iteration.hex, experiment.hex, 0, "{}", "RUNNING", None, None, moment)),
+            (
+                "artifacts",
+                (
+                    row.hex,
+                    iteration.hex,
+                    "model.bin",
+                    7,
+                    "0" * 64,
+                    "AAAAAA==",
+                    *location,
+                    moment,
+                    False,
+                    "pod-1",
+                    moment,
+                ),
+            ),
+        ):
+            marks = ", ".join("?" * len(values))
+            connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", values)
+    return iteration, row
 
 
 def test_back_to_nothing_leaves_nothing(database: Database) -> None:

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from support.pod import PART_BYTES, Crashed, Pod
 
 BIG = random.Random(1).randbytes(PART_BYTES + 1)
 FILES = {"big": BIG, "small": b"1", "empty": b"", "sub/same": b"1"}
+#: Recorded by another iteration before.
+TWIN = random.Random(2).randbytes(PART_BYTES + 1)
 METRICS = b'{"loss": 1}\n{"loss": NaN}\n'
 
 
@@ -24,6 +27,9 @@ def fill(pod: Pod) -> None:
     for path, content in FILES.items():
         pod.write(path, content)
     pod.write("metrics.jsonl", METRICS)
+    pod.write("twin", TWIN)
+    pod.tuning = msgspec.structs.replace(pod.tuning, share_bytes=len(TWIN))
+    pod.record_elsewhere(TWIN)
 
 
 def run_and_crash(pod: Pod, point: CrashPoint, passing: int) -> bool:
@@ -44,8 +50,12 @@ def assert_converged(pod: Pod) -> None:
     report = pod.drain()
     files = {**FILES, "metrics.jsonl": METRICS}
     assert report.final
-    assert pod.store.contents() == {pod.key(path, content): content for path, content in files.items()}
-    assert sorted(row.path for row in pod.api.rows.values()) == sorted(files)
+    (elsewhere,) = (row for row in pod.api.rows.values() if row.iteration_id != pod.settings.iteration_id)
+    own = {pod.key(path, content): content for path, content in files.items()}
+    assert pod.store.contents() == {**own, elsewhere.location.key: TWIN}
+    rows = {row.path: row for row in pod.api.rows.values()}
+    assert set(rows) == {*files, "twin", elsewhere.path}
+    assert rows["twin"].location == elsewhere.location
     assert sorted(str(point.value) for point in pod.api.points.values()) == ["1.0", "NaN"]
     assert pod.store.uploads() == []
     assert pod.copies() == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pinnace.digests import Digester
-from pinnace.records import FileState
+from pinnace.records import FileState, Location, RecordedContent
 from pinnace.stores.store import Part
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Copy, Journal
@@ -109,7 +109,7 @@ class Journaling(RuleBasedStateMachine):
             if self.shown.get(self.paths[artifact], (None,))[0] == artifact:
                 del self.shown[self.paths[artifact]]
         else:
-            assert _RANKS[after] > _RANKS[before] or event in (Event.REFUTED, Event.CLEARED)
+            assert _RANKS[after] > _RANKS[before] or event in (Event.REFUTED, Event.CLEARED, Event.UNSHARED)
             self.states[artifact] = after
         self._remember()
 
@@ -123,6 +123,18 @@ class Journaling(RuleBasedStateMachine):
             self.journal.files.add_parts(file.id, [Part(number=1, size=2, etag=upload)])
         assert [part.etag for part in self.journal.files.parts(file.id)] == ([upload] if upload else [])
         self.past += self.past[-1:] * (1 + bool(upload))
+
+    @precondition(lambda self: FileState.BUFFERED in self.states.values())
+    @rule(data=st.data())
+    def shared(self, data: st.DataObject) -> None:
+        """As the shipper does it: all of it at once."""
+        file = data.draw(st.sampled_from([file for file in self._files() if file.state is FileState.BUFFERED]))
+        recorded = _recorded(file.digest.sha256)
+        with self.journal.transaction():
+            self.journal.files.share(file.id, recorded)
+            self.journal.files.apply(file.id, Event.STORED, etag=recorded.etag)
+            self.states[file.artifact_id] = self.journal.files.apply(file.id, Event.CONFIRMED)
+        self._remember()
 
     @rule()
     def restarted(self) -> None:
@@ -175,11 +187,23 @@ class Journaling(RuleBasedStateMachine):
             if file.state is not FileState.BUFFERED:
                 assert (file.upload_id, self.journal.files.parts(file.id)) == ("", [])
 
+    @invariant()
+    def only_what_is_with_the_store_shares_an_object(self) -> None:
+        for file in self._files():
+            if file.shared is not None:
+                assert file.state is not FileState.BUFFERED or file.etag
+                assert file.shared == _recorded(file.digest.sha256)
+
     def _files(self) -> list:  # type: ignore[type-arg]
         return self.journal.files.in_state(*FileState, limit=1000)
 
     def _remember(self) -> None:
         self.past.append((dict(self.states), {path: fingerprint for path, (_, fingerprint) in self.shown.items()}))
+
+
+def _recorded(sha256: str) -> RecordedContent:
+    location = Location(endpoint="", region="r", bucket="bucket", key=f"key-of-{sha256}")
+    return RecordedContent(size=1, sha256=sha256, crc32c="AAAAAA==", location=location, etag="theirs")
 
 
 def _known(journal: Journal) -> Known:

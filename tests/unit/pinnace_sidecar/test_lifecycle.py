@@ -20,6 +20,7 @@ RANK = {state: number for number, state in enumerate(WAY)} | {FileState.SUSPECT:
 STEPS_BACK = {
     Event.CHANGED,
     Event.REFUTED,
+    Event.UNSHARED,
     Event.LOST,
     Event.CLEARED,
     Event.RENEWED,
@@ -99,5 +100,5 @@ def test_a_file_is_recorded_only_after_it_was_verified(events: list[Event]) -> N
             state = step(state, event)
         except IllegalStep:
             continue
-        confirmed = (confirmed or event is Event.CONFIRMED) and event is not Event.REFUTED
+        confirmed = (confirmed or event is Event.CONFIRMED) and event not in (Event.REFUTED, Event.UNSHARED)
         assert state not in (FileState.RECORDED, FileState.SUSPECT) or confirmed

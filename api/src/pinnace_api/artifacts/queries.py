@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
-from pinnace.records import Artifact, ArtifactPage, Location
+from pinnace.records import Artifact, ArtifactPage, ContentQuery, Location
 from pinnace_api import paging
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.iterations.tables import ITERATIONS
@@ -18,6 +18,25 @@ _FIND_ALL = select(ARTIFACTS).where(ARTIFACTS.c.id.in_(bindparam("ids", expandin
 _OF_ITERATION = Order(columns=(ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Moment, UUID])
 _OF_EXPERIMENT = Order(
     columns=(ITERATIONS.c.number, ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Number, Moment, UUID]
+)
+_CONTENTS = (
+    select(ARTIFACTS)
+    .join_from(ITERATIONS, ARTIFACTS)
+    .where(
+        ARTIFACTS.c.sha256.in_(bindparam("digests", expanding=True)),
+        ITERATIONS.c.experiment_id == bindparam("experiment"),
+        ARTIFACTS.c.endpoint == bindparam("endpoint"),
+        ARTIFACTS.c.bucket == bindparam("bucket"),
+    )
+    .order_by(ARTIFACTS.c.recorded_at, ARTIFACTS.c.id)
+)
+_USER = (
+    select(ARTIFACTS, ITERATIONS.c.experiment_id)
+    .join_from(ARTIFACTS, ITERATIONS)
+    .where(ARTIFACTS.c.bucket == bindparam("bucket"), ARTIFACTS.c.key == bindparam("key"))
+    .order_by(ARTIFACTS.c.id)
+    .limit(1)
+    .with_for_update(read=True, of=ARTIFACTS)
 )
 #: How many values one IN list takes at a time.
 _IN_LIST = 500
@@ -41,6 +60,7 @@ def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
             "suspect": artifact.suspect,
             "pod_uid": artifact.pod_uid,
             "recorded_at": artifact.recorded_at,
+            "etag": artifact.etag,
         }
         for artifact in sorted(artifacts, key=lambda artifact: artifact.id)
     ]
@@ -55,6 +75,29 @@ def find_all(connection: Connection, artifacts: Collection[UUID]) -> dict[UUID, 
         for start in range(0, len(ids), _IN_LIST)
         for row in connection.execute(_FIND_ALL, {"ids": ids[start : start + _IN_LIST]})
     }
+
+
+def find_contents(connection: Connection, experiment: UUID, query: ContentQuery) -> dict[str, Artifact]:
+    """By SHA-256: the first artifact of the experiment that has this content in that bucket, where there is one."""
+    digests = sorted({content.sha256 for content in query.contents})
+    where = {"experiment": experiment, "endpoint": query.endpoint, "bucket": query.bucket}
+    found: dict[str, Artifact] = {}
+    for start in range(0, len(digests), _IN_LIST):
+        for row in connection.execute(_CONTENTS, {"digests": digests[start : start + _IN_LIST], **where}):
+            found.setdefault(row.sha256, _record(row))
+    return found
+
+
+def find_user(connection: Connection, location: Location) -> tuple[Artifact, UUID] | None:
+    """An artifact whose bytes are the object at `location`, and its experiment; None: nobody needs the object.
+
+    This is the one rule about shared objects: who removes rows may remove an object only after this says None in a
+    transaction after theirs, and a row may point at another artifact's object only while this says somebody, in the
+    transaction that adds it. That row can't be removed before the transaction (one that writes) ends. All who need an
+    object are of one experiment. Endpoints don't count: one store may have several.
+    """
+    row = connection.execute(_USER, {"bucket": location.bucket, "key": location.key}).first()
+    return None if row is None else (_record(row), row.experiment_id)
 
 
 def clear_suspicion(connection: Connection, artifact: UUID) -> None:
@@ -98,4 +141,5 @@ def _record(row: Row[Any]) -> Artifact:
         suspect=row.suspect,
         pod_uid=row.pod_uid,
         recorded_at=row.recorded_at,
+        etag=row.etag,
     )

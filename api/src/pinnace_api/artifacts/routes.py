@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from litestar import Response, get, put
+from litestar import Response, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from pinnace.records import Artifact, ArtifactBatch, ArtifactPage
+from pinnace.records import Artifact, ArtifactBatch, ArtifactPage, ContentQuery, RecordedContents
 from pinnace_api.access import check_pods
 from pinnace_api.artifacts import service
 from pinnace_api.database import Database
@@ -96,4 +96,30 @@ def get_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database
     return service.get(database, artifact_id)
 
 
-ROUTES = (put_artifacts, list_iteration_artifacts, list_pod_artifacts, list_experiment_artifacts, get_artifact)
+@post(
+    "/iterations/{iteration_id:uuid}/contents",
+    operation_id="find_contents",
+    summary="Which contents the iteration's experiment has recorded already",
+    tags=["artifacts"],
+    responses=refusals(401, 403, 404, 413, 422, 503),
+    status_code=200,
+    sync_to_thread=True,
+)
+def find_contents(
+    iteration_id: FromPath[UUID], data: JSONBody[ContentQuery], database: NamedDependency[Database]
+) -> RecordedContents:
+    """A question, which changes nothing. An artifact with such a content may be registered with the location answered.
+
+    Contents of other experiments are not told of, and neither are those whose size and checksums are not all right.
+    """
+    return service.find_contents(database, iteration_id, data)
+
+
+ROUTES = (
+    put_artifacts,
+    list_iteration_artifacts,
+    list_pod_artifacts,
+    list_experiment_artifacts,
+    get_artifact,
+    find_contents,
+)

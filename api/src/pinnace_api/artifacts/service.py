@@ -6,7 +6,15 @@ from uuid import UUID
 import msgspec
 
 from pinnace import ids
-from pinnace.records import Artifact, ArtifactBatch, ArtifactPage
+from pinnace.records import (
+    Artifact,
+    ArtifactBatch,
+    ArtifactPage,
+    ContentQuery,
+    RecordedContent,
+    RecordedContents,
+)
+from pinnace.stores.store import MAX_KEY_BYTES
 from pinnace_api.artifacts import queries
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
@@ -14,7 +22,14 @@ from pinnace_api.experiments import queries as experiments
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.paging import Cut
 from pinnace_api.pods import queries as pods
-from pinnace_api.refusals import Conflict, ExperimentNotFound, Invalid, IterationNotFound, NotFound
+from pinnace_api.refusals import (
+    Conflict,
+    ExperimentNotFound,
+    Invalid,
+    IterationNotFound,
+    NotFound,
+    ObjectNotRecorded,
+)
 from pinnace_api.values import check_number, check_text, utc
 
 
@@ -29,6 +44,34 @@ def put(database: Database, iteration: UUID, batch: ArtifactBatch) -> tuple[Arti
     for index, artifact in enumerate(sent):
         unique[artifact.id] = _agreed(unique.get(artifact.id, artifact), artifact, f"artifacts[{index}]")
     return database.write(_put, iteration, sent, unique)
+
+
+def find_contents(database: Database, iteration: UUID, query: ContentQuery) -> RecordedContents:
+    """Which of the contents the iteration's experiment has recorded in that bucket. No other experiment is looked at.
+
+    Only for who knows size and checksums too, and so holds the bytes.
+    """
+    check_text(query.endpoint, "endpoint")
+    check_text(query.bucket, "bucket")
+    with database.read() as connection:
+        experiment = iterations.experiment(connection, iteration)
+        if experiment is None:
+            raise IterationNotFound(iteration)
+        found = queries.find_contents(connection, experiment, query)
+    asked = {(content.size, content.sha256, content.crc32c) for content in query.contents}
+    return RecordedContents(
+        items=tuple(
+            RecordedContent(
+                size=artifact.size,
+                sha256=artifact.sha256,
+                crc32c=artifact.crc32c,
+                location=artifact.location,
+                etag=artifact.etag,
+            )
+            for artifact in found.values()
+            if (artifact.size, artifact.sha256, artifact.crc32c) in asked
+        )
+    )
 
 
 def get(database: Database, artifact: UUID) -> Artifact:
@@ -69,6 +112,7 @@ def _put(
         raise IterationNotFound(iteration)
     moment = now()
     stored = {key: msgspec.structs.replace(artifact, recorded_at=moment) for key, artifact in unique.items()}
+    _check_shared(connection, iteration, unique)
     added = queries.add(connection, list(stored.values()))
     if added < len(unique):
         stored = queries.find_all(connection, unique)
@@ -99,7 +143,34 @@ def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:
     location = artifact.location
     for text in (location.endpoint, location.region, location.bucket, location.key):
         check_text(text, f"{field}.location")
+    check_text(artifact.etag, f"{field}.etag")
+    if len(location.key.encode()) > MAX_KEY_BYTES:
+        raise Invalid(f"a key has at most {MAX_KEY_BYTES} bytes", field=f"{field}.location.key")
     return msgspec.structs.replace(artifact, modified_at=utc(artifact.modified_at, f"{field}.modified_at"))
+
+
+def _check_shared(connection: Connection, iteration: UUID, artifacts: Mapping[UUID, Artifact]) -> None:
+    """Raise ObjectNotRecorded when a new row would point at an object that holds no such content of its experiment."""
+    sharing = {key: each for key, each in artifacts.items() if not ids.is_own_key(each.location.key, key)}
+    if not sharing:
+        return
+    experiment = iterations.experiment(connection, iteration)
+    there = queries.find_all(connection, sharing)
+    for artifact in sharing.values():
+        if artifact.id in there:
+            continue
+        user, its_experiment = queries.find_user(connection, artifact.location) or (None, None)
+        if user is None or its_experiment != experiment or _object(user) != _object(artifact):
+            raise ObjectNotRecorded(
+                f"artifact {artifact.id} points at an object that is not recorded with its content",
+                hint="upload the content under the artifact's own key",
+            )
+
+
+def _object(artifact: Artifact) -> tuple[object, ...]:
+    """What artifacts that share an object have in common."""
+    location = artifact.location
+    return artifact.sha256, artifact.size, artifact.crc32c, location.endpoint, location.bucket, location.key
 
 
 def _agreed(stored: Artifact, sent: Artifact, field: str) -> Artifact:

@@ -3,18 +3,25 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, text
 from sqlmodel import Field
 
 from pinnace_api.tables import Row, UtcDateTime, prose, table_of, word
 
 
 class ArtifactRow(Row, table=True):
-    """`id` is ids.artifact_id(iteration_id, path, sha256); everything but `suspect` stays as it was first recorded."""
+    """`id` is ids.artifact_id(iteration_id, path, sha256); everything but `suspect` stays as it was first recorded.
+
+    `bucket` and `key` name an object that several rows of one experiment may share: see queries.find_user.
+    """
 
     __tablename__ = "artifacts"
     # By time and not by path: a path may be longer than an index takes.
-    __table_args__ = (Index(None, "iteration_id", "recorded_at", "id"),)
+    __table_args__ = (
+        Index(None, "iteration_id", "recorded_at", "id"),
+        Index(None, "sha256", "iteration_id"),
+        Index(None, "key"),
+    )
 
     id: UUID = Field(primary_key=True)
     iteration_id: UUID = Field(foreign_key="iterations.id")
@@ -31,6 +38,8 @@ class ArtifactRow(Row, table=True):
     #: The first that registered it; `pod_artifacts` has all of them.
     pod_uid: str = Field(sa_type=word(64))
     recorded_at: datetime = Field(sa_type=UtcDateTime)
+    #: Of the object when it was verified; empty: not known.
+    etag: str = Field(sa_type=word(256), sa_column_kwargs={"server_default": text("''")})
 
 
 ARTIFACTS = table_of(ArtifactRow)

@@ -19,6 +19,7 @@ from pinnace_api.tables import insert_missing
 _FIND = select(ITERATIONS).where(ITERATIONS.c.id == bindparam("id"))
 _HOLD = _FIND.with_for_update(key_share=True)
 _EXISTS = select(ITERATIONS.c.id).where(ITERATIONS.c.id == bindparam("id"))
+_EXPERIMENT = select(ITERATIONS.c.experiment_id).where(ITERATIONS.c.id == bindparam("id"))
 _NAMESPACE = (
     select(EXPERIMENTS.c.namespace).join_from(ITERATIONS, EXPERIMENTS).where(ITERATIONS.c.id == bindparam("id"))
 )
@@ -57,6 +58,11 @@ def set_progress(connection: Connection, iteration: UUID, progress: Progress) ->
     connection.execute(
         update(ITERATIONS).where(ITERATIONS.c.id == iteration).values(**msgspec.structs.asdict(progress))
     )
+
+
+def experiment(connection: Connection, iteration: UUID) -> UUID | None:
+    """The experiment that it is of; None when there is no such iteration."""
+    return connection.execute(_EXPERIMENT, {"id": iteration}).scalar_one_or_none()
 
 
 def exists(connection: Connection, iteration: UUID) -> bool:

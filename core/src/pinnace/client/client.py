@@ -19,6 +19,7 @@ from pinnace.client.errors import Invalid, Unexpected
 from pinnace.records import (
     Artifact,
     ArtifactBatch,
+    ContentQuery,
     Experiment,
     ExperimentWrite,
     Iteration,
@@ -30,6 +31,8 @@ from pinnace.records import (
     PodStanding,
     Project,
     ProjectWrite,
+    RecordedContent,
+    RecordedContents,
     WriterStatus,
 )
 from pinnace.settings import ClientSettings
@@ -119,6 +122,10 @@ class Client:
     def writers(self, iteration_id: UUID, pod_uid: str) -> WriterStatus:
         """Whether the pod's own containers have ended, and how."""
         return self._connection.get(f"/iterations/{iteration_id}/pods/{quote(pod_uid, safe='')}/writers", WriterStatus)
+
+    def recorded_contents(self, iteration_id: UUID, query: ContentQuery) -> tuple[RecordedContent, ...]:
+        """Which of these contents the iteration's experiment has recorded already, and in which objects."""
+        return self._connection.post(f"/iterations/{iteration_id}/contents", query, RecordedContents).items
 
     def project(self, name: str) -> Project:
         return self._connection.get(f"/projects/{quote(name, safe='')}", Project)

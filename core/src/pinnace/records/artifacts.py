@@ -11,6 +11,8 @@ from pinnace.records.record import Page, Record, Sha256
 #: Limit of one request to the API.
 MAX_ARTIFACTS_PER_REQUEST = 1000
 
+#: Base64 of the big-endian CRC32C, as S3 has it.
+Crc32c = Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{6}==$", max_length=8)]
 RelativePath = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
@@ -37,8 +39,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     path: RelativePath
     size: Annotated[int, Meta(ge=0)]
     sha256: Sha256
-    #: Base64 of the big-endian CRC32C, as S3 has it.
-    crc32c: Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{6}==$", max_length=8)]
+    crc32c: Crc32c
     location: Location
     #: The file's own modification time.
     modified_at: datetime
@@ -46,6 +47,8 @@ class Artifact(Record, frozen=True, kw_only=True):
     suspect: bool = False
     #: The pod that shipped it. The same content from a second pod is still one row.
     pod_uid: Annotated[str, Meta(max_length=64)] = ""
+    #: The ETag that the store gave the object when it was verified; empty: not known.
+    etag: Annotated[str, Meta(max_length=256)] = ""
     #: Set by the API.
     recorded_at: datetime | None = None
 
@@ -54,6 +57,35 @@ class ArtifactBatch(Record, frozen=True, kw_only=True):
     """PUT /iterations/{id}/artifacts: all or nothing; sending it again changes nothing."""
 
     artifacts: Annotated[tuple[Artifact, ...], Meta(max_length=MAX_ARTIFACTS_PER_REQUEST)]
+
+
+class Content(Record, frozen=True, kw_only=True):
+    """What somebody holds in full: all three follow from the bytes and none of them from another."""
+
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Sha256
+    crc32c: Crc32c
+
+
+class ContentQuery(Record, frozen=True, kw_only=True):
+    """POST /iterations/{id}/contents: which of these are recorded in that bucket for the iteration's experiment?"""
+
+    endpoint: Annotated[str, Meta(max_length=512)]
+    bucket: Annotated[str, Meta(max_length=63)]
+    contents: Annotated[tuple[Content, ...], Meta(max_length=MAX_ARTIFACTS_PER_REQUEST)]
+
+
+class RecordedContent(Content, frozen=True, kw_only=True):
+    """Content that some artifact of the experiment has, and the object that holds it."""
+
+    location: Location
+    etag: str = ""
+
+
+class RecordedContents(Record, frozen=True, kw_only=True):
+    """Answer to a ContentQuery: those that are recorded, each once, in any order."""
+
+    items: tuple[RecordedContent, ...]
 
 
 class ArtifactPage(Page, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from pinnace.digests import ContentDigest, PartDigest
-from pinnace.records import Artifact, FileState
+from pinnace.records import Artifact, FileState, RecordedContent
 from pinnace.stores.store import Part
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.files import Fingerprint, folder_of
@@ -18,7 +18,7 @@ from pinnace_sidecar.journal.sets import Arrived, Held, SetTable
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.manifest import is_manifest
 
-_COLUMNS: Final = "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag"
+_COLUMNS: Final = "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag, shared"
 _IN_MANIFEST: Final = (FileState.RECORDED, FileState.SUSPECT)
 _NEED_THEIR_COPY: Final = (FileState.BUFFERED, FileState.UPLOADED, FileState.VERIFIED, FileState.QUARANTINED)
 
@@ -37,6 +37,8 @@ class JournaledFile:
     digest: ContentDigest
     upload_id: str
     etag: str
+    #: The object of another artifact that holds this content; None: it has, or will have, its own.
+    shared: RecordedContent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +182,15 @@ class FileTable:
             )
             if upload_id and after is not FileState.BUFFERED:
                 self.set_upload(file_id, "")
+            if event is Event.UNSHARED:
+                self._database.execute("UPDATE files SET shared = NULL, etag = '' WHERE id = ?", file_id)
             if after in _IN_MANIFEST:
                 self._sets.strike(arrived(self._file("id = ?", file_id)))
             return after
+
+    def share(self, file_id: int, recorded: RecordedContent) -> None:
+        """Remember that the file's row will point at this object, until it is UNSHARED."""
+        self._database.execute("UPDATE files SET shared = ? WHERE id = ?", msgspec.json.encode(recorded), file_id)
 
     def forget_uncopied(self) -> None:
         """Give files that never reached the buffer another try: rights and limits may be other ones by now."""
@@ -344,7 +352,7 @@ def _digest_of(artifact: Artifact) -> ContentDigest:
 
 
 def _journaled(row: tuple[Any, ...]) -> JournaledFile:
-    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag = row
+    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag, shared = row
     return JournaledFile(
         id=file_id,
         path=os.fsdecode(path),
@@ -356,4 +364,5 @@ def _journaled(row: tuple[Any, ...]) -> JournaledFile:
         digest=msgspec.json.decode(digest, type=ContentDigest),
         upload_id=upload_id,
         etag=etag,
+        shared=msgspec.json.decode(shared, type=RecordedContent) if shared is not None else None,
     )

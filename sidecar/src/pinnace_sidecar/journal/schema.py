@@ -78,4 +78,7 @@ STEPS: Final = (
     ALTER TABLE counters ADD COLUMN seal INTEGER;
     ALTER TABLE members ADD COLUMN seal INTEGER;
     """,
+    """
+    ALTER TABLE files ADD COLUMN shared BLOB;
+    """,
 )
