@@ -67,14 +67,14 @@ class Uploads:
 
     def _operations(self, files: Iterable[tuple[Path, ContentDigest]]) -> Iterator[Callable[[], object]]:
         for path, digest in files:
-            if len(digest.parts) == 1:
+            if len(digest.parts) == 1 or (digest.size <= TUNING.whole_bytes and self._store.hashes_parts):
                 yield partial(self._put, path, digest)
             else:
                 yield from self._part_operations(path, digest)
 
     def _put(self, path: Path, digest: ContentDigest) -> None:
         with path.open("rb", buffering=0) as file:
-            self._store.put(f"{self._prefix}/{path.name}", file, digest.parts[0])
+            self._store.put(f"{self._prefix}/{path.name}", file, digest.whole)
 
     def _part_operations(self, path: Path, digest: ContentDigest) -> Iterator[Callable[[], object]]:
         upload = self._store.create_multipart(f"{self._prefix}/{path.name}")

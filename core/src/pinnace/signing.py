@@ -4,8 +4,7 @@
 are public because comparing them with the store's own is how a SignatureDoesNotMatch is understood.
 
 S3 differs from AWS's other services, and this is S3's way: a path is encoded once and never normalised (`a//b`, `.` and
-`..` are keys like others), and `x-amz-content-sha256` is always sent. Here it is the body's real SHA-256, on http and
-https alike. A Request holds path and query as they go over the wire, so what is sent is what was signed.
+`..` are keys like others), and `x-amz-content-sha256` is always sent. A Request holds path and query as they go over the wire, so what is sent is what was signed.
 """
 
 import hashlib
@@ -19,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
-#: Stands for the body's digest in a presigned URL, whose user decides what the body is.
+#: Stands for the body's digest where that is not signed: in a presigned URL, whose user decides what the body is.
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 #: The longest that S3 lets a presigned URL live: seven days.
 MAX_PRESIGNED_SECONDS: Final = 7 * 24 * 3600

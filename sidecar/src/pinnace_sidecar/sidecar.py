@@ -139,6 +139,7 @@ class Sidecar:
             rng=world.rng,
             crash=world.crash,
             look_at_everything=journal.begun_anew,
+            whole_bytes=tuning.whole_bytes,
         )
         self._registrar = Registrar(
             api_calls=ApiCalls(world.api, settings.iteration_id, settings.pod_uid, store_settings),

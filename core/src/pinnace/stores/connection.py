@@ -114,7 +114,7 @@ class Connection:
         if body.size <= _SMALL_BODY_BYTES:
             if self._bandwidth is not None:
                 self._floor.held_up(self._bandwidth.take(body.size))
-            return self._send_bytes(head + _read_slice(body, 0, body.size))
+            return self._send_bytes(head + read_slice(body, 0, body.size))
         if not self._send_bytes(head):
             return False
         if isinstance(self._socket, ssl.SSLSocket):
@@ -138,7 +138,7 @@ class Connection:
 
     def _send_by_copy(self, body: FileSlice, position: int) -> bool:
         while position < body.size:
-            data = _read_slice(body, position, self._allowed(min(_BLOCK_BYTES, body.size - position)))
+            data = read_slice(body, position, self._allowed(min(_BLOCK_BYTES, body.size - position)))
             if not self._send_bytes(data):
                 return False
             position += len(data)
@@ -283,12 +283,13 @@ class Connection:
             write(block[:count])
 
 
-def _read_slice(body: FileSlice, position: int, size: int) -> bytes:
+def read_slice(body: FileSlice, position: int, size: int) -> bytes:
+    """So many bytes of the slice; CorruptContent when the file ends before, OSError when it can't be read."""
     data = os.pread(body.source.fileno(), size, body.offset + position)
     if len(data) < size:
         if not data:
             raise _too_short(body, position)
-        return data + _read_slice(body, position + len(data), size - len(data))
+        return data + read_slice(body, position + len(data), size - len(data))
     return data
 
 
