@@ -4,7 +4,8 @@
 are public because comparing them with the store's own is how a SignatureDoesNotMatch is understood.
 
 S3 differs from AWS's other services, and this is S3's way: a path is encoded once and never normalised (`a//b`, `.` and
-`..` are keys like others), and `x-amz-content-sha256` is always sent. A Request holds path and query as they go over the wire, so what is sent is what was signed.
+`..` are keys like others), and `x-amz-content-sha256` is always sent. A Request holds path and query as they go over
+the wire, so what is sent is what was signed.
 """
 
 import hashlib
