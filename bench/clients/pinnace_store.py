@@ -1,4 +1,4 @@
-"""Our own store client, as the sidecar uses it: `… (stored | digest)`.
+"""Our own store client, as the sidecar uses it: `… (stored | digest) KEY_FOLDER [CA_FILE]`.
 
 `stored`: the digests were taken before, as they are when a file leaves the sidecar's buffer; they lie in
 FOLDER.digests, where `note` has put them. `digest`: they are taken here, a file while the one before is on its way.
@@ -90,8 +90,9 @@ class Uploads:
             yield partial(send, number)
 
 
-def main(endpoint: str, bucket: str, prefix: str, folder: str, how: str, *ca_file: str) -> None:
-    settings = StoreSettings(endpoint=endpoint, bucket=bucket, ca_file="".join(ca_file))
+def main(endpoint: str, bucket: str, prefix: str, folder: str, how: str, *trust: str) -> None:
+    key_folder, *ca_file = trust
+    settings = StoreSettings(endpoint=endpoint, bucket=bucket, ca_file="".join(ca_file), credentials_dir=key_folder)
     store = S3Store(settings, credentials_for(settings))
     files = sorted(Path(folder).iterdir())
     if how == "note":

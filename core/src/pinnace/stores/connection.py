@@ -60,6 +60,8 @@ class Connection:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._buffer = bytearray()
+        self._block = memoryview(bytearray(_HEAD_BLOCK_BYTES))
+        self._is_plain = not isinstance(sock, ssl.SSLSocket)
         self._answered = False
         self.reusable = False
         self.dropped_unanswered = False
@@ -82,6 +84,9 @@ class Connection:
         self._floor = self._new_floor()
         sent = self._send(http1.request_head(request), request.body)
         self._floor.sent()
+        if self._is_plain and not self._buffer:
+            # It is hardly there yet: asking costs less than being refused. (TLS may have read it already.)
+            self._wait(select.POLLIN)
         head = self._read_head()
         while head.status < 200:
             if not sent:
@@ -117,9 +122,7 @@ class Connection:
             return self._send_bytes(head + read_slice(body, 0, body.size))
         if not self._send_bytes(head):
             return False
-        if isinstance(self._socket, ssl.SSLSocket):
-            return self._send_by_copy(body, 0)
-        return self._send_by_kernel(body)
+        return self._send_by_kernel(body) if self._is_plain else self._send_by_copy(body, 0)
 
     def _send_bytes(self, data: bytes) -> bool:
         view = memoryview(data)
@@ -220,9 +223,8 @@ class Connection:
         )
 
     def _fill(self) -> None:
-        block = bytearray(_HEAD_BLOCK_BYTES)
-        count = self._receive_into(memoryview(block))
-        self._buffer += block[:count]
+        count = self._receive_into(self._block)
+        self._buffer += self._block[:count]
 
     def _read_head(self) -> Head:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:

@@ -10,7 +10,7 @@ from pinnace.stores.classification import BAD_ANSWER
 from pinnace.stores.store import Sink, Source, TransientStoreError
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?")
-_HEADER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\x00]*?)[ \t]*")
+_HEADER_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*")
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _LENGTH: Final = re.compile("[0-9]{1,18}")
 
@@ -72,10 +72,10 @@ def parse_head(data: bytes) -> Head:
         raise bad_answer(f"{lines[0][:60]!r}, which is not HTTP/1.1")
     headers: dict[str, str] = {}
     for line in lines[1:]:
-        match = _HEADER_LINE.fullmatch(line)
-        if not match:
+        if not _HEADER_LINE.fullmatch(line):
             raise bad_answer(f"{line[:60]!r}, which is no header")
-        name, value = match[1].decode("ascii").lower(), match[2].decode("latin-1")
+        name, _, value = line.decode("latin-1").partition(":")
+        name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     keep_alive = first[1] == b"1" and "close" not in headers.get("connection", "").lower()
     return Head(status=int(first[2]), keep_alive=keep_alive, headers=headers)
