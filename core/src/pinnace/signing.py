@@ -10,6 +10,7 @@ the wire, so what is sent is what was signed.
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,6 +26,7 @@ UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 MAX_PRESIGNED_SECONDS: Final = 7 * 24 * 3600
 
 _SERVICE: Final = "s3"
+_BLANK: Final = re.compile(r"\s")
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +115,13 @@ def canonical_request(request: Request, headers: dict[str, str], names: str = ""
     `names`: their `signed_headers`, where they are known.
     """
     names = names or signed_headers(headers)
-    lines = "".join([f"{name}:{' '.join(headers[name].split())}\n" for name in names.split(";")])
+    lines = "".join([f"{name}:{_squeezed(headers[name])}\n" for name in names.split(";")])
     return f"{request.method}\n{request.path}\n{request.query}\n{lines}\n{names}\n{request.payload_sha256}"
+
+
+def _squeezed(value: str) -> str:
+    """Blanks in a row count as one, and those at the ends not at all; most values have none."""
+    return value if value.isalnum() or not _BLANK.search(value) else " ".join(value.split())
 
 
 def string_to_sign(canonical: str, region: str, timestamp: str) -> str:
@@ -149,7 +156,7 @@ def encode_path(*parts: str) -> str:
 
 def encode_query(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and values encoded and sorted as the signature wants them; a parameter without a value gets `=` too."""
-    return _sorted_query(_encoded_pairs(pairs))
+    return _sorted_query(_encoded_pairs(pairs)) if pairs else ""
 
 
 def _encoded_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
