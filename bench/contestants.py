@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 CLIENTS = ROOT / "bench/clients"
 STORED = "**pinnace**, digests known"
 DIGEST = "**pinnace**, digests taken"
-ONE_PUT = "**pinnace**, digests taken, one part a file"
-#: So large that every file is one part, and hashed once.
-_ONE_PART = {"PINNACE_TUNING_MULTIPART_BYTES": str(2**32), "PINNACE_TUNING_PART_BYTES": str(2**32)}
+IN_PARTS = "**pinnace**, digests taken, large files in parts"
+#: Every file that can go in parts does: what a file costs whose first upload broke off.
+_IN_PARTS = {"PINNACE_TUNING_WHOLE_BYTES": "0"}
 # Without the Python script in front of it, which would be counted in.
 S5CMD = next(iter(PEERS.parent.glob("lib/python3*/site-packages/s5cmd/bin/s5cmd")), PEERS / "s5cmd")
 
@@ -26,7 +26,7 @@ def our_environment(server: Server) -> dict[str, str]:
 def ours(server: Server, folder: Path, how: str, name: str = "", **extra: str) -> Contestant:
     """`how`: stored, digest or note (writes the digests that `stored` reads)."""
     command = [sys.executable, "-m", "bench.clients.pinnace_store", server.endpoint, BUCKET, f"ours-{how}", str(folder)]
-    command += [how, *([server.ca_file] if server.ca_file else [])]
+    command += [how, str(server.key_folder), *([server.ca_file] if server.ca_file else [])]
     return Contestant(name=name, command=command, environment={**our_environment(server), **extra})
 
 
@@ -69,6 +69,6 @@ def everyone(server: Server, folder: Path) -> list[Contestant]:
     return [
         ours(server, folder, "stored", STORED),
         ours(server, folder, "digest", DIGEST),
-        ours(server, folder, "digest", ONE_PUT, **_ONE_PART),
+        ours(server, folder, "digest", IN_PARTS, **_IN_PARTS),
         *peers(server, folder),
     ]

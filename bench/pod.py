@@ -135,7 +135,13 @@ def _iteration(url: str, token: str) -> UUID:
 
 @contextmanager
 def _sidecar(folder: Path, settings: SidecarSettings, server: Server) -> Iterator[Pod]:
-    store = StoreSettings(endpoint=server.endpoint, bucket=BUCKET, prefix="runs", ca_file=server.ca_file)
+    store = StoreSettings(
+        endpoint=server.endpoint,
+        bucket=BUCKET,
+        prefix="runs",
+        ca_file=server.ca_file,
+        credentials_dir=str(server.key_folder),
+    )
     environment = {
         **our_environment(server),
         "PATH": os.environ["PATH"],

@@ -20,6 +20,7 @@ from bench.waiting import eventually
 from pinnace import signing
 from pinnace.digests import EMPTY_SHA256
 from pinnace.signing import Credentials
+from pinnace.stores.credentials import KEY_ID_FILE, SECRET_FILE
 
 BUCKET = "bench"
 REGION = "us-east-1"
@@ -38,6 +39,8 @@ class Server:
     name: str
     endpoint: str
     key: Credentials
+    #: The key as a pod's sidecar reads it: a mounted Secret.
+    key_folder: Path
     ca_file: str = ""
     counts: Callable[[], dict[str, int]] | None = None
 
@@ -64,8 +67,14 @@ class Server:
                 raise Failed(f"{found['Objects']} objects of {found['ObjectBytes']} bytes arrived")
 
 
-def _new_key() -> Credentials:
-    return Credentials(access_key_id=secrets.token_hex(10), secret_access_key=secrets.token_hex(20))
+def _new_key(scratch: Path) -> tuple[Credentials, Path]:
+    """A key, and a folder with it."""
+    key = Credentials(access_key_id=secrets.token_hex(10), secret_access_key=secrets.token_hex(20))
+    folder = scratch / f"key-{secrets.token_hex(4)}"
+    folder.mkdir()
+    (folder / KEY_ID_FILE).write_text(key.access_key_id)
+    (folder / SECRET_FILE).write_text(key.secret_access_key)
+    return key, folder
 
 
 @cache
@@ -81,6 +90,7 @@ def _null_program(folder: Path) -> Path:
 @contextmanager
 def null_server(scratch: Path, *, certificates: Path | None = None) -> Iterator[Server]:
     """Without TLS, or with the `public.crt` and `private.key` of `certificates`."""
+    key, key_folder = _new_key(scratch)
     command = [str(_null_program(scratch)), "127.0.0.1:0"]
     if certificates is not None:
         command += [str(certificates / "public.crt"), str(certificates / "private.key")]
@@ -98,7 +108,8 @@ def null_server(scratch: Path, *, certificates: Path | None = None) -> Iterator[
             yield Server(
                 name="null server" if certificates is None else "null server, TLS",
                 endpoint=endpoint,
-                key=_new_key(),
+                key=key,
+                key_folder=key_folder,
                 ca_file="" if certificates is None else str(certificates / "public.crt"),
                 counts=counts if certificates is None else None,
             )
@@ -112,7 +123,7 @@ def minio(scratch: Path) -> Iterator[Server]:
     program = os.environ.get("PINNACE_MINIO") or shutil.which("minio") or ""
     if not program:
         raise Missing("MinIO is missing: set PINNACE_MINIO to what `python3 -m cluster minio-binary` prints")
-    folder, key = scratch / "minio", _new_key()
+    folder, (key, key_folder) = scratch / "minio", _new_key(scratch)
     folder.mkdir()
     address = f"127.0.0.1:{free_port()}"
     environment = {
@@ -126,14 +137,14 @@ def minio(scratch: Path) -> Iterator[Server]:
     }
     command = [program, "server", "--quiet", "--address", address, str(folder / "data")]
     with _running(command, folder, environment):
-        yield _with_bucket(Server(name="MinIO", endpoint=f"http://{address}", key=key))
+        yield _with_bucket(Server(name="MinIO", endpoint=f"http://{address}", key=key, key_folder=key_folder))
     shutil.rmtree(folder)
 
 
 @contextmanager
 def seaweedfs(scratch: Path) -> Iterator[Server]:
     """SeaweedFS from PyPI, all its parts in one process."""
-    folder, key = scratch / "seaweedfs", _new_key()
+    folder, (key, key_folder) = scratch / "seaweedfs", _new_key(scratch)
     (folder / "data").mkdir(parents=True)
     identity = {
         "name": "bench",
@@ -148,7 +159,8 @@ def seaweedfs(scratch: Path) -> Iterator[Server]:
     command += [f"-s3.port={ports['s3']}", f"-s3.port.iceberg={free_port()}", f"-s3.port.lance={free_port()}"]
     command += [f"-s3.config={folder / 's3.json'}"]
     with _running(command, folder, {"PATH": os.environ["PATH"], "HOME": str(folder)}):
-        yield _with_bucket(Server(name="SeaweedFS", endpoint=f"http://127.0.0.1:{ports['s3']}", key=key))
+        endpoint = f"http://127.0.0.1:{ports['s3']}"
+        yield _with_bucket(Server(name="SeaweedFS", endpoint=endpoint, key=key, key_folder=key_folder))
     shutil.rmtree(folder)
 
 

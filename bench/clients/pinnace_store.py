@@ -1,4 +1,4 @@
-"""Our own store client, as the sidecar uses it: `… (stored | digest)`.
+"""Our own store client, as the sidecar uses it: `… (stored | digest) KEY_FOLDER [CA_FILE]`.
 
 `stored`: the digests were taken before, as they are when a file leaves the sidecar's buffer; they lie in
 FOLDER.digests, where `note` has put them. `digest`: they are taken here, a file while the one before is on its way.
@@ -67,14 +67,14 @@ class Uploads:
 
     def _operations(self, files: Iterable[tuple[Path, ContentDigest]]) -> Iterator[Callable[[], object]]:
         for path, digest in files:
-            if len(digest.parts) == 1:
+            if len(digest.parts) == 1 or (digest.size <= TUNING.whole_bytes and self._store.hashes_parts):
                 yield partial(self._put, path, digest)
             else:
                 yield from self._part_operations(path, digest)
 
     def _put(self, path: Path, digest: ContentDigest) -> None:
         with path.open("rb", buffering=0) as file:
-            self._store.put(f"{self._prefix}/{path.name}", file, digest.parts[0])
+            self._store.put(f"{self._prefix}/{path.name}", file, digest.whole)
 
     def _part_operations(self, path: Path, digest: ContentDigest) -> Iterator[Callable[[], object]]:
         upload = self._store.create_multipart(f"{self._prefix}/{path.name}")
@@ -90,8 +90,9 @@ class Uploads:
             yield partial(send, number)
 
 
-def main(endpoint: str, bucket: str, prefix: str, folder: str, how: str, *ca_file: str) -> None:
-    settings = StoreSettings(endpoint=endpoint, bucket=bucket, ca_file="".join(ca_file))
+def main(endpoint: str, bucket: str, prefix: str, folder: str, how: str, *trust: str) -> None:
+    key_folder, *ca_file = trust
+    settings = StoreSettings(endpoint=endpoint, bucket=bucket, ca_file="".join(ca_file), credentials_dir=key_folder)
     store = S3Store(settings, credentials_for(settings))
     files = sorted(Path(folder).iterdir())
     if how == "note":

@@ -257,7 +257,7 @@ def test_a_rotated_secret_is_used_from_the_next_call_on(
 ) -> None:
     (tmp_path / "AWS_ACCESS_KEY_ID").write_text(minio.root_user)
     (tmp_path / "AWS_SECRET_ACCESS_KEY").write_text("wrong")
-    store = store_for(settings, FolderCredentials(tmp_path))
+    store = store_for(settings, FolderCredentials(tmp_path, trusted_seconds=0))
     assert raised(lambda: store.head("key")).code == "SignatureDoesNotMatch"
     (tmp_path / "AWS_SECRET_ACCESS_KEY").write_text(minio.root_password + "\n")
     assert store.head("key") is None

@@ -9,16 +9,18 @@ import base64
 import hashlib
 import socket
 import socketserver
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from enum import StrEnum
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -64,6 +66,8 @@ class Traits:
     whole_checksums: bool = True
     conditions: bool = True
     encryption: bool = True
+    #: Takes `UNSIGNED-PAYLOAD`; a bucket's policy can forbid it.
+    bare_bodies: bool = True
     #: Encrypted by KMS without having been asked to, as a bucket's default does it.
     always_kms: bool = False
     #: ETags are MD5s.
@@ -169,8 +173,12 @@ class S3Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, *, bucket: str = "bucket") -> None:
+    def __init__(self, *, bucket: str = "bucket", certificates: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
+        self._tls: ssl.SSLContext | None = None
+        if certificates is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificates / "public.crt", certificates / "private.key")
         self.lock = threading.Lock()
         self.bucket = bucket
         self.objects: dict[str, StoredObject] = {}
@@ -179,6 +187,8 @@ class S3Server(socketserver.ThreadingTCPServer):
         self.counts: Counter[str] = Counter()
         #: How often each key was completed with which content: proves "exactly once".
         self.writes: Counter[tuple[str, str]] = Counter()
+        #: How many bodies came without their SHA-256.
+        self.bare_bodies = 0
         self.bytes_received = 0
         self.clock_offset = timedelta()
         self.credentials = {ACCESS_KEY: SECRET_KEY}
@@ -195,7 +205,14 @@ class S3Server(socketserver.ThreadingTCPServer):
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.server_address[1]}"
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        with suppress(OSError), self._tls.wrap_socket(request, server_side=True) as encrypted:
+            super().finish_request(encrypted, client_address)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -282,6 +299,10 @@ class S3Server(socketserver.ThreadingTCPServer):
         ):
             raise S3Error(403, "SignatureDoesNotMatch")
         stated = request.headers.get("x-amz-content-sha256", "")
+        if stated == "UNSIGNED-PAYLOAD":
+            if not self.traits.bare_bodies:
+                raise S3Error(403, "AccessDenied", "The bucket's policy wants every body's SHA-256.")
+            self.bare_bodies += 1
         if stated != "UNSIGNED-PAYLOAD" and stated != hashlib.sha256(request.body).hexdigest():
             raise S3Error(400, "XAmzContentSHA256Mismatch")
         crc32c = request.headers.get("x-amz-checksum-crc32c")
@@ -569,9 +590,9 @@ class _Connection(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def s3_server(*, bucket: str = "bucket") -> Iterator[S3Server]:
-    """A running server; stopped at the end."""
-    with S3Server(bucket=bucket) as server:
+def s3_server(*, bucket: str = "bucket", certificates: Path | None = None) -> Iterator[S3Server]:
+    """A running server; stopped at the end. With `certificates` (support.certificate) it speaks TLS."""
+    with S3Server(bucket=bucket, certificates=certificates) as server:
         yield server
 
 

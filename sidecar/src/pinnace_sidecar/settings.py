@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pinnace.stores.store import MIN_PART_BYTES
+from pinnace.stores.store import MAX_PUT_BYTES, MIN_PART_BYTES
 
 PREFIX: Final = "PINNACE_TUNING_"
 
@@ -22,10 +22,13 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     upload_threads: Annotated[int, Meta(ge=1, le=64)] = 4
     #: Files copied into the buffer at a time.
     copy_threads: Annotated[int, Meta(ge=1, le=16)] = 2
-    #: From this size on a file is sent in parts.
+    #: From this size on a file can be sent in parts.
     multipart_bytes: Annotated[int, Meta(ge=MIN_PART_BYTES, le=2**32)] = 32 * _MIB
     #: Size of a part, unless the file would need too many of them.
     part_bytes: Annotated[int, Meta(ge=MIN_PART_BYTES, le=2**32)] = 16 * _MIB
+    #: Up to this size it is sent whole nevertheless, where the store wants the SHA-256 of each part, unless that broke
+    #: off once.
+    whole_bytes: Annotated[int, Meta(ge=0, le=MAX_PUT_BYTES)] = MAX_PUT_BYTES
 
     #: From this size on the API is asked whether the experiment has a file's content already.
     share_bytes: Annotated[int, Meta(ge=1)] = 64 * 2**10

@@ -66,6 +66,7 @@ class Shipper:
         prefix: str,
         lies_there: Callable[[JournaledFile], bool],
         look_again: Callable[[], None],
+        whole_bytes: int,
         problems: Problems,
         clock: Clock,
         rng: random.Random,
@@ -79,6 +80,7 @@ class Shipper:
         self._prefix = prefix
         self._lies_there = lies_there
         self._look_again = look_again
+        self._whole_bytes = whole_bytes
         self._problems = problems
         self._clock = clock
         self._rng = rng
@@ -169,6 +171,7 @@ class Shipper:
         match answer.result:
             case Found(upload=upload):
                 transfer.look = False
+                transfer.in_parts = transfer.in_parts or upload is not None
                 self._set_upload(transfer, upload)
                 transfer.listed = upload is None
             case Opened(upload):
@@ -228,6 +231,7 @@ class Shipper:
     def _failed(self, transfer: Transfer, job: Job, error: StoreError | CopyDamaged | CopyUnreadable) -> None:
         now = self._clock.monotonic()
         self.failures[error.code] += 1
+        smaller_next = transfer.divide() if job.operation is Operation.PUT else False
         if isinstance(error, StoreError):
             self._heed(error, now)
         if isinstance(error, CopyUnreadable):
@@ -251,7 +255,7 @@ class Shipper:
                 self._store_backoff = self._store_backoff.failed(now, self._rng, longest=_LONGEST_STORE_PAUSE_S)
             self._failing_at = max(self._failing_at, DEMANDS[job.operation])
             self._problems.raised(STORE, error.code, str(error), now, files=len(self._transfers))
-        elif _may_work_later(error, job.operation):
+        elif _may_work_later(error, job.operation) or (smaller_next and error.code == "EntityTooLarge"):
             # A completion that is refused had wrong parts in it: the store's own list mends that.
             transfer.listed = transfer.listed and job.operation is not Operation.COMPLETE
             transfer.backoff = transfer.backoff.failed(now, self._rng)
@@ -349,10 +353,14 @@ class Shipper:
 
     def _begin(self, file: JournaledFile) -> Transfer:
         key = object_key(self._prefix, file.artifact_id)
+        begun = self._look_at_everything or file.id <= self._last_inherited
         transfer = Transfer(
             file=file,
             key=key,
-            look=self._look_at_everything or file.id <= self._last_inherited,
+            look=begun,
+            # What an earlier process may have begun goes on where it ended: sent whole, a file would never get there
+            # in a pod that is restarted over and over.
+            in_parts=begun or file.digest.size > self._whole_bytes or not self._calls.hashes_parts,
             upload=Multipart(key=key, upload_id=file.upload_id) if file.upload_id else None,
         )
         self._transfers[file.id] = transfer

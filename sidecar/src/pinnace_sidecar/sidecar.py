@@ -150,6 +150,7 @@ class Sidecar:
             crash=world.crash,
             look_at_everything=journal.begun_anew,
             sharing=self._sharing,
+            whole_bytes=tuning.whole_bytes,
         )
         self._registrar = Registrar(
             api_calls=ApiCalls(world.api, settings.iteration_id, settings.pod_uid, store_settings),

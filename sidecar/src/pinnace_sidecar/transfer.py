@@ -1,8 +1,9 @@
 """One file's way from the buffer to the store, and the pure decision what to do for it next.
 
 A small file is one PUT. A large one is a multipart upload whose id is in the journal before the first part is sent;
-after a restart the store is asked which parts it has. Before anything is sent a second time the store is asked what it
-holds: the answer to the first time may only have got lost.
+after a restart the store is asked which parts it has. Where parts cost a second SHA-256 of every byte, a large file is
+one PUT too, and goes in parts once that broke off (docs/decisions/0017). Before anything is sent a second time the
+store is asked what it holds: the answer to the first time may only have got lost.
 """
 
 from dataclasses import dataclass, field
@@ -93,6 +94,8 @@ class Transfer:
     key: str
     #: The store may hold something of this file already.
     look: bool
+    #: Whether it goes in parts, if it has several.
+    in_parts: bool = True
     upload: Multipart | None = None
     #: Whether the API is still to be asked for another artifact's object with this content, and what it answered.
     asks: bool = True
@@ -110,8 +113,13 @@ class Transfer:
 
     @property
     def large(self) -> bool:
-        """Whether it goes in parts: it was digested in parts then."""
+        """Whether it can go in parts: it was digested in parts then."""
         return len(self.file.digest.parts) > 1
+
+    def divide(self) -> bool:
+        """From now on it goes in parts; whether that is news."""
+        was_whole, self.in_parts = self.large and not self.in_parts, True
+        return was_whole
 
     @property
     def idle(self) -> bool:
@@ -134,7 +142,7 @@ class Transfer:
             return []
         if self.look or self._may_share:
             return [self._job(Operation.LOOK if self.look else Operation.SHARE)] if self.idle else []
-        return self._next_parts(room) if self.large else [self._job(Operation.PUT)]
+        return self._next_parts(room) if self.large and self.in_parts else [self._job(Operation.PUT)]
 
     def _next_parts(self, room: int) -> list[Job]:
         if self.upload is None:

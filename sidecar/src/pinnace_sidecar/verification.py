@@ -77,7 +77,7 @@ class Verification:
                 self._said_size_only = True
                 _log.warning("of what the store holds only the size can be compared", extra={"key": info.key})
             return Compared("", Evidence.SIZE)
-        ours = self._md5_etag(file)
+        ours = self._md5_etag(file, in_parts="-" in info.etag)
         if ours == info.etag:
             self._etags_are_md5 = True
             return Compared("", Evidence.MD5)
@@ -98,12 +98,12 @@ class Verification:
         difference = f"the store holds content of SHA-256 {found}, not {sha256}" if found != sha256 else ""
         return Compared(difference, Evidence.READ_BACK)
 
-    def _md5_etag(self, file: JournaledFile) -> str:
-        """The ETag that S3 gives this content, sent in these parts."""
+    def _md5_etag(self, file: JournaledFile, *, in_parts: bool) -> str:
+        """The ETag that S3 gives this content, sent whole or in these parts."""
         with self._buffer.open(str(file.artifact_id)) as copy:
+            if not in_parts:
+                return _md5(copy, file.digest.size).hex()
             sums = [_md5(copy, part.size) for part in file.digest.parts]
-        if len(sums) == 1:
-            return sums[0].hex()
         return f"{hashlib.md5(b''.join(sums), usedforsecurity=False).hexdigest()}-{len(sums)}"
 
 
@@ -116,12 +116,12 @@ class _Hashing:
 
 
 def _may_be_md5(file: JournaledFile, info: ObjectInfo) -> bool:
-    """Whether the ETag has the form of an MD5 over as many parts as ours; one of an object encrypted by KMS is none."""
+    """Whether the ETag has the form of an MD5, of the whole or over as many parts as ours. By KMS it is none."""
     match = _MD5_ETAG.fullmatch(info.etag)
     if not match or info.encryption.startswith("aws:kms"):
         return False
     count = len(file.digest.parts)
-    return match[1] == (str(count) if count > 1 else None)
+    return match[1] is None or (count > 1 and match[1] == str(count))
 
 
 def _md5(copy: IO[bytes], size: int) -> bytes:

@@ -58,16 +58,28 @@ def test_a_folder_gives_what_its_files_hold_without_the_ends_of_their_lines(tmp_
 def test_a_swapped_secret_is_read_again(tmp_path: Path) -> None:
     secret = MountedSecret(tmp_path / "secret")
     secret.swap("first", "one")
-    source = FolderCredentials(secret.folder)
+    source = FolderCredentials(secret.folder, trusted_seconds=0)
     assert source.current() == Credentials(access_key_id="first", secret_access_key="one")
     secret.swap("second", "two")
     assert source.current() == Credentials(access_key_id="second", secret_access_key="two")
 
 
+def test_files_that_were_looked_at_just_now_are_not_looked_at_again_unless_their_key_was_refused(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, "first", "one")
+    source = FolderCredentials(tmp_path, trusted_seconds=3600)
+    assert source.current().access_key_id == "first"
+    write(tmp_path, "second", "two")
+    assert source.current().access_key_id == "first"
+    source.forget()
+    assert source.current().access_key_id == "second"
+
+
 def test_a_key_id_never_meets_another_keys_secret(tmp_path: Path) -> None:
     secret = MountedSecret(tmp_path / "secret")
     secret.swap("0", "0")
-    source = FolderCredentials(secret.folder)
+    source = FolderCredentials(secret.folder, trusted_seconds=0)
     stop = threading.Event()
     seen: set[tuple[str, str]] = set()
 
@@ -88,7 +100,7 @@ def test_a_key_id_never_meets_another_keys_secret(tmp_path: Path) -> None:
 
 def test_unchanged_files_are_not_read_again(tmp_path: Path) -> None:
     write(tmp_path, "AKID", "secret")
-    source = FolderCredentials(tmp_path)
+    source = FolderCredentials(tmp_path, trusted_seconds=0)
     assert source.current() is source.current()
 
 
@@ -114,7 +126,7 @@ def test_what_can_not_be_credentials_is_refused_without_showing_it(tmp_path: Pat
 
 
 def test_credentials_that_appear_later_are_found(tmp_path: Path) -> None:
-    source = FolderCredentials(tmp_path / "later")
+    source = FolderCredentials(tmp_path / "later", trusted_seconds=0)
     with pytest.raises(CredentialsMissing):
         source.current()
     write(tmp_path / "later", "AKID", "secret")

@@ -85,7 +85,7 @@ def ship_to(pod: Pod, server: S3Server) -> Iterator[Callable[[CredentialsSource]
     opened: list[S3Store] = []
 
     def ship(credentials: CredentialsSource) -> Pod:
-        pod.tuning = Tuning(multipart_bytes=PART, part_bytes=PART)
+        pod.tuning = Tuning(multipart_bytes=PART, part_bytes=PART, whole_bytes=0)
         pod.store_settings = msgspec.structs.replace(STORE, endpoint=server.endpoint, bucket="bucket")
         pod.other_store = S3Store(pod.store_settings, credentials)
         opened.append(pod.other_store)

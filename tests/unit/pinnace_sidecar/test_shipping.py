@@ -24,6 +24,7 @@ from support.pod import PART_BYTES, Crashed, Pod, paths
 UNREACHABLE = StoreUnreachable("no answer")
 SLOW_DOWN = TransientStoreError("slow down", code="SlowDown")
 DENIED = StoreRefused("denied", code="AccessDenied", hint="give the key its rights")
+TOO_LARGE = TerminalStoreError("the request is too large", code="EntityTooLarge")
 TOO_LONG = TerminalStoreError("the key is too long", code="InvalidKey")
 
 BIG = os.urandom(2 * PART_BYTES + 17)
@@ -114,6 +115,66 @@ def test_a_large_file_goes_in_parts(big: Pod) -> None:
     big.run_for(10)
     assert_ashore(big, {"big": BIG})
     assert big.sidecar.status.uploaded_bytes == len(BIG)
+
+
+def test_where_parts_are_hashed_once_more_a_large_file_goes_whole(big: Pod) -> None:
+    big.store.hashes_parts = True
+    big.crash_at(CrashPoint.OBJECT_SENT)
+    big.start()
+    with pytest.raises(Crashed):
+        big.run_for(10)
+    assert big.store.contents() == {big.key("big", BIG): BIG}
+    assert big.store.uploads() == []
+    assert big.api.rows == {}
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+@pytest.mark.parametrize("error", [UNREACHABLE, SLOW_DOWN, TOO_LARGE])
+def test_a_large_file_that_broke_off_when_sent_whole_goes_in_parts(
+    big: Pod, error: StoreError, *, arrived: bool
+) -> None:
+    big.store.hashes_parts = True
+    big.crash_at(CrashPoint.UPLOAD_OPENED)
+    big.store.fail_next(error, after=arrived)
+    big.start()
+    if arrived:
+        big.run_for(60)
+        assert big.sidecar.status.uploaded_bytes == 0
+    else:
+        with pytest.raises(Crashed):
+            big.run_for(60)
+        big.stop()
+        big.crash = never
+        big.start()
+        big.run_for(60)
+    assert_ashore(big, {"big": BIG})
+
+
+def test_a_large_file_that_an_earlier_process_may_have_begun_goes_in_parts(big: Pod) -> None:
+    big.store.hashes_parts = True
+    big.store.fail_next(UNREACHABLE, times=100)
+    big.start()
+    big.run_for(10)
+    big.stop()
+    big.store.mend()
+    big.crash_at(CrashPoint.UPLOAD_JOURNALED)
+    big.start()
+    with pytest.raises(Crashed):
+        big.run_for(60)
+    big.stop()
+    big.crash = never
+    big.start()
+    big.run_for(60)
+    assert_ashore(big, {"big": BIG})
+
+
+def test_a_file_larger_than_what_goes_whole_goes_in_parts(big: Pod) -> None:
+    big.store.hashes_parts = True
+    big.tuning = msgspec.structs.replace(big.tuning, whole_bytes=len(BIG) - 1)
+    big.crash_at(CrashPoint.UPLOAD_OPENED)
+    big.start()
+    with pytest.raises(Crashed):
+        big.run_for(10)
 
 
 def test_a_rewritten_file_is_a_new_version_and_the_old_one_stays(pod: Pod) -> None:

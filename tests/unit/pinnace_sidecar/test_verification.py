@@ -36,10 +36,10 @@ def server() -> Iterator[S3Server]:
         yield running
 
 
-@pytest.fixture
-def s3_pod(pod: Pod, server: S3Server) -> Iterator[Pod]:
-    """Ships to the server a small file and one in two parts."""
-    pod.tuning = Tuning(multipart_bytes=PART, part_bytes=PART)
+@pytest.fixture(params=[0, 2**30], ids=["parts", "whole"])
+def s3_pod(pod: Pod, server: S3Server, request: pytest.FixtureRequest) -> Iterator[Pod]:
+    """Ships to the server a small file and a large one, in two parts or whole."""
+    pod.tuning = Tuning(multipart_bytes=PART, part_bytes=PART, whole_bytes=request.param)
     pod.write("small", b"content")
     pod.write("large", LARGE)
     yield connected(pod, server)

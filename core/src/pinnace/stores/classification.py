@@ -66,6 +66,12 @@ _BY_CODE: Final[dict[str, Verdict]] = {
         TerminalStoreError, "KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName", code="InvalidKey"
     ),
     **_means(
+        TerminalStoreError,
+        "EntityTooLarge MaxMessageLengthExceeded",
+        code="EntityTooLarge",
+        hint="let the store, and a proxy before it, take larger requests",
+    ),
+    **_means(
         ObjectExists,
         "PreconditionFailed",
         code="ObjectExists",
@@ -112,6 +118,7 @@ _BY_STATUS: Final[dict[int, Verdict]] = {
     407: Verdict(StoreRefused, "ProxyRefused", PROXY_HINT),
     408: _BY_CODE["RequestTimeout"],
     412: _BY_CODE["PreconditionFailed"],
+    413: _BY_CODE["EntityTooLarge"],
     416: Verdict(TerminalStoreError, "InvalidRange"),
     429: _BY_CODE["SlowDown"],
     501: _BY_CODE["NotImplemented"],

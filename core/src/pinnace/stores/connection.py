@@ -60,6 +60,8 @@ class Connection:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._buffer = bytearray()
+        self._block = memoryview(bytearray(_HEAD_BLOCK_BYTES))
+        self._is_plain = not isinstance(sock, ssl.SSLSocket)
         self._answered = False
         self.reusable = False
         self.dropped_unanswered = False
@@ -82,6 +84,9 @@ class Connection:
         self._floor = self._new_floor()
         sent = self._send(http1.request_head(request), request.body)
         self._floor.sent()
+        if self._is_plain and not self._buffer:
+            # It is hardly there yet: asking costs less than being refused. (TLS may have read it already.)
+            self._wait(select.POLLIN)
         head = self._read_head()
         while head.status < 200:
             if not sent:
@@ -114,12 +119,10 @@ class Connection:
         if body.size <= _SMALL_BODY_BYTES:
             if self._bandwidth is not None:
                 self._floor.held_up(self._bandwidth.take(body.size))
-            return self._send_bytes(head + _read_slice(body, 0, body.size))
+            return self._send_bytes(head + read_slice(body, 0, body.size))
         if not self._send_bytes(head):
             return False
-        if isinstance(self._socket, ssl.SSLSocket):
-            return self._send_by_copy(body, 0)
-        return self._send_by_kernel(body)
+        return self._send_by_kernel(body) if self._is_plain else self._send_by_copy(body, 0)
 
     def _send_bytes(self, data: bytes) -> bool:
         view = memoryview(data)
@@ -138,7 +141,7 @@ class Connection:
 
     def _send_by_copy(self, body: FileSlice, position: int) -> bool:
         while position < body.size:
-            data = _read_slice(body, position, self._allowed(min(_BLOCK_BYTES, body.size - position)))
+            data = read_slice(body, position, self._allowed(min(_BLOCK_BYTES, body.size - position)))
             if not self._send_bytes(data):
                 return False
             position += len(data)
@@ -220,9 +223,8 @@ class Connection:
         )
 
     def _fill(self) -> None:
-        block = bytearray(_HEAD_BLOCK_BYTES)
-        count = self._receive_into(memoryview(block))
-        self._buffer += block[:count]
+        count = self._receive_into(self._block)
+        self._buffer += self._block[:count]
 
     def _read_head(self) -> Head:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
@@ -283,12 +285,13 @@ class Connection:
             write(block[:count])
 
 
-def _read_slice(body: FileSlice, position: int, size: int) -> bytes:
+def read_slice(body: FileSlice, position: int, size: int) -> bytes:
+    """So many bytes of the slice; CorruptContent when the file ends before, OSError when it can't be read."""
     data = os.pread(body.source.fileno(), size, body.offset + position)
     if len(data) < size:
         if not data:
             raise _too_short(body, position)
-        return data + _read_slice(body, position + len(data), size - len(data))
+        return data + read_slice(body, position + len(data), size - len(data))
     return data
 
 

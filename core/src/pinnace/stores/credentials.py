@@ -6,6 +6,7 @@ it is asked for the first time: it costs 25 MiB, and whoever has a folder of cre
 
 import os
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -20,6 +21,8 @@ TOKEN_FILE: Final = "AWS_SESSION_TOKEN"  # noqa: S105
 
 #: How often a mounted Secret is opened when it is swapped just then; swaps are minutes apart.
 _ATTEMPTS: Final = 20
+#: Looking whether the files have changed costs a small request a tenth of its time.
+_TRUSTED_SECONDS: Final = 1.0
 
 _FOLDER_HINT: Final = f"put the files {KEY_ID_FILE} and {SECRET_FILE} there, or mount the Secret that has them"
 _CHAIN_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the workload an identity"
@@ -63,23 +66,31 @@ class StaticCredentials:
 
 
 class FolderCredentials:
-    """A folder with a file for each field, read again when one of them has changed.
+    """A folder with a file for each field, read again when one of them has changed, which is looked at again after
+    `trusted_seconds`.
 
     Kubernetes updates a mounted Secret by swapping the link `..data`; all files are read from behind one and the same
     link, so a key id never meets another key's secret.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, trusted_seconds: float = _TRUSTED_SECONDS) -> None:
         self._folder = folder
+        self._files = tuple(folder / name for name in (KEY_ID_FILE, SECRET_FILE, TOKEN_FILE))
+        self._trusted_seconds = trusted_seconds
         self._lock = threading.Lock()
+        self._looked_at = 0.0
         self._read: tuple[tuple[tuple[int, ...], ...], Credentials] | None = None
 
     def current(self) -> Credentials:
         try:
             with self._lock:
-                stamp = tuple(_stamp(self._folder / name) for name in (KEY_ID_FILE, SECRET_FILE, TOKEN_FILE))
+                now = time.monotonic()
+                if self._read is not None and now - self._looked_at < self._trusted_seconds:
+                    return self._read[1]
+                stamp = tuple([_stamp(file) for file in self._files])
                 if self._read is None or self._read[0] != stamp:
                     self._read = (stamp, self._read_files())
+                self._looked_at = now
                 return self._read[1]
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialsMissing(

@@ -9,8 +9,8 @@ import msgspec
 from pinnace.stores.classification import BAD_ANSWER
 from pinnace.stores.store import Sink, Source, TransientStoreError
 
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?")
-_HEADER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\x00]*?)[ \t]*")
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?")
+_HEADER_LINES: Final = re.compile(r"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*)*")
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _LENGTH: Final = re.compile("[0-9]{1,18}")
 
@@ -66,18 +66,20 @@ def request_head(request: HttpRequest) -> bytes:
 
 def parse_head(data: bytes) -> Head:
     """Everything before the empty line. Raises TransientStoreError `BadAnswer`, as do the other functions in here."""
-    lines = data.split(b"\r\n")
-    first = _STATUS_LINE.fullmatch(lines[0])
+    text = data.decode("latin-1")
+    line, *lines = text.split("\r\n")
+    first = _STATUS_LINE.fullmatch(line)
     if not first:
-        raise bad_answer(f"{lines[0][:60]!r}, which is not HTTP/1.1")
+        raise bad_answer(f"{line[:60]!r}, which is not HTTP/1.1")
+    if not _HEADER_LINES.fullmatch(text, len(line)):
+        wrong = next(line for line in lines if not _HEADER_LINES.fullmatch(f"\r\n{line}"))
+        raise bad_answer(f"{wrong[:60]!r}, which is no header")
     headers: dict[str, str] = {}
-    for line in lines[1:]:
-        match = _HEADER_LINE.fullmatch(line)
-        if not match:
-            raise bad_answer(f"{line[:60]!r}, which is no header")
-        name, value = match[1].decode("ascii").lower(), match[2].decode("latin-1")
+    for line in lines:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    keep_alive = first[1] == b"1" and "close" not in headers.get("connection", "").lower()
+    keep_alive = first[1] == "1" and "close" not in headers.get("connection", "").lower()
     return Head(status=int(first[2]), keep_alive=keep_alive, headers=headers)
 
 

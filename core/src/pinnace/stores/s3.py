@@ -3,6 +3,9 @@
 Every body is protected twice: by its SHA-256, which is part of the signature, and by the CRC32C that the store
 compares, keeps and tells, if it can (s3_dialect.py). A multipart object has one CRC32C over the whole content, or over
 its parts' own, so one HEAD is enough to compare it with the digest that was taken before the upload.
+
+Nobody has a use for a part's SHA-256 but its signature. Where TLS protects the part on its way and the store has shown
+that it compares CRC32Cs, a part goes without (docs/decisions/0018); elsewhere its SHA-256 is taken just before.
 """
 
 import hashlib
@@ -13,9 +16,11 @@ from xml.etree.ElementTree import Element
 
 import msgspec
 
-from pinnace.digests import ContentDigest, PartDigest
+from pinnace.digests import ContentDigest, Digester, PartDigest
 from pinnace.settings import StoreSettings
+from pinnace.signing import UNSIGNED_PAYLOAD
 from pinnace.stores import http1, s3_answers, s3_xml
+from pinnace.stores.connection import read_slice
 from pinnace.stores.credentials import CredentialsSource
 from pinnace.stores.http1 import FileSlice
 from pinnace.stores.pacing import bandwidth_of
@@ -24,6 +29,7 @@ from pinnace.stores.proxies import proxy_for
 from pinnace.stores.s3_bucket import Bucket, Call, endpoint_of
 from pinnace.stores.s3_dialect import Dialect, Feature
 from pinnace.stores.store import (
+    CorruptContent,
     Multipart,
     NoSuchMultipart,
     NoSuchObject,
@@ -37,6 +43,8 @@ from pinnace.stores.store import (
 
 _BINARY: Final = {"content-type": "application/octet-stream"}
 _PAGE: Final = "1000"
+#: Stays in the processor's cache between reading, SHA-256 and CRC32C.
+_BLOCK_BYTES: Final = 256 * 2**10
 _WHOLE: Final = {"x-amz-checksum-type": "FULL_OBJECT"}
 _IF_NOTHING_THERE: Final = {"if-none-match": "*"}
 _KMS_KEY: Final = "x-amz-server-side-encryption-aws-kms-key-id"
@@ -64,6 +72,10 @@ class S3Store:
     def close(self) -> None:
         """Close idle connections."""
         self._connections.close()
+
+    @property
+    def hashes_parts(self) -> bool:
+        return not (self._dialect.speaks(Feature.BARE_BODY) and self._dialect.speaks(Feature.CHECKSUM))
 
     def put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Stored:
         wanted = (Feature.CHECKSUM,) if replace else (Feature.CONDITION, Feature.CHECKSUM)
@@ -126,7 +138,9 @@ class S3Store:
     def put_part(self, upload: Multipart, number: int, source: Source, digest: PartDigest) -> Part:
         query = (("partNumber", str(number)), ("uploadId", upload.upload_id))
         call = Call(method="PUT", key=upload.key, query=query)
-        stored = self._send(call, source, digest, (Feature.CHECKSUM,))
+        # A body goes bare only to a store that has answered with a checksum of its own before.
+        bare = (Feature.BARE_BODY,) if self._dialect.knows(Feature.CHECKSUM) else ()
+        stored = self._send(call, source, digest, (*bare, Feature.CHECKSUM))
         return Part(number=number, size=digest.size, etag=stored.etag, crc32c=stored.crc32c)
 
     def list_parts(self, upload: Multipart) -> tuple[Part, ...]:
@@ -191,11 +205,21 @@ class S3Store:
                 headers["x-amz-checksum-crc32c"] = digest.crc32c
             if Feature.CONDITION in features:
                 headers |= _IF_NOTHING_THERE
+            if Feature.BARE_BODY in features:
+                payload_sha256 = UNSIGNED_PAYLOAD
+            else:
+                payload_sha256 = digest.sha256 or _sha256(body, digest)
             answer, _ = self._bucket.call(
-                msgspec.structs.replace(call, headers=headers, payload_sha256=digest.sha256, body=body)
+                msgspec.structs.replace(call, headers=headers, payload_sha256=payload_sha256, body=body)
             )
             stored = s3_answers.stored(answer, digest.crc32c)
-            if Feature.CHECKSUM in features:
+            if Feature.BARE_BODY in features:
+                if stored.crc32c is None:
+                    # Nobody compared what arrived: it does not count.
+                    self._dialect.give_up(Feature.BARE_BODY)
+                    return send(features - {Feature.BARE_BODY})
+                self._dialect.learn(Feature.BARE_BODY, works=True)
+            elif Feature.CHECKSUM in features:
                 self._dialect.learn(Feature.CHECKSUM, works=stored.crc32c is not None)
             s3_answers.check_encryption(answer, self._encryption.get(s3_answers.ENCRYPTION, ""))
             return stored
@@ -227,6 +251,21 @@ def connections_for(settings: StoreSettings) -> ConnectionPool:
         proxy=proxy_for(settings, endpoint.host, endpoint.port),
         bandwidth=bandwidth_of(settings.bandwidth_bytes_per_second),
     )
+
+
+def _sha256(body: FileSlice, digest: PartDigest) -> str:
+    """CorruptContent when the slice is not that of `digest` any more: a signature would make it look right."""
+    digester = Digester(max(digest.size, 1))
+    for position in range(0, digest.size, _BLOCK_BYTES):
+        digester.update(read_slice(body, position, min(_BLOCK_BYTES, digest.size - position)))
+    found = digester.finish()
+    if found.crc32c != digest.crc32c:
+        raise CorruptContent(
+            f"the file has content of CRC32C {found.crc32c}, not {digest.crc32c}, from byte {digest.offset} on",
+            code="BadDigest",
+            hint="hash the source again",
+        )
+    return found.sha256
 
 
 def _encryption_headers(wanted: str) -> dict[str, str]:

@@ -19,6 +19,8 @@ _T = TypeVar("_T")
 
 #: What stores answer to a header that they don't know. (`BadRequest`: no code at all.)
 _NOT_UNDERSTOOD: Final = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "BadRequest"})
+#: What a store that takes no body without its SHA-256 answers to one: a bucket's policy can forbid it.
+_NOT_SIGNED: Final = _NOT_UNDERSTOOD | {"AccessDenied", "SignatureDoesNotMatch", "BadDigest"}
 
 
 class Feature(StrEnum):
@@ -30,6 +32,16 @@ class Feature(StrEnum):
     WHOLE_CHECKSUM = "checksum of a whole multipart object"
     #: `If-None-Match: *`: writes only where nothing is.
     CONDITION = "conditional write"
+    #: `UNSIGNED-PAYLOAD`: a body that is protected by TLS and its CRC32C, without its SHA-256.
+    BARE_BODY = "body without its SHA-256"
+
+    # Every request looks into sets of them; an enumeration's own hash is ten times as slow.
+    __hash__ = str.__hash__
+
+    @property
+    def refusals(self) -> frozenset[str]:
+        """The codes of answers that might be for this."""
+        return _NOT_SIGNED if self is Feature.BARE_BODY else _NOT_UNDERSTOOD
 
 
 class Dialect:
@@ -38,10 +50,20 @@ class Dialect:
     def __init__(self, settings: StoreSettings) -> None:
         switches = {Feature.CHECKSUM: settings.checksums, Feature.CONDITION: settings.conditional_writes}
         self._known = {feature: switch == "always" for feature, switch in switches.items() if switch != "auto"}
+        if settings.checksums == "never" or settings.endpoint.startswith("http:"):
+            self._known[Feature.BARE_BODY] = False
 
     def speaks(self, feature: Feature) -> bool:
         """Whether to use it: it is known to work, or worth a try."""
         return self._known.get(feature, True)
+
+    def give_up(self, feature: Feature) -> None:
+        """It does not work any more."""
+        self._known[feature] = False
+
+    def knows(self, feature: Feature) -> bool:
+        """Whether it is known to work."""
+        return self._known.get(feature, False)
 
     def learn(self, feature: Feature, works: bool) -> None:
         """What an answer showed; nothing when it is known already."""
@@ -57,7 +79,8 @@ class Dialect:
         try:
             return send(frozenset(features))
         except StoreError as error:
-            if error.code not in _NOT_UNDERSTOOD or not doubtful:
+            doubtful = [feature for feature in doubtful if error.code in feature.refusals]
+            if not doubtful:
                 raise
             refusal = error
         for feature in doubtful:
@@ -65,7 +88,7 @@ class Dialect:
             try:
                 result = send(frozenset(features))
             except StoreError as error:
-                if error.code not in _NOT_UNDERSTOOD:
+                if error.code not in feature.refusals:
                     raise
             else:
                 self.learn(feature, works=False)

@@ -235,8 +235,9 @@ class Store(Protocol):
         Without `replace` ObjectExists when something is there, if the store knows how to look and write in one step;
         one that doesn't replaces it.
 
-        At most MAX_PUT_BYTES. When it returns, the store holds the bytes of the digest and says so. The object appears
-        whole or not at all. CorruptContent when the source does not have the bytes of the digest.
+        `digest` has a SHA-256. At most MAX_PUT_BYTES. When it returns, the store holds the bytes of the digest and says
+        so. The object appears whole or not at all. CorruptContent when the source does not have the bytes of the
+        digest.
         """
         ...
 
@@ -265,12 +266,21 @@ class Store(Protocol):
 class MultipartStore(Store, Protocol):
     """A store that also takes one object in parts, in any order, also by several processes one after the other."""
 
+    @property
+    def hashes_parts(self) -> bool:
+        """Whether the SHA-256 of each part is taken before it is sent, as far as is known now: then a `put` of the
+        whole costs half as much.
+        """
+        ...
+
     def create_multipart(self, key: str) -> Multipart:
         """Begin an upload. Each call begins another one; when the answer is lost, `list_multiparts` finds it."""
         ...
 
     def put_part(self, upload: Multipart, number: int, source: Source, digest: PartDigest) -> Part:
         """Send one part: `number` from 1 to MAX_PARTS, its bytes as in `put`. A repeated number replaces the part.
+
+        `digest` needs no SHA-256; where the store wants it, it is taken here.
 
         All parts but the last have at least MIN_PART_BYTES. NoSuchMultipart when the upload is over.
         """
