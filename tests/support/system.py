@@ -1,6 +1,7 @@
 """The installed system and Experiments on it, seen from outside: kubectl, the API's client, a client of the store."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -165,12 +166,14 @@ class Experiment:
         return wrong
 
 
-def experiment_manifest(name: str, *, environment: dict[str, str], **spec: Any) -> dict[str, Any]:
+def experiment_manifest(
+    name: str, *, environment: dict[str, str], image: str = IMAGE, python: Sequence[str] = ("python3",), **spec: Any
+) -> dict[str, Any]:
     """An Experiment whose container runs the ledger's writer."""
     container = {
         "name": TRAINING,
-        "image": IMAGE,
-        "command": ["python3", "-c", WRITER],
+        "image": image,
+        "command": [*python, "-c", WRITER],
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         "securityContext": {
             "runAsNonRoot": True,
