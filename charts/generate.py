@@ -1,14 +1,10 @@
 """Writes the two files of the chart that have another source, so that nothing is said twice by hand.
 
-    python charts/generate.py            write them
-    python charts/generate.py --check    say which differ, and exit with 1
-
-`templates/crd.yaml` comes from `crds/experiments.yaml`; the table in the chart's README from the comments in
-`values.yaml`.
+`python charts/generate.py` writes them; a test says when they differ. `templates/crd.yaml` comes from
+`crds/experiments.yaml`; the table in the chart's README from the comments in `values.yaml`.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,16 +97,6 @@ def _at(values: Any, path: list[str]) -> Any:
     return values
 
 
-def main(arguments: list[str]) -> int:
-    different = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
-    for path in different:
-        if "--check" in arguments:
-            print(f"{path.relative_to(ROOT)} is not what its source says: run python charts/generate.py")
-        else:
-            path.write_text(generated()[path])
-            print(f"wrote {path.relative_to(ROOT)}")
-    return int(bool(different) and "--check" in arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    for path, text in generated().items():
+        path.write_text(text)

@@ -107,8 +107,13 @@ def uninstall() -> None:
 def experiment_namespace(name: str, installation: Installation) -> None:
     """A namespace that takes only restricted pods, with the Secret that sidecars upload with."""
     _namespace(name, {"pod-security.kubernetes.io/enforce": "restricted"})
-    key = {"AWS_ACCESS_KEY_ID": installation.access_key, "AWS_SECRET_ACCESS_KEY": installation.secret_key}
-    apply(_secret(CREDENTIALS_SECRET, key), namespace=name)
+    bring_store_key(name, installation.access_key, installation.secret_key)
+
+
+def bring_store_key(namespace: str, access_key: str, secret_key: str) -> None:
+    """Make or change the Secret that the namespace's sidecars upload with."""
+    key = {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+    apply(_secret(CREDENTIALS_SECRET, key), namespace=namespace)
 
 
 def _found(key: dict[str, str]) -> Installation:

@@ -1,10 +1,5 @@
-"""Writes the pages of docs/reference that come from the code.
+"""Writes the pages of docs/reference that come from the code: `python docs/generate.py`. Tests say when they differ."""
 
-python docs/generate.py            write them
-python docs/generate.py --check    say which differ, and exit with 1
-"""
-
-import sys
 from pathlib import Path
 
 from pinnace.stores.classification import Row, table
@@ -61,16 +56,6 @@ def generated() -> dict[Path, str]:
     return {STORE_ERRORS: store_errors()}
 
 
-def main(arguments: list[str]) -> int:
-    different = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
-    for path in different:
-        if "--check" in arguments:
-            print(f"{path.relative_to(ROOT)} is not what its source says: run python docs/generate.py")
-        else:
-            path.write_text(generated()[path])
-            print(f"wrote {path.relative_to(ROOT)}")
-    return int(bool(different) and "--check" in arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    for path, text in generated().items():
+        path.write_text(text)

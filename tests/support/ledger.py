@@ -13,8 +13,12 @@ from minio import Minio
 from pinnace.records import Artifact
 
 #: Run by `python -c`: options by environment. Each file is written, flushed and only then entered in the ledger.
+#: With HOLD it says HOLDING after its small files and waits for that file; then it writes LATE_FILES, each with its
+#: marker, and FLOOD_MIB that nobody completes. With STAY it ends when there is a file of that
+#: name with `.end` behind it.
 WRITER = """
-import hashlib, json, os, sys, time
+import hashlib, json, os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as PID 1 it would not end by it
 root, index = os.environ["PINNACE_ARTIFACTS_DIR"], os.environ["PINNACE_ITERATION"]
 small, big_mib = int(os.environ.get("SMALL_FILES", "3")), int(os.environ.get("BIG_MIB", "0"))
 seconds, code = float(os.environ.get("SECONDS_TO_RUN", "3")), int(os.environ.get("EXIT_CODE", "0"))
@@ -33,9 +37,27 @@ def write(path, chunks):
         os.fsync(file.fileno())
     enter(path, digest.hexdigest())
 
+def write_marked(path, chunks):
+    write(path, chunks)
+    open(os.path.join(root, path + ".done"), "w").close()
+
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.05)
+
+def hold(until):
+    print("HOLDING", flush=True)
+    wait_for(until)
+    for number in range(int(os.environ.get("LATE_FILES", "0"))):
+        write_marked(f"late/{number}.bin", [os.urandom(1000 * number + 7)])
+    with open(os.path.join(root, "flood.tmp"), "wb") as flood:
+        for _ in range(int(os.environ.get("FLOOD_MIB", "0"))):
+            flood.write(bytes(2**20))
+    if "STAY" in os.environ:
+        wait_for(until + ".end")
+
 if big_mib:
-    write("big/checkpoint.bin", (os.urandom(2**20) for _ in range(big_mib)))
-    open(os.path.join(root, "big/checkpoint.bin.done"), "w").close()
+    write_marked("big/checkpoint.bin", (os.urandom(2**20) for _ in range(big_mib)))
 started, number = time.monotonic(), 0
 lines = hashlib.sha256()
 with open(os.path.join(root, "metrics.jsonl"), "w", buffering=1) as metrics:
@@ -47,6 +69,8 @@ with open(os.path.join(root, "metrics.jsonl"), "w", buffering=1) as metrics:
         lines.update(line.encode())
         number += 1
         time.sleep(seconds / max(small, 10))
+    if "HOLD" in os.environ:
+        hold(os.environ["HOLD"])
 enter("metrics.jsonl", lines.hexdigest())
 print("STEPS", number, flush=True)
 sys.exit(code)

@@ -1,6 +1,7 @@
 """The installed system and Experiments on it, seen from outside: kubectl, the API's client, a client of the store."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,9 @@ from support.eventually import eventually
 from support.ledger import WRITER, Ledger, differences
 
 IMAGE = "pinnace/examples:dev"
+TRAINING = "train"
+#: What a training with HOLD in its environment waits for.
+HOLD = "/tmp/go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,10 @@ class System:
         All of it runs inside the node, because an upload is over sooner than a few commands from outside.
         """
         on_node("sh", "-c", f"until {self._find_uploads()} | grep -q .; do :; done; pkill -STOP minio", timeout=120)
+
+    def stop_store(self) -> None:
+        """Stop the store's process; requests hang until `thaw_store`."""
+        on_node("pkill", "-STOP", "minio")
 
     def thaw_store(self) -> None:
         on_node("pkill", "-CONT", "minio")
@@ -107,13 +115,42 @@ class Experiment:
 
         eventually(running, timeout=120, interval=0.3, what=f"{count} pods of {self.name} running")
 
+    def wait_until_holding(self, files: int) -> None:
+        """Until the training waits for `release` and `files` of its files are recorded."""
+        eventually(
+            lambda: len(self.system.rows(self.id)) == files, timeout=120, interval=0.3, what=f"{files} files recorded"
+        )
+        eventually(lambda: "HOLDING" in self._log(self.pods()[0]), timeout=30, interval=0.3, what="the training holds")
+
+    def release(self) -> None:
+        """Let a training go on that was told to hold."""
+        self.execute(TRAINING, "touch", HOLD)
+
+    def end(self) -> None:
+        """Let a training end that was told to stay."""
+        self.execute(TRAINING, "touch", f"{HOLD}.end")
+
+    def execute(self, container: str, *command: str) -> str:
+        """Run a command in a container of the only pod."""
+        [pod] = self.pods()
+        return kubectl(
+            "exec", pod["metadata"]["name"], f"--container={container}", "--", *command, namespace=self.namespace
+        )
+
+    def sidecar(self) -> dict[str, Any]:
+        """The status of the only pod's sidecar."""
+        [pod] = self.pods()
+        status: dict[str, Any] = pod["status"]["initContainerStatuses"][0]
+        return status
+
+    def _log(self, pod: dict[str, Any]) -> str:
+        return kubectl("logs", pod["metadata"]["name"], f"--container={TRAINING}", namespace=self.namespace)
+
     def ledger(self) -> Ledger:
         """What all pods of the Experiment wrote, out of their logs."""
         merged = Ledger()
         for pod in self.pods():
-            one = Ledger.from_log(
-                kubectl("logs", pod["metadata"]["name"], "--container=train", namespace=self.namespace)
-            )
+            one = Ledger.from_log(self._log(pod))
             merged.entries += one.entries
             merged.steps += one.steps
         return merged
@@ -124,18 +161,19 @@ class Experiment:
         rows = self.system.rows(self.id)
         for pod in self.pods():
             labels = pod["metadata"]["labels"]
-            log = kubectl("logs", pod["metadata"]["name"], "--container=train", namespace=self.namespace)
             mine = [row for row in rows if str(row.iteration_id) == labels["pinnace.dev/iteration-id"]]
-            wrong += differences(Ledger.from_log(log), mine, self.system.bucket)
+            wrong += differences(Ledger.from_log(self._log(pod)), mine, self.system.bucket)
         return wrong
 
 
-def experiment_manifest(name: str, *, environment: dict[str, str], **spec: Any) -> dict[str, Any]:
+def experiment_manifest(
+    name: str, *, environment: dict[str, str], image: str = IMAGE, python: Sequence[str] = ("python3",), **spec: Any
+) -> dict[str, Any]:
     """An Experiment whose container runs the ledger's writer."""
     container = {
-        "name": "train",
-        "image": IMAGE,
-        "command": ["python3", "-c", WRITER],
+        "name": TRAINING,
+        "image": image,
+        "command": [*python, "-c", WRITER],
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         "securityContext": {
             "runAsNonRoot": True,

@@ -34,6 +34,12 @@ ENV_PARAMS: Final = "PINNACE_PARAMS"
 ENV_EXPERIMENT: Final = "PINNACE_EXPERIMENT"
 ENV_ITERATION: Final = "PINNACE_ITERATION"
 ENV_ARTIFACTS_DIR: Final = "PINNACE_ARTIFACTS_DIR"
+#: Only with spec.metrics.system.enabled: where pinnace.system_metrics writes, and how often in seconds.
+ENV_SYSTEM_METRICS_FILE: Final = "PINNACE_SYSTEM_METRICS_FILE"
+ENV_SYSTEM_METRICS_SECONDS: Final = "PINNACE_SYSTEM_METRICS_SECONDS"
+
+#: What pinnace.system_metrics writes, directly on the artifacts volume; the sidecar reads it like metrics.jsonl.
+SYSTEM_METRICS_NAME: Final = "system-metrics.jsonl"
 
 #: A file beside `<name>` that says `<name>` is complete. Markers themselves are not artifacts.
 DONE_SUFFIX: Final = ".done"

@@ -126,8 +126,14 @@ class Artifacts(Manifest, frozen=True, kw_only=True):
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
 
 
+class SystemMetrics(Manifest, frozen=True, kw_only=True):
+    enabled: bool = False
+    interval_seconds: int = 10
+
+
 class Metrics(Manifest, frozen=True, kw_only=True):
     files: tuple[str, ...] = ("metrics.jsonl",)
+    system: SystemMetrics = SystemMetrics()
 
 
 class TemplateMetadata(Manifest, frozen=True, kw_only=True):

@@ -120,4 +120,8 @@ def _environment(experiment: Experiment, index: int, parameters: Combination) ->
         naming.ENV_PARAMS: msgspec.json.encode(parameters).decode(),
         **{variable(name): spelled(value) for name, value in parameters.items()},
     }
+    if (system := experiment.spec.metrics.system).enabled:
+        folder = experiment.spec.artifacts.mount_path
+        values[naming.ENV_SYSTEM_METRICS_FILE] = f"{folder}/{naming.SYSTEM_METRICS_NAME}"
+        values[naming.ENV_SYSTEM_METRICS_SECONDS] = str(system.interval_seconds)
     return [{"name": name, "value": sidecar.literal(value)} for name, value in values.items()]

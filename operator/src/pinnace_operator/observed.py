@@ -280,11 +280,12 @@ def _trouble(pod: _Pod, containers: Sequence[_ContainerStatus]) -> Trouble | Non
 
 
 def _failure(status: _PodStatus) -> str:
+    if status.phase == "Failed" and status.reason:
+        # An eviction for instance: that the containers were killed then says nothing more.
+        return ": ".join(filter(None, (status.reason, status.message.rstrip(". "))))
     for container in status.container_statuses:
         ended = container.state.terminated or container.last_state.terminated
         if ended is not None and ended.exit_code != 0:
             why = f" ({ended.reason})" if ended.reason not in ("", "Error") else ""
             return f"container {container.name} ended with exit code {ended.exit_code}{why}"
-    if status.phase == "Failed":
-        return ": ".join(filter(None, (status.reason, status.message))) or "the pod failed"
-    return ""
+    return "the pod failed" if status.phase == "Failed" else ""

@@ -87,9 +87,9 @@ def _judge_pod(pod: PodView | None, standing: PodStanding | None, uid: str) -> V
             return Verdict(standing=Standing.DRAINING)
         return Verdict(
             standing=Standing.UNPROVEN,
-            message=f"pod {name} ended without the final report of its sidecar, so files that it wrote last may be "
-            "missing: compare its recorded artifacts with what it should have written, and run the Experiment again "
-            "if some are missing",
+            message=f"pod {name} ended{_why(pod)} without the final report of its sidecar, so files that it wrote last "
+            f"may be missing{_last_heard(standing)}: compare its recorded artifacts with what it should have written, "
+            "and run the Experiment again if some are missing",
         )
     quarantined = report.files.get(FileState.QUARANTINED, 0)
     if quarantined:
@@ -106,6 +106,20 @@ def _judge_pod(pod: PodView | None, standing: PodStanding | None, uid: str) -> V
             f"{report.manifest.count} that its sidecar shipped",
         )
     return Verdict(standing=Standing.SYNCED)
+
+
+def _why(pod: PodView | None) -> str:
+    return f" ({pod.failure})" if pod is not None and pod.failure else ""
+
+
+def _last_heard(standing: PodStanding | None) -> str:
+    """What the sidecar said of files on their way when it was heard of last."""
+    if standing is None or standing.report is None:
+        return ", and nothing was ever heard of it"
+    pending = standing.report.pending
+    if not pending:
+        return ""
+    return f", among them the {pending} that were on their way when it was last heard of"
 
 
 def _judge_count(job: JobView, pods: Sequence[PodView], proven: int) -> Verdict:

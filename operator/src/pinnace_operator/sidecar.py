@@ -11,13 +11,14 @@ from pinnace.naming import (
     CA_VOLUME,
     CREDENTIALS_VOLUME,
     SIDECAR_CONTAINER,
+    SYSTEM_METRICS_NAME,
     TOKEN_AUDIENCE,
     TOKEN_VOLUME,
 )
 from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, dump
 from pinnace_operator import quantity
 from pinnace_operator.acceptance import Accepted
-from pinnace_operator.experiment import ConfigMapKeyRef, Experiment
+from pinnace_operator.experiment import ConfigMapKeyRef, Experiment, Metrics
 from pinnace_operator.settings import Platform
 
 BUFFER_DIR: Final = "/buffer"
@@ -128,11 +129,16 @@ def _settings(experiment: Experiment, iteration: UUID, platform: Platform) -> Si
         settle_seconds=artifacts.completion.settle_seconds,
         markers=artifacts.completion.markers,
         deduplicate=artifacts.deduplicate,
-        metrics_files=experiment.spec.metrics.files,
+        metrics_files=_metrics_files(experiment.spec.metrics),
         drain_timeout_seconds=artifacts.drain_timeout_seconds,
         api_url=platform.sidecar_api_url,
         api_token_file=f"{TOKEN_DIR}/token",
     )
+
+
+def _metrics_files(metrics: Metrics) -> tuple[str, ...]:
+    # The slash says: directly on the volume.
+    return (*metrics.files, f"/{SYSTEM_METRICS_NAME}") if metrics.system.enabled else metrics.files
 
 
 def _environment(settings: SidecarSettings, accepted: Accepted) -> list[dict[str, Any]]:

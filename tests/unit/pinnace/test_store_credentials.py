@@ -1,8 +1,9 @@
 """Where credentials come from: a mounted Secret that is swapped, or botocore's chain."""
 
+import os
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,24 +79,17 @@ def test_files_that_were_looked_at_just_now_are_not_looked_at_again_unless_their
 
 def test_a_key_id_never_meets_another_keys_secret(tmp_path: Path) -> None:
     secret = MountedSecret(tmp_path / "secret")
-    secret.swap("0", "0")
+    secret.swap("first", "one")
+    key_id = secret.folder / "..data" / "AWS_ACCESS_KEY_ID"
+    key_id.unlink()
+    os.mkfifo(key_id)
     source = FolderCredentials(secret.folder, trusted_seconds=0)
-    stop = threading.Event()
-    seen: set[tuple[str, str]] = set()
-
-    def read() -> None:
-        while not stop.is_set():
-            now = source.current()
-            seen.add((now.access_key_id, now.secret_access_key))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for version in range(1, 200):
-        secret.swap(str(version), str(version))
-    stop.set()
-    reader.join()
-    assert len(seen) > 1
-    assert all(key_id == key for key_id, key in seen)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(source.current)
+        with key_id.open("w") as pipe:  # opens when the reader has come to the key id, who then waits for its text
+            secret.swap("second", "two")
+            pipe.write("first")
+        assert read.result(timeout=10) == Credentials(access_key_id="second", secret_access_key="two")
 
 
 def test_unchanged_files_are_not_read_again(tmp_path: Path) -> None:

@@ -288,3 +288,16 @@ def test_without_any_bucket_the_spec_is_not_accepted() -> None:
     assert caught.value.reason == "StoreNotConfigured"
     assert "spec.artifacts.store.bucket" in str(caught.value)
     assert accept(experiment(artifacts={"store": {"bucket": "mine"}}), platform).store.bucket == "mine"
+
+
+def test_system_metrics_are_asked_of_the_training_and_read_by_the_sidecar() -> None:
+    pod = pod_of(experiment(metrics={"system": {"enabled": True, "intervalSeconds": 30}}))
+    training, sidecar = environment(pod["containers"][0]), environment(pod["initContainers"][0])
+    assert training["PINNACE_SYSTEM_METRICS_FILE"] == "/artifacts/system-metrics.jsonl"
+    assert training["PINNACE_SYSTEM_METRICS_SECONDS"] == "30"
+    found = load(SidecarSettings, sidecar | {"PINNACE_POD_UID": "the-pod"}, SIDECAR_PREFIX)
+    assert found.metrics_files == ("metrics.jsonl", "/system-metrics.jsonl")
+
+
+def test_without_being_asked_for_there_are_no_system_metrics() -> None:
+    assert not [name for name in environment(pod_of(experiment())["containers"][0]) if "SYSTEM" in name]

@@ -169,6 +169,14 @@ def test_a_pod_that_is_being_set_up_has_no_trouble_yet() -> None:
             {"reason": "Evicted", "message": "The node was low on resource: ephemeral-storage"},
             "Evicted: The node was low on resource: ephemeral-storage",
         ),
+        (
+            {
+                "reason": "Evicted",
+                "message": 'Usage of EmptyDir volume "pinnace-artifacts" exceeds the limit "1Gi". ',
+                "containerStatuses": [{"name": "train", "state": {"terminated": {"exitCode": 137, "reason": "Error"}}}],
+            },
+            'Evicted: Usage of EmptyDir volume "pinnace-artifacts" exceeds the limit "1Gi"',
+        ),
         ({}, "the pod failed"),
     ],
 )

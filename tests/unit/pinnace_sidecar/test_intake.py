@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pinnace import artifacts
 from pinnace.records import FileState
 from pinnace_sidecar.files import Folder, LocalVolume
 from pinnace_sidecar.inotify import InotifyWatcher, Move
@@ -49,6 +50,13 @@ def looks(pod: Pod) -> int:
 def test_a_rename_out_of_an_excluded_name_completes_a_file_at_once(pod: Pod, watcher: Watcher) -> None:
     pod.write("model", b"1")
     watcher.moves = [Move("model.tmp", "model")]
+    pod.start()
+    pod.run_for(1)
+    assert paths(pod) == ["model"]
+
+
+def test_a_file_that_its_writer_calls_complete_ships_at_once(pod: Pod, watcher: Watcher) -> None:
+    artifacts.complete(pod.write("model", b"1"))
     pod.start()
     pod.run_for(1)
     assert paths(pod) == ["model"]

@@ -1,0 +1,160 @@
+"""What Kubernetes does to a pod: it comes ashore all the same, or it is said that something may be missing.
+
+The numbers are those of docs/operations/failure-scenarios.md.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cluster.installation import bring_store_key
+from cluster.kubectl import CommandFailed, kubectl
+from pinnace.naming import SIDECAR_CONTAINER
+from support.eventually import eventually
+from support.ledger import Ledger, differences
+from support.store_keys import disable_key, make_key
+from support.system import HOLD, Experiment, System, on_node
+
+Start = Callable[..., Experiment]
+
+HOLDS = {"HOLD": HOLD, "SMALL_FILES": "3", "SECONDS_TO_RUN": "0.5"}
+
+#: In the sidecar's container: use up its memory by many processes, each smaller than the sidecar, which the kernel then
+#: chooses.
+EXHAUST_MEMORY = """
+import os, signal
+with open("/proc/1/oom_score_adj", "w") as score:
+    score.write("1000")
+for _ in range(200):
+    if not os.fork():
+        held = b"x" * 4 * 2**20
+        signal.pause()
+signal.pause()
+"""
+
+
+def completed_files_ashore(system: System, experiment: Experiment, written: Ledger) -> list[str]:
+    """What of `written` is not ashore; what was torn off at the end may be there too, as suspect."""
+    torn = {(row.path, row.sha256) for row in system.rows(experiment.id) if row.suspect} - set(written.entries)
+    rows = [row for row in system.rows(experiment.id) if (row.path, row.sha256) not in torn]
+    return differences(written, rows, system.bucket)
+
+
+def artifacts(**spec: Any) -> dict[str, Any]:
+    return {"completion": {"settleSeconds": 1}, **spec}
+
+
+@pytest.mark.timeout(300)
+def test_b13_a_pod_evicted_for_its_disk_use_keeps_what_was_ashore_and_does_not_count_as_synced(
+    start: Start, system: System
+) -> None:
+    experiment = start(
+        "evicted",
+        environment=HOLDS | {"FLOOD_MIB": "64", "STAY": "1"},
+        artifacts=artifacts(volume={"emptyDir": {"sizeLimit": "32Mi"}}),
+    )
+    experiment.wait_until_holding(files=3)
+    written = experiment.ledger()
+    experiment.release()
+    failed = experiment.wait_for("Succeeded", "False", timeout=180)
+    unproven = experiment.wait_for("ArtifactsSynced", "False", reason="Unproven")
+    for message in (failed["message"], unproven["message"]):
+        assert "Evicted" in message
+        assert 'exceeds the limit "32Mi"' in message
+    assert completed_files_ashore(system, experiment, written) == []
+
+
+@pytest.mark.timeout(300)
+def test_b02_a_sidecar_killed_for_its_memory_starts_again_and_goes_on(start: Start, system: System) -> None:
+    experiment = start("out-of-memory", environment=HOLDS | {"LATE_FILES": "3"})
+    experiment.wait_until_holding(files=3)
+    with pytest.raises(CommandFailed):
+        experiment.execute(SIDECAR_CONTAINER, "python3", "-c", EXHAUST_MEMORY)
+    again = eventually(
+        lambda: (status := experiment.sidecar())["restartCount"] and "running" in status["state"] and status,
+        timeout=90, interval=0.3, what="the sidecar runs again",
+    )  # fmt: skip
+    assert again["lastState"]["terminated"]["reason"] == "OOMKilled"
+    experiment.release()
+    experiment.wait_for("ArtifactsSynced", "True")
+    assert experiment.differences() == []
+    assert len(system.rows(experiment.id)) == 3 + 3 + 1
+
+
+@pytest.mark.timeout(300)
+def test_b14_a_pod_deleted_without_grace_never_counts_as_synced_and_what_was_on_its_way_is_named(
+    start: Start, system: System
+) -> None:
+    experiment = start("no-grace", environment=HOLDS | {"LATE_FILES": "2", "STAY": "1"})
+    experiment.wait_until_holding(files=3)
+    ashore, pods = experiment.ledger(), experiment.pods()
+    system.stop_store()
+    try:
+        experiment.release()
+        eventually(
+            lambda: (experiment.read()["status"]["artifacts"]["pending"]) >= 2,
+            timeout=60, interval=0.3, what="two files on their way",
+        )  # fmt: skip
+        kubectl(
+            "delete", "pod", pods[0]["metadata"]["name"], "--grace-period=0", "--force", "--wait=false",
+            namespace=experiment.namespace,
+        )  # fmt: skip
+        unproven = experiment.wait_for("ArtifactsSynced", "False", reason="Unproven")
+    finally:
+        system.thaw_store()
+    assert experiment.condition("Succeeded")["status"] == "False"
+    assert "on their way" in unproven["message"]
+    assert completed_files_ashore(system, experiment, ashore) == []
+    assert experiment.condition("ArtifactsSynced")["reason"] == "Unproven"
+
+
+@pytest.mark.timeout(300)
+def test_b30_a_key_that_is_disabled_is_named_and_the_secrets_new_one_is_used_within_seconds(
+    start: Start, namespace: str, system: System
+) -> None:
+    first, second = f"{namespace}-first", f"{namespace}-second"
+    bring_store_key(namespace, first, make_key(system.installation, first))
+    experiment = start("rotated", environment=HOLDS | {"LATE_FILES": "3", "STAY": "1"})
+    experiment.wait_until_holding(files=3)
+    disable_key(system.installation, first)
+    experiment.release()
+    refused = experiment.wait_for("ArtifactsSynced", "False", reason="InvalidAccessKeyId")
+    assert refused["message"]
+    bring_store_key(namespace, second, make_key(system.installation, second))
+    # A change of the pod has the kubelet look at its volumes at once; by itself it does so every minute.
+    [pod] = experiment.pods()
+    kubectl("annotate", "pod", pod["metadata"]["name"], "example.com/look=now", namespace=namespace)
+    eventually(
+        lambda: second in experiment.execute(SIDECAR_CONTAINER, "cat", "/var/run/pinnace/store/AWS_ACCESS_KEY_ID"),
+        timeout=120, interval=0.3, what="the new Secret in the pod",
+    )  # fmt: skip
+    eventually(lambda: len(system.rows(experiment.id)) == 6, timeout=30, interval=0.3, what="resumed within seconds")
+    experiment.end()
+    experiment.wait_for("ArtifactsSynced", "True")
+    assert experiment.differences() == []
+
+
+@pytest.mark.timeout(300)
+def test_b16_training_and_sidecar_go_on_while_the_kubelet_is_stopped(start: Start, system: System) -> None:
+    experiment = start("no-kubelet", environment={"SMALL_FILES": "16", "SECONDS_TO_RUN": "8"})
+    eventually(lambda: len(system.rows(experiment.id)) >= 2, timeout=120, interval=0.2, what="the first files recorded")
+    on_node("pkill", "-STOP", "-x", "kubelet")
+    try:
+        before = len(system.rows(experiment.id))
+        eventually(lambda: len(system.rows(experiment.id)) == 16, timeout=60, interval=0.3, what="all files recorded")
+        eventually(lambda: not training_runs(experiment), timeout=60, interval=0.3, what="the training is over")
+        assert before < 16, "everything was ashore before the kubelet stopped: nothing was proven"
+        [pod] = experiment.pods()
+        assert pod["status"]["phase"] == "Running"
+        assert experiment.condition("ArtifactsSynced")["status"] == "False"
+    finally:
+        on_node("pkill", "-CONT", "-x", "kubelet")
+    experiment.wait_for("ArtifactsSynced", "True")
+    assert experiment.differences() == []
+
+
+def training_runs(experiment: Experiment) -> bool:
+    """Whether the node has a process of the training, whatever the kubelet knows of it."""
+    variable = f"PINNACE_EXPERIMENT={experiment.name}"
+    return bool(on_node("sh", "-c", f"grep -lz ^{variable}$ /proc/[0-9]*/environ 2> /dev/null || true"))
