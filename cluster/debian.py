@@ -50,6 +50,12 @@ def install(commands: Commands, *packages: str) -> None:
         )
 
 
+def postgres() -> Path | None:
+    """PostgreSQL's server, which Debian keeps off the PATH; the newest one, None when there is none."""
+    found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    return max(found, key=lambda path: int(path.parts[4]), default=None)
+
+
 @contextmanager
 def _no_services() -> Iterator[None]:
     remove_policy()

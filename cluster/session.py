@@ -128,8 +128,9 @@ class Session:
         try:
             self.images(names)
             _, extra = self.environment()
-            # Contract tests start a server of their own, outside the cluster.
+            # Contract tests start servers of their own, outside the cluster.
             extra["PINNACE_MINIO"] = self.minio_binary()
+            extra["PINNACE_POSTGRES"] = self.postgres_binary()
             return _call(command, {**self.settings.environment, **extra})
         finally:
             if brought:
@@ -153,6 +154,21 @@ class Session:
     def minio_binary(self) -> str:
         """The path of MinIO's server, built when it is missing."""
         return str(self.programs.built(MINIO))
+
+    def postgres_binary(self) -> str:
+        """The path of PostgreSQL's server: that on the PATH, else Debian's, installed if need be."""
+        if theirs := shutil.which("postgres", path=self.settings.environment.get("PATH", "")):
+            return theirs
+        if debian.postgres() is None:
+            debian.install(self.commands, "postgresql")
+        found = debian.postgres()
+        if found is None:
+            raise ClusterError(
+                "Debian's package postgresql is installed, and there is no server in it",
+                hint="apt-get install --reinstall postgresql",
+                code=Exit.MISSING,
+            )
+        return str(found)
 
     def _tools_there(self) -> bool:
         path = f"{self.settings.bin}{os.pathsep}{self.settings.environment.get('PATH', '')}"

@@ -63,13 +63,14 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[World]:
     experiment = uuid4()
     iteration, sibling = ids.iteration_id(experiment, 0), ids.iteration_id(experiment, 1)
     cluster = FakeCluster()
     cluster.accounts["unbound"] = ServiceAccount(subject="system:serviceaccount:ml:default")
     cluster.accounts["a-person"] = ServiceAccount(subject="jane", pod_name="pod-own", pod_uid="own")
-    with api_server(tmp_path_factory.mktemp("api"), cluster=cluster) as api, api.admin() as admin:
+    folder = tmp_path_factory.mktemp("api")
+    with api_server(folder, cluster=cluster, database_url=database_url) as api, api.admin() as admin:
         admin.put_experiment(experiment, ExperimentWrite(project="iris", name="sweep", namespace="ml"))
         for index, id_ in enumerate((iteration, sibling)):
             admin.put_iteration(id_, IterationWrite(experiment_id=experiment, index=index))

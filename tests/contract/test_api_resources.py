@@ -1,6 +1,6 @@
 """What the API keeps, through the real client and the real server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from support.samples import MOMENT, artifact, report
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with api_server(tmp_path_factory.mktemp("api")) as server:
+def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("api"), database_url=database_url) as server:
         yield server
 
 
@@ -367,8 +367,8 @@ class TestPods:
             assert client.writers(iteration, pod_uid).ended is ended
 
 
-def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
-    with api_server(tmp_path) as api, api.admin() as client:
+def test_what_was_stored_is_there_after_a_restart(tmp_path: Path, new_database: Callable[[], str]) -> None:
+    with api_server(tmp_path, database_url=new_database()) as api, api.admin() as client:
         experiment = uuid4()
         client.put_experiment(experiment, ExperimentWrite(project="iris", name="sweep"))
         iteration = put_iteration(client, experiment, 0)

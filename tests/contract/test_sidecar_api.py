@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -26,6 +27,7 @@ from pinnace.records import (
 from pinnace_sidecar.api_calls import Api
 from support.api_server import ApiServer, api_server
 from support.fake_api import FakeApi
+from support.postgres_server import PostgresServer
 
 POD = "pod-1"
 
@@ -45,7 +47,14 @@ class Subject:
             self.server.cluster.end_writers(namespace="ml", pod_uid=POD, ended=ended)
 
 
-@pytest.fixture(params=["memory", "http"])
+def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    if request.param == "sqlite":
+        return {}
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return {"database_url": server.create_database()}
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     experiment = uuid4()
     iteration = ids.iteration_id(experiment, 0)
@@ -54,7 +63,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         fake.iterations = {iteration}
         yield Subject(fake, iteration, fake)
         return
-    with api_server(tmp_path) as server:
+    with api_server(tmp_path, **_settings(request)) as server:
         admin = server.admin()
         admin.put_experiment(experiment, ExperimentWrite(project="p", name="n", namespace="ml"))
         admin.put_iteration(iteration, IterationWrite(experiment_id=experiment, index=0))
@@ -137,7 +146,7 @@ def test_a_pod_is_told_what_it_registered_and_nothing_else(subject: Subject) -> 
             list(subject.api.pod_artifacts(subject.iteration, "pod-2"))
 
 
-@pytest.fixture(params=["memory", "http"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def early(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Api, UUID]]:
     """The API as a sidecar finds it that is earlier than the operator: without its iteration."""
     iteration = uuid4()
@@ -146,7 +155,7 @@ def early(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Api,
         fake.iterations = set()
         yield fake, iteration
         return
-    with api_server(tmp_path) as server:
+    with api_server(tmp_path, **_settings(request)) as server:
         yield server.sidecar(iteration, namespace="ml", pod_uid=POD), iteration
 
 

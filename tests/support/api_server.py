@@ -1,4 +1,5 @@
-"""The real metadata API on a port of this machine, with a temporary SQLite and a Kubernetes made of dictionaries.
+"""The real metadata API on a port of this machine, with a Kubernetes made of dictionaries and a temporary SQLite unless
+it is given a `database_url`.
 
     with api_server(tmp_path) as api:
         client = api.admin()

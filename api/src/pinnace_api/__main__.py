@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import uvicorn
 
 from pinnace.settings import SettingsError
-from pinnace_api import logs, openapi
-from pinnace_api.app import create_app
+from pinnace_api import logs, migrations, openapi
+from pinnace_api.app import create_app, database_of
 from pinnace_api.identity import NoKubernetes, TokenReviewer
+from pinnace_api.migrations import WrongDatabase
+from pinnace_api.refusals import Unavailable
 from pinnace_api.settings import ApiSettings
 
 #: Requests under way get this long when the process is asked to end; Kubernetes gives 30 s.
@@ -32,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure(settings.log_level)
+    if refusal := _refusal_to_start(settings):
+        sys.stderr.write(f"{refusal}\n")
+        return 3
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings, reviewer=reviewer),
@@ -45,6 +50,23 @@ def main(arguments: Sequence[str]) -> int:
     )
     server.run()
     return 0 if server.started else 3
+
+
+def _refusal_to_start(settings: ApiSettings) -> str:
+    """Brings the tables up to date; why that can't be, in a sentence.
+
+    The application's own start does the same, and finds nothing to do; but there a failure would be a traceback.
+    """
+    database = database_of(settings)
+    try:
+        migrations.upgrade(database)
+    except WrongDatabase as error:
+        return str(error)
+    except Unavailable as error:
+        return f"{error.detail} ({error.hint})"
+    finally:
+        database.close()
+    return ""
 
 
 def _reviewer(settings: ApiSettings) -> TokenReviewer:

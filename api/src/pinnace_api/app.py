@@ -15,7 +15,7 @@ from litestar.di import Provide
 from pinnace_api import health, migrations, openapi
 from pinnace_api.access import Access
 from pinnace_api.artifacts import routes as artifacts
-from pinnace_api.database import CONNECTIONS, Database
+from pinnace_api.database import Database
 from pinnace_api.experiments import routes as experiments
 from pinnace_api.identity import AdminToken, Caller, Identifier, TokenReviewer
 from pinnace_api.iterations import routes as iterations
@@ -31,9 +31,18 @@ from pinnace_api.settings import MAX_BODY_BYTES, ApiSettings
 _RESOURCES: Final = (projects, experiments, iterations, artifacts, metrics, pods)
 
 
+def database_of(settings: ApiSettings) -> Database:
+    """The database that the settings name, not opened yet. Raises SettingsError."""
+    return Database(
+        settings.effective_database_url(),
+        connections=settings.database_connections,
+        statement_seconds=settings.database_statement_seconds,
+    )
+
+
 def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
     """`reviewer` vouches for service accounts. The database is opened and migrated when the application starts."""
-    database = Database(settings.database_url)
+    database = database_of(settings)
     meters = Meters()
     identifier = Identifier(
         admin=AdminToken(Path(settings.admin_token_file)) if settings.admin_token_file else None,
@@ -46,7 +55,7 @@ def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
 
     @asynccontextmanager
     async def opened(_: Litestar) -> AsyncIterator[None]:
-        threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="request")
+        threads = ThreadPoolExecutor(database.connections, thread_name_prefix="request")
         asyncio.get_running_loop().set_default_executor(threads)
         try:
             await sync_to_thread(migrations.upgrade, database)

@@ -1,39 +1,62 @@
 """The database: one engine, transactions for reading and for writing.
 
 Invariants: a write is one transaction that is durable when `write` returns; on SQLite writes take turns (one writer
-is all it can have; waiting here is fair, waiting in its busy loop is not); a database that can't be reached or stays
-locked is `Unavailable`, never a half-done write.
+is all it can have; waiting here is fair, waiting in its busy loop is not); on PostgreSQL a transaction that was
+given up for another's sake is tried again, here and nowhere else; a database that can't be reached, stays locked, is
+full or takes too long is `Unavailable`, never a half-done write.
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from pinnace_api import failures
 from pinnace_api.refusals import Unavailable
 
-#: As many as there are threads that serve requests, so that none of them waits for a connection; enough of them that
-#: writes which wait for their turn leave some to read.
-CONNECTIONS: Final = 40
-#: How long a write waits for its turn, and SQLite for another process's.
+#: `Connection` too, so that a service can name what it hands on to its queries.
+__all__ = ["Connection", "Database"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+#: On SQLite enough that writes which wait for their turn leave some to read; on PostgreSQL few enough that three
+#: replicas, as there are while two are being replaced, stay below the 100 connections that a server allows.
+_CONNECTIONS: Final = {"sqlite": 40, "postgresql": 20}
+#: How long a request waits for a connection or for its turn, and SQLite for another process's turn.
 _TURN_SECONDS: Final = 10.0
 _BUSY_SECONDS: Final = 5.0
+#: PostgreSQL: until a connection stands, until a lock is given, and how long a transaction may lie idle.
+_CONNECT_SECONDS: Final = 5
+_LOCK_SECONDS: Final = 10
+_IDLE_SECONDS: Final = 60
+#: How often a transaction is tried that others get in the way of.
+_ATTEMPTS: Final = 5
 
 _log = logging.getLogger(__name__)
 
 
 class Database:
-    """Connections are opened when they are first needed. Safe to use from several threads."""
+    """Connections are opened when they are first needed. Safe to use from several threads.
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
-        self._turn = threading.Lock() if self.engine.dialect.name == "sqlite" else None
+    `connections` is how many there are at most (0: 40 on SQLite, 20 on PostgreSQL); `statement_seconds`, how long
+    PostgreSQL may take over one statement.
+    """
+
+    def __init__(self, url: str, *, connections: int = 0, statement_seconds: float = 30.0) -> None:
+        parsed = make_url(url)
+        self.connections = connections or _CONNECTIONS[parsed.get_backend_name()]
+        self.engine = _engine(parsed, self.connections, statement_seconds)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._turn = threading.Lock() if self.is_sqlite else None
+        # Otherwise each statement of a PostgreSQL transaction would see a state of its own.
+        snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading = self.engine.execution_options(**({} if self.is_sqlite else snapshot))
 
     def close(self) -> None:
         self.engine.dispose()
@@ -41,24 +64,72 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database. Raises Unavailable."""
-        with _reachable(), self.engine.connect() as connection, connection.begin():
+        with _reachable(), self._reading.connect() as connection, connection.begin():
             yield connection
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that is committed at the end, or leaves nothing when an exception leaves it.
+    def write(self, transaction: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run `transaction` on a connection; committed when it returns, nothing is left of it when it raises.
 
-        Raises Unavailable; then nothing was stored, unless the connection broke during the commit itself.
+        It may run several times, so it must do nothing but speak to the database. Raises Unavailable; then nothing was
+        stored, unless the connection broke during the commit itself.
         """
-        with self._my_turn(), _reachable(), self.engine.connect() as connection:
-            writing = connection.execution_options(pinnace_write=True)
-            with writing.begin():
-                yield writing
+        with self._my_turn(), _reachable():
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    return self._attempt(transaction, *args, **kwargs)
+                except DBAPIError as error:
+                    if not failures.is_victim(error):
+                        raise
+                    _log.info("database.again", extra={"fields": {"cause": failures.cause(error)}})
+            return self._attempt(transaction, *args, **kwargs)
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """One transaction, tried once, in which tables may be made anew that others refer to.
+
+        SQLite would take the rows of those others for orphans meanwhile, so it looks at all references at the end.
+        Raises Unavailable.
+        """
+        with (
+            self._my_turn(),
+            _reachable(),
+            self.engine.connect() as connection,
+            self._unchecked(connection),
+            connection.execution_options(pinnace_write=True).begin(),
+        ):
+            yield connection
+            if self.is_sqlite and (orphans := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+                raise AssertionError(f"a migration leaves rows that refer to nothing: {orphans[:5]}")
 
     def check(self) -> None:
         """Raise Unavailable unless the database answers."""
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
+
+    def _attempt(
+        self, transaction: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        with self._begin() as connection:
+            return transaction(connection, *args, **kwargs)
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            writing = connection.execution_options(pinnace_write=True)
+            with writing.begin():
+                yield writing
+
+    @contextmanager
+    def _unchecked(self, connection: Connection) -> Iterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA foreign_keys = OFF")  # does nothing once a transaction has begun
+        try:
+            yield
+        finally:
+            driver.execute("PRAGMA foreign_keys = ON")
 
     def _my_turn(self) -> AbstractContextManager[object]:
         if self._turn is None:
@@ -80,29 +151,55 @@ def _held(turn: threading.Lock) -> Iterator[None]:
 def _reachable() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        cause = str(getattr(error, "orig", None) or error)
-        _log.warning("database.unavailable", extra={"fields": {"cause": cause}})
-        raise Unavailable("the database can't be used at the moment", hint="try again") from error
+    except SQLAlchemyError as error:
+        refusal = failures.unavailable(error)
+        if refusal is None:
+            raise
+        _log.warning("database.unavailable", extra={"fields": {"cause": failures.cause(error)}})
+        raise refusal from error
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: URL, connections: int, statement_seconds: float) -> Engine:
     options: dict[str, Any] = {
-        "pool_size": CONNECTIONS,
+        "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": _TURN_SECONDS,
         "pool_use_lifo": True,
         "json_serializer": lambda value: msgspec.json.encode(value).decode(),
         "json_deserializer": msgspec.json.decode,
     }
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, **options)
-    # isolation_level None: the driver begins no transactions of its own; `_begin` does.
+    if url.get_backend_name() != "sqlite":
+        # A connection that a restart of the server has cut is noticed before it is used.
+        return create_engine(url, pool_pre_ping=True, connect_args=_postgresql(url, statement_seconds), **options)
+    # isolation_level None: the driver begins no transactions of its own; `_begin_sqlite` does.
     connect_args = {"timeout": _BUSY_SECONDS, "check_same_thread": False, "isolation_level": None}
     engine = create_engine(url, connect_args=connect_args, **options)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _postgresql(url: URL, statement_seconds: float) -> dict[str, Any]:
+    """How to connect, so that neither a server that is gone nor one that is busy holds a request for ever."""
+    limits = {
+        "statement_timeout": statement_seconds,
+        "lock_timeout": _LOCK_SECONDS,
+        "idle_in_transaction_session_timeout": _IDLE_SECONDS,
+    }
+    ours = [f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items()]
+    theirs = url.query.get("options", ())
+    return {
+        # What the URL says itself goes before what is said here.
+        "connect_timeout": _CONNECT_SECONDS,
+        "application_name": "pinnace-api",
+        "client_encoding": "utf8",
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        **{name: value for name, value in url.query.items() if name != "options"},
+        "options": " ".join([*ours, *((theirs,) if isinstance(theirs, str) else theirs)]),
+    }
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

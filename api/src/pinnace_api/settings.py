@@ -25,8 +25,16 @@ MIN_TOKEN_LENGTH: Final = 16
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`from_env` reads it; every mistake is reported together as SettingsError."""
 
-    #: `sqlite:///FILE` (four slashes: an absolute path), or `postgresql+DRIVER://…` for more than one replica.
+    #: `sqlite:///FILE` (four slashes: an absolute path), or `postgresql://USER:PASSWORD@HOST/DATABASE`, which bears
+    #: several replicas; what libpq knows (`?sslmode=verify-full`, PGPASSFILE, …) holds there too.
     database_url: Annotated[str, Meta(min_length=1, max_length=2048)] = "sqlite:///pinnace.db"
+    #: A file that holds the URL, such as a mounted Secret, in place of `database_url`.
+    database_url_file: str = ""
+    #: Connections at most, and so requests at work at a time. 0: 40 on SQLite, 20 on PostgreSQL. All replicas together,
+    #: and one more while they are replaced, must fit into the server's max_connections.
+    database_connections: Annotated[int, Meta(ge=0, le=1000)] = 0
+    #: How long PostgreSQL may take over one statement; then the request ends as 503.
+    database_statement_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     #: Every IPv4 address: in a pod the network policy and the token guard it, and nobody could reach a narrower one.
     host: Annotated[str, Meta(min_length=1, max_length=253)] = "0.0.0.0"  # noqa: S104
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
@@ -54,6 +62,19 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
             cls, {name: value for name, value in environ.items() if not announced.match(value)}, PREFIX
         )
 
+    def effective_database_url(self) -> str:
+        """The URL, from its file where there is one. Raises SettingsError, which does not show it."""
+        if not self.database_url_file:
+            return self.database_url
+        try:
+            url = Path(self.database_url_file).read_text(encoding="utf-8").strip()
+            check_database_url(url)
+        except OSError as error:
+            raise SettingsError(f"{PREFIX}DATABASE_URL_FILE can't be read: {error}") from error
+        except ValueError as error:
+            raise SettingsError(f"{PREFIX}DATABASE_URL_FILE: {error}") from error
+        return url
+
     def check_surroundings(self) -> None:
         """Raise SettingsError when a file or folder that a setting names can't be used."""
         if self.admin_token_file:
@@ -66,7 +87,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
                     f"{PREFIX}ADMIN_TOKEN_FILE holds a token of less than {MIN_TOKEN_LENGTH} characters",
                     hint="make one with: openssl rand -hex 32",
                 )
-        url = sqlalchemy.make_url(self.database_url)
+        url = sqlalchemy.make_url(self.effective_database_url())
         if url.get_backend_name() == "sqlite" and url.database:
             folder = Path(url.database).absolute().parent
             if not os.access(folder, os.W_OK | os.X_OK):
@@ -84,8 +105,12 @@ def check_database_url(url: str) -> None:
         raise ValueError("database_url is not a database URL; example: sqlite:////var/lib/pinnace/pinnace.db") from None
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise ValueError(f"database_url asks for a driver that is not installed: {error}") from None
+    except ValueError:  # a port that is no number; the message would show what stands before it
+        raise ValueError("database_url has a port that is not a number") from None
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise ValueError(f"database_url must be of sqlite or postgresql, not {backend}")
+    if backend == "postgresql" and parsed.get_driver_name() != "psycopg":
+        raise ValueError("database_url must be postgresql://… or postgresql+psycopg://…")
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise ValueError("database_url must name a file: what is in memory would be lost")

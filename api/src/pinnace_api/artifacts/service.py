@@ -1,5 +1,6 @@
 """What may be done with artifacts."""
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -8,7 +9,7 @@ from pinnace import ids
 from pinnace.records import Artifact, ArtifactBatch, ArtifactPage
 from pinnace_api.artifacts import queries
 from pinnace_api.clock import now
-from pinnace_api.database import Database
+from pinnace_api.database import Connection, Database
 from pinnace_api.experiments import queries as experiments
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.paging import Cut
@@ -27,21 +28,7 @@ def put(database: Database, iteration: UUID, batch: ArtifactBatch) -> tuple[Arti
     unique: dict[UUID, Artifact] = {}
     for index, artifact in enumerate(sent):
         unique[artifact.id] = _agreed(unique.get(artifact.id, artifact), artifact, f"artifacts[{index}]")
-    with database.write() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
-        moment = now()
-        stored = {key: msgspec.structs.replace(artifact, recorded_at=moment) for key, artifact in unique.items()}
-        added = queries.add(connection, list(stored.values()))
-        if added < len(unique):
-            stored = queries.find_all(connection, unique)
-            for index, artifact in enumerate(sent):
-                agreed = _agreed(stored[artifact.id], artifact, f"artifacts[{index}]")
-                if agreed != stored[artifact.id]:
-                    queries.clear_suspicion(connection, artifact.id)
-                    stored[artifact.id] = agreed
-        pods.add_artifacts(connection, iteration, {(each.pod_uid, each.id) for each in sent if each.pod_uid})
-    return ArtifactBatch(artifacts=tuple(stored[artifact.id] for artifact in sent)), added > 0
+    return database.write(_put, iteration, sent, unique)
 
 
 def get(database: Database, artifact: UUID) -> Artifact:
@@ -73,6 +60,25 @@ def page_of_experiment(database: Database, experiment: UUID, cut: Cut) -> Artifa
         if not experiments.exists(connection, experiment):
             raise ExperimentNotFound(experiment)
         return queries.page_of_experiment(connection, experiment, cut)
+
+
+def _put(
+    connection: Connection, iteration: UUID, sent: Sequence[Artifact], unique: Mapping[UUID, Artifact]
+) -> tuple[ArtifactBatch, bool]:
+    if not iterations.exists(connection, iteration):
+        raise IterationNotFound(iteration)
+    moment = now()
+    stored = {key: msgspec.structs.replace(artifact, recorded_at=moment) for key, artifact in unique.items()}
+    added = queries.add(connection, list(stored.values()))
+    if added < len(unique):
+        stored = queries.find_all(connection, unique)
+        for index, artifact in enumerate(sent):
+            agreed = _agreed(stored[artifact.id], artifact, f"artifacts[{index}]")
+            if agreed != stored[artifact.id]:
+                queries.clear_suspicion(connection, artifact.id)
+                stored[artifact.id] = agreed
+    pods.add_artifacts(connection, iteration, {(each.pod_uid, each.id) for each in sent if each.pod_uid})
+    return ArtifactBatch(artifacts=tuple(stored[artifact.id] for artifact in sent)), added > 0
 
 
 def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:

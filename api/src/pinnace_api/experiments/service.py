@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pinnace.records import Experiment, ExperimentPage, ExperimentWrite
 from pinnace_api.clock import now
-from pinnace_api.database import Database
+from pinnace_api.database import Connection, Database
 from pinnace_api.experiments import queries
 from pinnace_api.paging import Cut
 from pinnace_api.projects import queries as projects
@@ -22,26 +22,7 @@ def put(database: Database, experiment: UUID, write: ExperimentWrite) -> tuple[E
     check_text(write.description, "description")
     for index, tag in enumerate(write.tags):
         check_text(tag, f"tags[{index}]")
-    with database.write() as connection:
-        moment = now()
-        projects.add(connection, write.project, "", moment)
-        is_new = queries.add(connection, experiment, write, moment)
-        stored = queries.find(connection, experiment)
-        assert stored is not None
-        if is_new:
-            return stored, True
-        for field in ("project", "name", "namespace"):
-            if getattr(stored, field) != getattr(write, field):
-                raise Conflict(
-                    f"experiment {experiment} has the {field} {getattr(stored, field)!r}, which can't change",
-                    field=field,
-                    hint="another experiment needs another id",
-                )
-        if (stored.description, stored.tags) != (write.description, write.tags):
-            queries.describe(connection, experiment, write)
-            stored = queries.find(connection, experiment)
-            assert stored is not None
-    return stored, False
+    return database.write(_put, experiment, write)
 
 
 def get(database: Database, experiment: UUID) -> Experiment:
@@ -59,3 +40,25 @@ def page(
         check_text(text or "", field)
     with database.read() as connection:
         return queries.page(connection, project=project, namespace=namespace, name=name, cut=cut)
+
+
+def _put(connection: Connection, experiment: UUID, write: ExperimentWrite) -> tuple[Experiment, bool]:
+    moment = now()
+    projects.add(connection, write.project, "", moment)
+    is_new = queries.add(connection, experiment, write, moment)
+    stored = queries.find(connection, experiment)
+    assert stored is not None
+    if is_new:
+        return stored, True
+    for field in ("project", "name", "namespace"):
+        if getattr(stored, field) != getattr(write, field):
+            raise Conflict(
+                f"experiment {experiment} has the {field} {getattr(stored, field)!r}, which can't change",
+                field=field,
+                hint="another experiment needs another id",
+            )
+    if (stored.description, stored.tags) != (write.description, write.tags):
+        queries.describe(connection, experiment, write)
+        stored = queries.find(connection, experiment)
+        assert stored is not None
+    return stored, False

@@ -17,7 +17,7 @@ from pinnace_api.paging import Cut, Number, Order
 from pinnace_api.tables import insert_missing
 
 _FIND = select(ITERATIONS).where(ITERATIONS.c.id == bindparam("id"))
-_HOLD = _FIND.with_for_update()
+_HOLD = _FIND.with_for_update(key_share=True)
 _EXISTS = select(ITERATIONS.c.id).where(ITERATIONS.c.id == bindparam("id"))
 _NAMESPACE = (
     select(EXPERIMENTS.c.namespace).join_from(ITERATIONS, EXPERIMENTS).where(ITERATIONS.c.id == bindparam("id"))

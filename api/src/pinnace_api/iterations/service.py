@@ -8,7 +8,7 @@ import msgspec
 from pinnace import ids
 from pinnace.records import Iteration, IterationPage, IterationWrite
 from pinnace_api.clock import now
-from pinnace_api.database import Database
+from pinnace_api.database import Connection, Database
 from pinnace_api.experiments import queries as experiments
 from pinnace_api.iterations import queries
 from pinnace_api.iterations.progress import advance
@@ -30,19 +30,7 @@ def put(database: Database, iteration: UUID, write: IterationWrite) -> tuple[Ite
     write = msgspec.structs.replace(
         write, started_at=_utc(write.started_at, "started_at"), ended_at=_utc(write.ended_at, "ended_at")
     )
-    with database.write() as connection:
-        if not experiments.exists(connection, write.experiment_id):
-            raise ExperimentNotFound(write.experiment_id)
-        if queries.add(connection, iteration, write, now()):
-            return _first(iteration, write), True
-        stored = queries.progress_for_update(connection, iteration)
-        assert stored is not None
-        advanced = advance(iteration, stored, write)
-        if advanced != stored:
-            queries.set_progress(connection, iteration, advanced)
-        record = queries.find(connection, iteration)
-        assert record is not None
-        return queries.with_metrics(record, metrics.summaries(connection, [iteration])), False
+    return database.write(_put, iteration, write)
 
 
 def get(database: Database, iteration: UUID) -> Iteration:
@@ -67,6 +55,21 @@ def namespace(database: Database, iteration: UUID) -> str | None:
     """The namespace whose pods may write to it, empty when none may; None when there is no such iteration."""
     with database.read() as connection:
         return queries.namespace(connection, iteration)
+
+
+def _put(connection: Connection, iteration: UUID, write: IterationWrite) -> tuple[Iteration, bool]:
+    if not experiments.exists(connection, write.experiment_id):
+        raise ExperimentNotFound(write.experiment_id)
+    if queries.add(connection, iteration, write, now()):
+        return _first(iteration, write), True
+    stored = queries.progress_for_update(connection, iteration)
+    assert stored is not None
+    advanced = advance(iteration, stored, write)
+    if advanced != stored:
+        queries.set_progress(connection, iteration, advanced)
+    record = queries.find(connection, iteration)
+    assert record is not None
+    return queries.with_metrics(record, metrics.summaries(connection, [iteration])), False
 
 
 def _first(iteration: UUID, write: IterationWrite) -> Iteration:

@@ -19,7 +19,7 @@ _METRICS = (
     select(METRICS)
     .where(METRICS.c.iteration_id == bindparam("iteration"), METRICS.c.key.in_(bindparam("keys", expanding=True)))
     .order_by(METRICS.c.id)
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _SOURCES = select(METRIC_SOURCES.c.id, METRIC_SOURCES.c.digest).where(
     METRIC_SOURCES.c.iteration_id == bindparam("iteration"),

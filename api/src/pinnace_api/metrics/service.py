@@ -1,10 +1,11 @@
 """What may be done with metrics."""
 
 import math
+from collections.abc import Sequence
 from uuid import UUID
 
 from pinnace.records import MetricBatch, MetricPage, MetricPoint, MetricReceipt, metric_value_from_wire
-from pinnace_api.database import Database
+from pinnace_api.database import Connection, Database
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.metrics import queries
 from pinnace_api.metrics.summary import EMPTY, Point, summarise
@@ -20,25 +21,7 @@ def put(database: Database, iteration: UUID, batch: MetricBatch) -> MetricReceip
     A point that is there stays as it is, whatever value it comes with again.
     """
     points = [(_checked(point, f"points[{index}]"), point) for index, point in enumerate(batch.points)]
-    with database.write() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
-        metrics = queries.metrics_for_update(connection, iteration, {point.key for point in batch.points})
-        sources = queries.sources(connection, iteration, {point.source for point in batch.points})
-        rows: dict[int, list[Point]] = {}
-        for (time, value), point in points:
-            row = Point(point.step, time, sources[point.source], point.offset, value)
-            rows.setdefault(metrics[point.key][0], []).append(row)
-        added = queries.add_points(connection, rows)
-        if added == len(points):
-            before = dict(metrics.values())
-            queries.set_summaries(
-                connection, {metric: summarise(before[metric] or EMPTY, new) for metric, new in rows.items()}
-            )
-        elif added:
-            # Which of them were new is known to the database only.
-            queries.set_summaries(connection, queries.count_again(connection, rows))
-    return MetricReceipt(added=added, present=len(points) - added)
+    return database.write(_put, iteration, points)
 
 
 def page(database: Database, iteration: UUID, key: str | None, cut: Cut) -> MetricPage:
@@ -49,6 +32,29 @@ def page(database: Database, iteration: UUID, key: str | None, cut: Cut) -> Metr
             raise IterationNotFound(iteration)
         items, following = queries.page(connection, iteration, key, cut)
     return MetricPage(items=items, next=following)
+
+
+def _put(
+    connection: Connection, iteration: UUID, points: Sequence[tuple[tuple[int, float | None], MetricPoint]]
+) -> MetricReceipt:
+    if not iterations.exists(connection, iteration):
+        raise IterationNotFound(iteration)
+    metrics = queries.metrics_for_update(connection, iteration, {point.key for _, point in points})
+    sources = queries.sources(connection, iteration, {point.source for _, point in points})
+    rows: dict[int, list[Point]] = {}
+    for (time, value), point in points:
+        row = Point(point.step, time, sources[point.source], point.offset, value)
+        rows.setdefault(metrics[point.key][0], []).append(row)
+    added = queries.add_points(connection, rows)
+    if added == len(points):
+        before = dict(metrics.values())
+        queries.set_summaries(
+            connection, {metric: summarise(before[metric] or EMPTY, new) for metric, new in rows.items()}
+        )
+    elif added:
+        # Which of them were new is known to the database only.
+        queries.set_summaries(connection, queries.count_again(connection, rows))
+    return MetricReceipt(added=added, present=len(points) - added)
 
 
 def _checked(point: MetricPoint, field: str) -> tuple[int, float | None]:

@@ -18,7 +18,7 @@ from pinnace_api.pods.tables import POD_ARTIFACTS, PODS
 from pinnace_api.tables import insert_missing
 
 _THIS = and_(PODS.c.iteration_id == bindparam("iteration"), PODS.c.pod_uid == bindparam("pod"))
-_HOLD = select(PODS).where(_THIS).with_for_update()
+_HOLD = select(PODS).where(_THIS).with_for_update(key_share=True)
 _NAME = select(PODS.c.name).where(_THIS)
 _SET_STALE = update(PODS).where(_THIS).values(recorded_count=None, recorded_sha256=None, recorded_bytes=None)
 _RECORDED = (

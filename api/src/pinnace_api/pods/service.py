@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pinnace.records import PodPage, PodReport, PodStanding, WriterEnd, WriterStatus
 from pinnace_api.clock import now
-from pinnace_api.database import Database
+from pinnace_api.database import Connection, Database
 from pinnace_api.experiments import queries as experiments
 from pinnace_api.identity import TokenReviewer
 from pinnace_api.iterations import queries as iterations
@@ -22,15 +22,7 @@ def put_report(
     `name` is what Kubernetes calls the pod, empty when that isn't known. The answer is what the API holds.
     """
     _check(iteration, pod_uid, report)
-    with database.write() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
-        is_new = queries.add(connection, iteration, [pod_uid]) == 1
-        queries.set_report(connection, report, name, now())
-        standing, computed = queries.standing(connection, iteration, pod_uid)
-        if computed:
-            queries.set_recorded(connection, standing)
-    return standing, is_new
+    return database.write(_put_report, report, name)
 
 
 def page(database: Database, experiment: UUID, cut: Cut) -> PodPage:
@@ -50,6 +42,18 @@ def writers(database: Database, reviewer: TokenReviewer, iteration: UUID, pod_ui
         name = name or queries.name(connection, iteration, pod_uid)
     pod = reviewer.pod(namespace, name) if namespace and name else None
     return WriterStatus(ended=pod.writers if pod is not None and pod.uid == pod_uid else WriterEnd.UNKNOWN)
+
+
+def _put_report(connection: Connection, report: PodReport, name: str) -> tuple[PodStanding, bool]:
+    iteration, pod_uid = report.iteration_id, report.pod_uid
+    if not iterations.exists(connection, iteration):
+        raise IterationNotFound(iteration)
+    is_new = queries.add(connection, iteration, [pod_uid]) == 1
+    queries.set_report(connection, report, name, now())
+    standing, computed = queries.standing(connection, iteration, pod_uid)
+    if computed:
+        queries.set_recorded(connection, standing)
+    return standing, is_new
 
 
 def _check(iteration: UUID, pod_uid: str, report: PodReport) -> None:

@@ -4,7 +4,7 @@ import msgspec
 
 from pinnace.records import Project, ProjectName, ProjectPage, ProjectWrite
 from pinnace_api.clock import now
-from pinnace_api.database import Database
+from pinnace_api.database import Connection, Database
 from pinnace_api.paging import Cut
 from pinnace_api.projects import queries
 from pinnace_api.refusals import Invalid, NotFound
@@ -21,13 +21,7 @@ def put(database: Database, name: str, write: ProjectWrite) -> tuple[Project, bo
             field="name",
         ) from None
     check_text(write.description, "description")
-    with database.write() as connection:
-        created = queries.add(connection, name, write.description, now())
-        if not created:
-            queries.describe(connection, name, write.description)
-        project = queries.find(connection, name)
-    assert project is not None
-    return project, created
+    return database.write(_put, name, write)
 
 
 def get(database: Database, name: str) -> Project:
@@ -42,3 +36,12 @@ def get(database: Database, name: str) -> Project:
 def page(database: Database, cut: Cut) -> ProjectPage:
     with database.read() as connection:
         return queries.page(connection, cut)
+
+
+def _put(connection: Connection, name: str, write: ProjectWrite) -> tuple[Project, bool]:
+    created = queries.add(connection, name, write.description, now())
+    if not created:
+        queries.describe(connection, name, write.description)
+    project = queries.find(connection, name)
+    assert project is not None
+    return project, created

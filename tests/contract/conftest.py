@@ -1,0 +1,30 @@
+"""One PostgreSQL for all contract tests; those of the API run on it and on SQLite."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support.postgres_server import PostgresServer, postgres_server
+
+NewDatabase = Callable[[], str]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """Makes an empty database; returns its URL."""
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path_factory.mktemp('database')}/api.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create_database
+
+
+@pytest.fixture(scope="module")
+def database_url(new_database: NewDatabase) -> str:
+    """A database that the tests of a module share."""
+    return new_database()
