@@ -140,5 +140,3 @@ def _unprivileged() -> list[str]:
         uid, gid = _owner()
         words += [f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
     return [*words, "--"]
-
-
