@@ -1,8 +1,5 @@
 """Failure scenarios of the sidecar's own process and disk. docs/operations/failure-scenarios.md lists all of them."""
 
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -12,6 +9,7 @@ from pinnace_sidecar.crash import CrashPoint
 from support.eventually import eventually
 from support.s3_server import Fault, Misbehaviour
 from support.scenario import Scenario
+from support.small_disk import small_disk
 
 MIB = 2**20
 
@@ -79,16 +77,6 @@ def test_b10_told_to_end_before_it_serves(pod: Scenario) -> None:
     eventually(pod.sidecar.blocks_sigterm, what="its first statement", interval=0.001)
     pod.end()
     pod.assert_ashore(files)
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[None]:
-    """A file system of its own at `folder`; gone afterwards, whatever happened."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_b38_the_buffers_disk_is_full(pod: Scenario) -> None:

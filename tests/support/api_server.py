@@ -78,7 +78,7 @@ class ApiServer:
         self.token_file = folder / "admin-token"
         self.token_file.write_text(ADMIN_TOKEN)
         self.database_file = folder / "api.db"
-        self._port = _free_port()
+        self._port = free_port()
         self.settings = ApiSettings(
             **{
                 "database_url": f"sqlite:///{self.database_file}",
@@ -143,7 +143,8 @@ def api_server(folder: Path, *, cluster: FakeCluster | None = None, **settings: 
         server.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

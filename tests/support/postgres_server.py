@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from uuid import uuid4
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from support.api_server import free_port
 from support.eventually import eventually
 from support.tools import tool
 
@@ -37,7 +37,7 @@ class PostgresServer:
     def __init__(self, folder: Path, *, durable: bool = False, **parameters: str) -> None:
         self.folder = folder
         self._binary = Path(tool("postgres")).resolve()
-        self._port = _free_port()
+        self._port = free_port()
         self._parameters = {"max_connections": "200", **({} if durable else _FAST), **parameters}
         self._process: subprocess.Popen[bytes] | None = None
         folder.chmod(0o755)
@@ -140,9 +140,3 @@ def _unprivileged() -> list[str]:
         uid, gid = _owner()
         words += [f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
     return [*words, "--"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

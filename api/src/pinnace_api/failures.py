@@ -24,10 +24,6 @@ _KNOWN: Final = {
     "40P01": ("too many writers want the same rows", _TRY_AGAIN),
     "53100": ("the database's disk is full", _NO_ROOM),
     "53200": ("the database is out of memory", _TRY_AGAIN),
-    "53300": (
-        "the database has no connection left",
-        "lower PINNACE_API_DATABASE_CONNECTIONS, or raise the server's max_connections",
-    ),
     "55P03": ("another transaction holds what this one needs", _TRY_AGAIN),
     "57014": ("the database took too long", "ask for less at once, or raise PINNACE_API_DATABASE_STATEMENT_SECONDS"),
 }
@@ -52,7 +48,9 @@ def unavailable(error: SQLAlchemyError) -> Unavailable | None:
         return Unavailable(detail, hint=hint)
     if not isinstance(error, OperationalError | InterfaceError) or state.startswith(_DEFECTS):
         return None
-    return Unavailable("the database can't be used at the moment", hint=_TRY_AGAIN)
+    return Unavailable(
+        "the database can't be used at the moment", hint="try again; the API's log has what the database said"
+    )
 
 
 def cause(error: SQLAlchemyError) -> str:
