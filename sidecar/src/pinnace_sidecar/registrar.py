@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _ROWS_PER_REQUEST: Final = 500
 _POINTS_PER_REQUEST: Final = 10_000
+#: Files up to this size share a line of the log.
+_SMALL_BYTES: Final = 2**20
 #: How long to wait before asking again whether writers have ended.
 _ASK_AGAIN_S: Final = 2.0
 #: Names of what went wrong, as conditions show them.
@@ -142,28 +144,22 @@ class Registrar:
 
     def _recorded(self, files: tuple[JournaledFile, ...], refused: dict[UUID | None, str]) -> None:
         self._crash(CrashPoint.ROW_SENT)
+        recorded = [file for file in files if file.artifact_id not in refused]
         with self._journal.transaction():
+            self._journal.files.apply_all([file.id for file in recorded], Event.REGISTERED)
             for file in files:
                 if (why := refused.get(file.artifact_id)) and file.shared is not None:
                     _log.warning("an object is not shared after all", extra={"path": wire_path(file.path), "why": why})
                     self._journal.files.apply(file.id, Event.UNSHARED)
                 elif why:
                     self._journal.files.apply(file.id, Event.REFUSED, reason="RowRefused", message=why)
-                else:
-                    self._journal.files.apply(file.id, Event.REGISTERED)
         self._crash(CrashPoint.ROW_JOURNALED)
         for file in files:
             if file.artifact_id in refused and file.shared is not None:
                 self._send_alone(replace(file, state=FileState.BUFFERED, shared=None, etag=""))
-        recorded = [file for file in files if file.artifact_id not in refused]
         if recorded:
             self._sweeper.sweep([str(file.artifact_id) for file in recorded])
-        if _log.isEnabledFor(logging.INFO):
-            for file in recorded:
-                _log.info(
-                    "recorded",
-                    extra={"path": wire_path(file.path), "artifact": str(file.artifact_id), "bytes": file.digest.size},
-                )
+        _say_recorded(recorded)
 
     def _sent(self, answer: ApiAnswer) -> None:
         self._crash(CrashPoint.POINTS_SENT)
@@ -225,6 +221,28 @@ class Registrar:
     def _send(self, answer: ApiAnswer, points: tuple[MetricPoint, ...] = ()) -> None:
         self._under_way.add(answer.request)
         self._workers.submit(lambda: self._calls.ask(answer, points))
+
+
+def _say_recorded(files: list[JournaledFile]) -> None:
+    """A line for each file, but only one for all the small ones of a request: there may be thousands a second."""
+    small = [file for file in files if file.digest.size <= _SMALL_BYTES]
+    if len(small) > 1 and _log.isEnabledFor(logging.INFO):
+        _log.info(
+            "recorded small files",
+            extra={
+                "files": len(small),
+                "bytes": sum(file.digest.size for file in small),
+                "first": wire_path(small[0].path),
+            },
+        )
+    for file in files:
+        level = logging.DEBUG if len(small) > 1 and file.digest.size <= _SMALL_BYTES else logging.INFO
+        if _log.isEnabledFor(level):
+            _log.log(
+                level,
+                "recorded",
+                extra={"path": wire_path(file.path), "artifact": str(file.artifact_id), "bytes": file.digest.size},
+            )
 
 
 def _subject(request: Request) -> str:

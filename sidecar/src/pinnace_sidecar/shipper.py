@@ -7,7 +7,7 @@ that this very file can't be stored.
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from pinnace.ids import object_key
 from pinnace.records import FileState
 from pinnace.stores.store import CorruptContent, Evidence, Multipart, NoSuchMultipart, ObjectExists, StoreError
 from pinnace_sidecar import backoff
+from pinnace_sidecar.batches import LONGEST_S, Batches
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.concurrency import Concurrency
 from pinnace_sidecar.crash import Crash, CrashPoint
@@ -34,6 +35,7 @@ from pinnace_sidecar.store_calls import (
     Result,
     Sent,
     StoreCalls,
+    Untried,
 )
 from pinnace_sidecar.transfer import DEMANDS, Job, Operation, Transfer, Verdict
 from pinnace_sidecar.verification import Compared
@@ -62,7 +64,7 @@ class Shipper:
         *,
         journal: Journal,
         store_calls: StoreCalls,
-        workers: Workers[Answer],
+        workers: Workers[tuple[Answer, ...]],
         prefix: str,
         lies_there: Callable[[JournaledFile], bool],
         look_again: Callable[[], None],
@@ -95,6 +97,7 @@ class Shipper:
         #: How much was asked of the store when it failed for every file.
         self._failing_at = 0
         self._concurrency = Concurrency(workers.size)
+        self._batches = Batches()
         self._gave_at = 0.0
         self._crash_points: list[CrashPoint] = []
         #: Since the start of the process.
@@ -112,7 +115,7 @@ class Shipper:
 
     def collect(self) -> int:
         """Turn the answers that are there into steps, all durable together; returns how many there were."""
-        answers = self._workers.collect()
+        answers = [answer for batch in self._workers.collect() for answer in batch]
         if answers:
             with self._journal.transaction():
                 for answer in answers:
@@ -124,10 +127,10 @@ class Shipper:
 
     def _settle(self, answer: Answer) -> None:
         job, transfer = answer.job, self._transfers[answer.job.file.id]
-        if job.operation is Operation.SEND:
-            transfer.sending.discard(job.number)
-        else:
-            transfer.busy = False
+        transfer.came_back(job)
+        if isinstance(answer.result, Untried):
+            return
+        self._batches.took(job, answer.seconds)
         if isinstance(answer.result, Failed):
             # What can't be looked at is not shared.
             transfer.shared = None
@@ -151,14 +154,11 @@ class Shipper:
             case Found() as found if answer.job.operation is Operation.SHARE:
                 self._shared(transfer, found)
             case Found(etag=str() as etag, evidence=evidence):
-                self._stored(transfer, etag)
-                self._confirmed(transfer, evidence)
+                self._stored(transfer, etag, evidence)
             case Acknowledged(stored, verified):
                 whole = answer.job.operation is Operation.PUT
                 self.uploaded_bytes += transfer.file.digest.size if whole else 0
-                self._stored(transfer, stored.etag)
-                if verified:
-                    self._confirmed(transfer, Evidence.CRC32C)
+                self._stored(transfer, stored.etag, Evidence.CRC32C if verified else None)
             case Compared(difference="", evidence=evidence):
                 self._confirmed(transfer, evidence)
             case Compared(difference):
@@ -197,8 +197,7 @@ class Shipper:
         if recorded is None or found.etag is None:
             return  # it is sent like any other
         self._journal.files.share(transfer.file.id, recorded)
-        self._stored(transfer, found.etag)
-        self._confirmed(transfer, found.evidence)
+        self._stored(transfer, found.etag, found.evidence)
         self.shared_bytes += transfer.file.digest.size
         self._crash_points.append(CrashPoint.SHARE_JOURNALED)
 
@@ -207,16 +206,20 @@ class Shipper:
         transfer = self._begin(file)
         transfer.look, transfer.asks = True, False
 
-    def _stored(self, transfer: Transfer, etag: str) -> None:
+    def _stored(self, transfer: Transfer, etag: str, evidence: Evidence | None = None) -> None:
+        """The store has all of it; with `evidence` it needs no further look."""
+        self._crash_points.append(CrashPoint.STORED_JOURNALED)
+        if evidence is not None:
+            self._confirmed(transfer, evidence, Event.STORED, Event.CONFIRMED, etag=etag)
+            return
         state = self._journal.files.apply(transfer.file.id, Event.STORED, etag=etag)
         transfer.file = replace(transfer.file, state=state, etag=etag, upload_id="")
         transfer.upload = None
         transfer.parts.clear()
-        self._crash_points.append(CrashPoint.STORED_JOURNALED)
 
-    def _confirmed(self, transfer: Transfer, evidence: Evidence) -> None:
+    def _confirmed(self, transfer: Transfer, evidence: Evidence, *events: Event, etag: str = "") -> None:
         self.verified[evidence] += 1
-        self._journal.files.apply(transfer.file.id, Event.CONFIRMED)
+        self._journal.files.apply(transfer.file.id, *(events or (Event.CONFIRMED,)), etag=etag)
         del self._transfers[transfer.file.id]
         self._crash_points.append(CrashPoint.VERIFIED_JOURNALED)
 
@@ -308,17 +311,22 @@ class Shipper:
         now = self._gave_at = self._clock.monotonic()
         if not self._store_backoff.due(now) or self._concurrency.wait_left(now) > 0:
             return 0
+        size = self._batch_size
         given = 0
+        for batch in self._batches.of(self._next_jobs(now), size):
+            given += len(batch)
+            self._send(batch)
+        return given
+
+    def _next_jobs(self, now: float) -> Iterator[Job]:
         for transfer in self._under_way(now):
             room = self._room()
             if room < 1:
                 break
-            if self._sharing.awaits(transfer):
-                continue
-            for job in transfer.next_jobs(room):
-                self._send(transfer, job)
-                given += 1
-        return given
+            if not self._sharing.awaits(transfer):
+                for job in transfer.next_jobs(room):
+                    transfer.gave(job)
+                    yield job
 
     def due_in(self) -> float | None:
         """Seconds until a pause ends; None when none is under way."""
@@ -339,10 +347,16 @@ class Shipper:
             return self._concurrency.allowed - self._workers.busy
         return 2 * self._workers.size - self._workers.busy
 
+    @property
+    def _batch_size(self) -> int:
+        if self._store_backoff.failures or self._concurrency.is_reduced:
+            return 1
+        return self._batches.size
+
     def _under_way(self, now: float) -> list[Transfer]:
         """Files with something to do, oldest first, loading more of them from the journal as there is room."""
         waiting = [transfer for transfer in self._transfers.values() if transfer.backoff.due(now)]
-        room = max(0, min(self._room(), _MAX_TRANSFERS - len(self._transfers)))
+        room = max(0, min(self._room() * self._batch_size, _MAX_TRANSFERS - len(self._transfers)))
         files = self._journal.files.in_state(
             FileState.BUFFERED, FileState.UPLOADED, after=self._loaded_up_to, limit=room
         )
@@ -366,12 +380,8 @@ class Shipper:
         self._transfers[file.id] = transfer
         return transfer
 
-    def _send(self, transfer: Transfer, job: Job) -> None:
-        if job.operation is Operation.SEND:
-            transfer.sending.add(job.number)
-        else:
-            transfer.busy = True
-        self._workers.submit(lambda: self._calls.call(job))
+    def _send(self, jobs: list[Job]) -> None:
+        self._workers.submit(lambda: self._calls.call(jobs, LONGEST_S))
 
 
 def _may_work_later(error: StoreError, operation: Operation) -> bool:

@@ -92,7 +92,7 @@ class Sidecar:
         self._journal = journal
         problems = Problems()
         self._copy_workers: Workers[tuple[CopyAnswer, ...]] = world.workers(tuning.copy_threads, "copy")
-        self._store_workers: Workers[Answer] = world.workers(tuning.upload_threads, "store")
+        self._store_workers: Workers[tuple[Answer, ...]] = world.workers(tuning.upload_threads, "store")
         self._api_workers: Workers[ApiAnswer] = world.workers(1, "api")
         journal.files.forget_uncopied()
         buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk)
@@ -139,7 +139,9 @@ class Sidecar:
         )
         self._shipper = Shipper(
             journal=journal,
-            store_calls=StoreCalls(world.store, buffer, world.crash, read_back=store_settings.read_back),
+            store_calls=StoreCalls(
+                world.store, buffer, world.crash, clock.monotonic, read_back=store_settings.read_back
+            ),
             workers=self._store_workers,
             prefix=store_settings.prefix,
             lies_there=lambda file: _lies_there(world.volume, file),

@@ -1,6 +1,7 @@
 """Doing one operation at the store and bringing back what came of it, as a value. No decisions, no journal."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,24 +99,39 @@ class Failed:
     error: StoreError | CopyDamaged | CopyUnreadable
 
 
-Result = Found | Opened | Listed | Sent | Acknowledged | Compared | Aborted | Failed
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """Any operation: one before it in the same batch failed, or took too long."""
+
+
+Result = Found | Opened | Listed | Sent | Acknowledged | Compared | Aborted | Failed | Untried
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a job."""
+    """What came of a job, and for how many seconds it was under way."""
 
     job: Job
     result: Result
+    seconds: float = 0.0
 
 
 class StoreCalls:
     """Carries copies to one store. Safe to use from several threads."""
 
-    def __init__(self, store: MultipartStore, buffer: Buffer, crash: Crash, *, read_back: bool = False) -> None:
+    def __init__(
+        self,
+        store: MultipartStore,
+        buffer: Buffer,
+        crash: Crash,
+        monotonic: Callable[[], float],
+        *,
+        read_back: bool = False,
+    ) -> None:
         self._store = store
         self._buffer = buffer
         self._crash = crash
+        self._monotonic = monotonic
         self._verification = Verification(store, buffer, read_back=read_back)
 
     @property
@@ -123,17 +139,31 @@ class StoreCalls:
         """As the store's own."""
         return self._store.hashes_parts
 
-    def call(self, job: Job) -> Answer:
-        """Do it. Errors of the store and of the copy are results, not exceptions."""
+    def call(self, jobs: Sequence[Job], longest: float) -> tuple[Answer, ...]:
+        """Do them one after the other; after a failure, or after `longest` seconds, the others are left untried.
+
+        Errors of the store and of the copy are results, not exceptions.
+        """
+        answers: list[Answer] = []
+        began = at = self._monotonic()
+        for job in jobs:
+            result = self._tried(job)
+            before, at = at, self._monotonic()
+            answers.append(Answer(job, result, at - before))
+            if isinstance(result, Failed) or at - began > longest:
+                break
+        return (*answers, *(Answer(job, Untried()) for job in jobs[len(answers) :]))
+
+    def _tried(self, job: Job) -> Result:
         try:
             result = self._do(job)
         except StoreError as error:
-            return Answer(job, Failed(self._judged(job, error)))
+            return Failed(self._judged(job, error))
         except OSError as error:
-            return Answer(job, Failed(_unread(job, error)))
+            return Failed(_unread(job, error))
         if point := _CRASH_AFTER.get(job.operation):
             self._crash(point)
-        return Answer(job, result)
+        return result
 
     def _do(self, job: Job) -> Result:  # noqa: PLR0911 - one line per operation
         match job.operation:

@@ -121,6 +121,20 @@ class Transfer:
         was_whole, self.in_parts = self.large and not self.in_parts, True
         return was_whole
 
+    def gave(self, job: Job) -> None:
+        """It is under way."""
+        if job.operation is Operation.SEND:
+            self.sending.add(job.number)
+        else:
+            self.busy = True
+
+    def came_back(self, job: Job) -> None:
+        """It is no longer under way."""
+        if job.operation is Operation.SEND:
+            self.sending.discard(job.number)
+        else:
+            self.busy = False
+
     @property
     def idle(self) -> bool:
         return not self.busy and not self.sending

@@ -1,7 +1,7 @@
 """The journal's files: one row is one content of one path, from the moment its copy is durable."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -95,8 +95,13 @@ class FileTable:
         copy's.
         """
         with self._database.transaction():
-            self._retire(copy.path)
-            self._renew(str(copy.artifact_id))
+            if self._database.rows(
+                "SELECT 1 FROM files WHERE current AND path = ? UNION ALL SELECT 1 FROM files WHERE artifact_id = ?",
+                os.fsencode(copy.path),
+                str(copy.artifact_id),
+            ):
+                self._retire(copy.path)
+                self._renew(str(copy.artifact_id))
             self._database.execute(
                 "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size, artifact_id,"
                 " digest, held) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (artifact_id) DO UPDATE SET"
@@ -118,7 +123,7 @@ class FileTable:
                 if file.state is FileState.SUSPECT:
                     self.apply(file.id, Event.CLEARED)
                 file = self._file("id = ?", file.id)
-            if file.state in _IN_MANIFEST:
+            if file.state in _IN_MANIFEST and self._sets.awaits_any:
                 self._sets.strike(arrived(file))
             return file
 
@@ -161,13 +166,16 @@ class FileTable:
                 refusal.message,
             )
 
-    def apply(self, file_id: int, event: Event, *, reason: str = "", message: str = "", etag: str = "") -> FileState:
-        """Let `event` happen to a file; returns the state it is in now (for a forgotten one, the last it was in)."""
+    def apply(self, file_id: int, *events: Event, reason: str = "", message: str = "", etag: str = "") -> FileState:
+        """Let events happen to a file; returns the state it is in now (for a forgotten one, the last it was in)."""
         with self._database.transaction():
             ((state, suspect, upload_id),) = self._database.rows(
                 "SELECT state, suspect, upload_id FROM files WHERE id = ?", file_id
             )
-            after = lifecycle.step(FileState(state), event, suspect=bool(suspect))
+            after: FileState | None = FileState(state)
+            for event in events:
+                assert after is not None
+                state, after = after, lifecycle.step(after, event, suspect=bool(suspect))
             if after is None:
                 self._database.execute("DELETE FROM files WHERE id = ?", file_id)
                 return FileState(state)
@@ -182,11 +190,17 @@ class FileTable:
             )
             if upload_id and after is not FileState.BUFFERED:
                 self.set_upload(file_id, "")
-            if event is Event.UNSHARED:
+            if Event.UNSHARED in events:
                 self._database.execute("UPDATE files SET shared = NULL, etag = '' WHERE id = ?", file_id)
-            if after in _IN_MANIFEST:
+            if after in _IN_MANIFEST and self._sets.awaits_any:
                 self._sets.strike(arrived(self._file("id = ?", file_id)))
             return after
+
+    def apply_all(self, file_ids: Sequence[int], event: Event) -> None:
+        """As `apply` for each of them."""
+        with self._database.transaction():
+            for file_id in file_ids:
+                self.apply(file_id, event)
 
     def share(self, file_id: int, recorded: RecordedContent) -> None:
         """Remember that the file's row will point at this object, until it is UNSHARED."""

@@ -82,6 +82,12 @@ class SetTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        ((self._awaits_any,),) = database.rows("SELECT EXISTS (SELECT 1 FROM members)")
+
+    @property
+    def awaits_any(self) -> bool:
+        """Whether a manifest may wait for some file; False saves asking for each."""
+        return bool(self._awaits_any)
 
     def held(self) -> int:
         """How many manifests are held back."""
@@ -90,6 +96,7 @@ class SetTable:
 
     def wait_for(self, manifest: int, files: Iterable[Awaited]) -> None:
         """From now on the manifest waits for these files, and for nothing else."""
+        self._awaits_any = True
         with self._database.transaction():
             self._database.execute("DELETE FROM members WHERE manifest = ?", manifest)
             for file in files:
