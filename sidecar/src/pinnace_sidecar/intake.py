@@ -25,8 +25,11 @@ from pinnace_sidecar.patterns import Patterns
 
 _log = logging.getLogger(__name__)
 
-#: With inotify at work, a scan without any reason finds what its events missed.
+#: With inotify at work, a scan without any reason finds what its events missed. Such scans come the less often the
+#: longer they take, up to a limit: the last one, when the writers have ended, is what completeness rests on.
 IDLE_S: Final = 60.0
+LONGEST_IDLE_S: Final = 300.0
+_IDLE_SHARE: Final = 1000.0
 #: Without inotify, scans are all there is.
 POLL_S: Final = 2.0
 #: Scans take at most one fiftieth of the time, so that a hundred thousand files cost no more of a core than ten; but a
@@ -192,7 +195,9 @@ class Intake:
         if self._woken or self._watcher.stirred:
             return 0.0
         # A root that is gone can't tell us that it is there again.
-        pause = IDLE_S if self._watcher.works and not self.unreadable else POLL_S
+        pause = POLL_S
+        if self._watcher.works and not self.unreadable:
+            pause = max(IDLE_S, min(_IDLE_SHARE * (self._last_ended - self._last_began), LONGEST_IDLE_S))
         settles_at = self._unsettled_since + self._settings.settle_seconds
         pause = min(pause, max(0.0, settles_at - self._last_ended))
         if self.ending is not None and self._sightings:

@@ -9,7 +9,7 @@ from pinnace import artifacts
 from pinnace.records import FileState
 from pinnace_sidecar.files import Folder, LocalVolume
 from pinnace_sidecar.inotify import InotifyWatcher, Move
-from pinnace_sidecar.intake import IDLE_S, POLL_S
+from pinnace_sidecar.intake import IDLE_S, LONGEST_IDLE_S, POLL_S
 from support.eventually import eventually
 from support.pod import Pod, paths
 
@@ -96,6 +96,23 @@ def test_with_nothing_going_on_looks_are_rare(pod: Pod, watcher: Watcher) -> Non
     before = looks(pod)
     pod.run_for(10 * IDLE_S)
     assert looks(pod) - before == 10
+
+
+@pytest.mark.parametrize(("seconds", "apart"), [(0.01, IDLE_S), (0.2, 200.0), (5.0, LONGEST_IDLE_S)])
+def test_the_longer_a_look_takes_the_rarer_are_those_without_a_reason(
+    pod: Pod, watcher: Watcher, seconds: float, apart: float
+) -> None:
+    class Slow(LocalVolume):
+        def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
+            pod.clock.advance(seconds)
+            return super().scan(enter)
+
+    pod.seen_volume = Slow(str(pod.volume))
+    pod.start()
+    pod.run_for(2 * LONGEST_IDLE_S)
+    before = looks(pod)
+    pod.run_for(10 * (apart + seconds))
+    assert looks(pod) - before in (9, 10)
 
 
 def test_without_inotify_looks_are_frequent(pod: Pod) -> None:

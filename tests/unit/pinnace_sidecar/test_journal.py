@@ -147,6 +147,14 @@ def test_a_lost_file_is_forgotten_with_its_parts(journal: Journal) -> None:
     assert journal.files.parts(file.id) == []
 
 
+def test_totals_are_counted_anew_when_something_changed_and_only_then(journal: Journal) -> None:
+    before = journal.files.totals()
+    assert journal.files.totals() is before
+    journal.files.add_copy(copy("file"))
+    after = journal.files.totals()
+    assert (before.states, after.states) == ({}, {FileState.BUFFERED: 1})
+
+
 def test_totals_count_every_state_and_name_the_oldest_on_its_way(journal: Journal) -> None:
     done = journal.files.add_copy(copy("a", artifact=1, number=1))
     for event in TO_THE_END:

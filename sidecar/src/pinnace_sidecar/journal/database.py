@@ -92,6 +92,11 @@ class Database:
         finally:
             self._open_transaction = False
 
+    @property
+    def changes(self) -> int:
+        """Grows with every row that this connection changes; nobody else changes any."""
+        return self._connection.total_changes
+
     def rows(self, sql: str, *values: object) -> list[Any]:
         return self._connection.execute(sql, values).fetchall()
 

@@ -80,6 +80,8 @@ class FileTable:
     def __init__(self, database: Database, sets: SetTable) -> None:
         self._database = database
         self._sets = sets
+        #: The latest totals, and the database's count of changes then.
+        self._totals: tuple[int, FileTotals] | None = None
 
     def known(self, folder: str) -> dict[str, Fingerprint]:
         """How the files of `folder` (not of its subfolders) looked when they were last dealt with, by path."""
@@ -277,6 +279,12 @@ class FileTable:
         return [UUID(artifact) for (artifact,) in rows]
 
     def totals(self) -> FileTotals:
+        """Counted only when something changed: it goes over all files, and is asked for again and again."""
+        if self._totals is None or self._totals[0] != self._database.changes:
+            self._totals = self._database.changes, self._count_all()
+        return self._totals[1]
+
+    def _count_all(self) -> FileTotals:
         rows = self._database.rows("SELECT state, count(*), sum(size) FROM files GROUP BY state")
         waiting = tuple(lifecycle.DUTIES)
         ((oldest,),) = self._database.rows(
