@@ -59,7 +59,7 @@ class Sharing:
         self._clock = clock
         self._rng = rng
         self._backoff = backoff.NONE
-        self._asked_at = 0.0
+        self._asked_at = self._passed_at = 0.0
         #: By the file's id: what is to be asked, until when it waits, and what was answered.
         self._questions: dict[int, Content] = {}
         self._deadlines: dict[int, float] = {}
@@ -98,17 +98,20 @@ class Sharing:
 
     def submit(self) -> None:
         """Ask what is to be asked, unless an answer is still to come."""
+        self._passed_at = self._clock.monotonic()
         if not self._questions or self._workers.busy:
             return
         asked = dict(list(self._questions.items())[:MAX_ARTIFACTS_PER_REQUEST])
         for file_id in asked:
             del self._questions[file_id]
-        self._asked_at = self._clock.monotonic()
+        self._asked_at = self._passed_at
         self._workers.submit(lambda: self._find(asked))
 
     def due_in(self) -> float | None:
         """Seconds until a file has waited long enough; None when none waits."""
-        return min(self._deadlines.values()) - self._clock.monotonic() if self._deadlines else None
+        now = self._clock.monotonic()
+        # One that had waited enough already is held up by the store's pause, which ends by itself.
+        return min((due_at - now for due_at in self._deadlines.values() if due_at > self._passed_at), default=None)
 
     def _is_worth_asking(self, transfer: Transfer) -> bool:
         # A manifest has an object of its own, so that nothing can send it back once the API has its set.

@@ -10,6 +10,8 @@ from pinnace.client import Unreachable
 from pinnace.records import FileState
 from pinnace.stores.store import StoreError, StoreRefused, StoreUnreachable, TerminalStoreError
 from pinnace_sidecar.crash import CrashPoint, never
+from pinnace_sidecar.sharing import ContentAnswer, Sharing
+from pinnace_sidecar.transfer import Transfer
 from support.pod import PART_BYTES, Crashed, Pod
 from support.store_content import put_bytes
 
@@ -84,6 +86,51 @@ def test_while_the_api_does_not_answer_files_are_sent(pod: Pod) -> None:
     assert len(pod.store.contents()) == 20
     assert pod.api.requests.count("contents") < 5
     assert pod.api.report.problems == ()
+
+
+class NeverDone:
+    """Workers at an API that hangs."""
+
+    size = 1
+    busy = 0
+
+    def submit(self, _: object) -> None:
+        self.busy += 1
+
+    def collect(self) -> list[ContentAnswer]:
+        return []
+
+
+def test_an_api_that_hangs_is_waited_for_once_and_the_loop_rests_meanwhile(pod: Pod) -> None:
+    pod.write("copy", SMALL)
+    pod.write("later", LARGE)
+    pod.crash_at(CrashPoint.COPY_JOURNALED)
+    pod.start()
+    with pytest.raises(Crashed):
+        pod.drain()
+    first, second = (
+        Transfer(file=file, key="", look=False) for file in pod.journal.files.in_state(FileState.BUFFERED, limit=2)
+    )
+    sharing = Sharing(
+        ask=lambda _: (),
+        workers=NeverDone(),
+        endpoint="",
+        bucket="bucket",
+        least_bytes=1,
+        clock=pod.clock,
+        rng=random.Random(1),
+    )
+    assert sharing.awaits(first)
+    sharing.submit()
+    pause = sharing.due_in()
+    assert pause is not None
+    assert pause > 0
+    pod.clock.advance(pause + 0.01)
+    sharing.submit()
+    # The file is looked at when the store's own pause is over; nothing is to be done for it before.
+    assert sharing.due_in() is None
+    assert not sharing.awaits(first)
+    assert not sharing.awaits(second)
 
 
 def lose(pod: Pod, key: str) -> None:
