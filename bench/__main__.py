@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> int:
     wished = parser.parse_args(arguments)
     results = wished.results or ROOT / f"build/bench{'-quick' if wished.quick else ''}.json"
     rounds = wished.rounds or (2 if wished.quick else 5)
+    load = os.getloadavg()[0]
     if platform.system() != "Linux" or not PEERS.is_dir():
         say("the peers are missing: `make bench` makes their environment (Linux only)")
         return 2
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
         for name in wished.only:
             say(f"--- {name}")
             rows = TABLES[name].measure(wishes)
-            write_rows(results, rows, facts(rounds=rounds, quick=wished.quick))
+            write_rows(results, rows, facts(rounds=rounds, quick=wished.quick, load=load))
     except Missing as error:
         say(str(error))
         return 2

@@ -15,13 +15,13 @@ from bench.servers import PEERS
 _PYTHON_PEERS = ("minio", "obstore", "s3dlio", "boto3", "s3transfer", "awscrt")
 
 
-def facts(*, rounds: int, quick: bool) -> dict[str, str]:
-    """Name → value, in the order in which they are shown."""
+def facts(*, rounds: int, quick: bool, load: float) -> dict[str, str]:
+    """Name → value, in the order in which they are shown. `load` as it was before anything was measured."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"make bench{'-quick' if quick else ''}, {rounds} rounds",
         "machine": f"{os.cpu_count()} x {_processor()}, {_memory_gib()} GiB, Linux {platform.release().split('-')[0]}",
-        "load before": f"{os.getloadavg()[2]:.1f} (15 minutes' average of runnable processes)",
+        "load before": f"{load:.2f} runnable processes in the last minute, on {os.cpu_count()} cores",
         "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
         "peers": ", ".join([*_python_peers(), *_programs()]),
     }

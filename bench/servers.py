@@ -34,7 +34,9 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A store to send to, and the key that may. `counts`: see null_server/main.go; None for others."""
+    """A store to send to, and the key that may. `counts`: see null_server/main.go; None for others. `drop` makes room
+    for what comes; None where it is overwritten.
+    """
 
     name: str
     endpoint: str
@@ -43,6 +45,7 @@ class Server:
     key_folder: Path
     ca_file: str = ""
     counts: Callable[[], dict[str, int]] | None = None
+    drop: Callable[[], object] | None = None
 
     def environment(self) -> dict[str, str]:
         """The key as every client reads it."""
@@ -55,9 +58,9 @@ class Server:
         }
 
     def forget(self) -> None:
-        """Drop what was sent, where that costs nothing."""
-        if self.counts is not None:
-            urlopen(Request(f"{self.endpoint}/-/forget", method="POST")).close()
+        """Drop what was sent, where it would not be overwritten."""
+        if self.drop is not None:
+            self.drop()
 
     def check(self, files: int, size: int) -> None:
         """Raise Failed unless that much arrived. The real stores answer for it themselves."""
@@ -105,6 +108,9 @@ def null_server(scratch: Path, *, certificates: Path | None = None) -> Iterator[
                 with urlopen(f"{endpoint}/-/counts") as answer:
                     return dict(json.load(answer))
 
+            def drop() -> None:
+                urlopen(Request(f"{endpoint}/-/forget", method="POST")).close()
+
             yield Server(
                 name="null server" if certificates is None else "null server, TLS",
                 endpoint=endpoint,
@@ -112,6 +118,7 @@ def null_server(scratch: Path, *, certificates: Path | None = None) -> Iterator[
                 key_folder=key_folder,
                 ca_file="" if certificates is None else str(certificates / "public.crt"),
                 counts=counts if certificates is None else None,
+                drop=drop if certificates is None else None,
             )
         finally:
             process.kill()
@@ -160,7 +167,16 @@ def seaweedfs(scratch: Path) -> Iterator[Server]:
     command += [f"-s3.config={folder / 's3.json'}"]
     with _running(command, folder, {"PATH": os.environ["PATH"], "HOME": str(folder)}):
         endpoint = f"http://127.0.0.1:{ports['s3']}"
-        yield _with_bucket(Server(name="SeaweedFS", endpoint=endpoint, key=key, key_folder=key_folder))
+        # It keeps what is overwritten until it gets round to it, which fills the disk. A bucket is one collection.
+        collection = f"http://127.0.0.1:{ports['master']}/col/delete?collection={BUCKET}"
+
+        def drop() -> None:
+            try:
+                urlopen(Request(collection, method="POST")).close()
+            except HTTPError as error:  # nothing in it
+                error.close()
+
+        yield _with_bucket(Server(name="SeaweedFS", endpoint=endpoint, key=key, key_folder=key_folder, drop=drop))
     shutil.rmtree(folder)
 
 
