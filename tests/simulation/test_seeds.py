@@ -21,7 +21,7 @@ _EVENTS = (
     "acknowledged, and lost",
     "damaged content arrives",
     "the store forgets",
-    "and rots",
+    "disk: rots",
     "meddle with",
     "the wall clock jumps",
 )

@@ -279,9 +279,8 @@ class Shipper:
 
     def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
         # It may have been copied again meanwhile, under another fingerprint.
-        after = transfer.file.id - 1
-        (file,) = self._journal.files.in_state(FileState.BUFFERED, after=after, limit=1)
-        if self._lies_there(file):
+        file = self._journal.files.content(transfer.file.artifact_id)
+        if file is not None and self._lies_there(file):
             transfer.verdict = Verdict(Event.LOST, "CopyDamaged", f"{message}; it is copied again")
         else:
             transfer.verdict = Verdict(Event.REFUSED, "CopyDamaged", f"{message}, and the file is gone from the volume")

@@ -2,8 +2,9 @@
 
 A CRC32C that the store computed needs nothing of us. Without one the ETag of most stores is an MD5, which nobody
 computed on the way: the copy in the buffer is read a second time for it. Whether a store's ETags are MD5s is found out
-once per process, by the first that equals ours; the first that does not is resolved by downloading the object. Where
-encryption or the store's own ways leave nothing to recognise the content by, only its size can be compared.
+once per process, by the first that equals ours; one that does not is resolved by downloading the object, for the copy
+may have rotted since it was sent, or can't be read any more. Where encryption or the store's own ways leave nothing to
+recognise the content by, only its size can be compared.
 """
 
 import hashlib
@@ -46,7 +47,7 @@ class Verification:
         return evidence is Evidence.CRC32C and not self._read_back
 
     def compare(self, file: JournaledFile, info: ObjectInfo, etag: str = "") -> Compared:
-        """`etag` is the one that the upload was acknowledged with. Raises StoreError, and OSError for the copy."""
+        """`etag` is the one that the upload was acknowledged with. Raises StoreError."""
         evidence = info.evidence(file.digest)
         if difference := info.difference(file.digest, etag):
             return Compared(difference, evidence)
@@ -77,14 +78,15 @@ class Verification:
                 self._said_size_only = True
                 _log.warning("of what the store holds only the size can be compared", extra={"key": info.key})
             return Compared("", Evidence.SIZE)
-        ours = self._md5_etag(file, in_parts="-" in info.etag)
+        try:
+            ours = self._md5_etag(file, in_parts="-" in info.etag)
+        except OSError:
+            return self._download(file.digest.sha256, info)
         if ours == info.etag:
             self._etags_are_md5 = True
             return Compared("", Evidence.MD5)
-        if self._etags_are_md5:
-            return Compared(f"the store holds content of MD5 {info.etag}, not {ours}", Evidence.MD5)
         compared = self._download(file.digest.sha256, info)
-        if not compared.difference:
+        if not (compared.difference or self._etags_are_md5):
             self._etags_are_md5 = False
         return compared
 

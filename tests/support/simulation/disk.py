@@ -65,7 +65,7 @@ class SimulatedDisk:
         self.machine = machine
         self.system = system
         self.fault_rate = 0.0
-        #: How probable it is that a copy rots as soon as it is made: its bytes change, or can't be read any more.
+        #: How probable it is that a copy rots soon after it is made: its bytes change, or can't be read any more.
         self.rot_rate = 0.0
         #: The names of copies that did.
         self.rotten: set[str] = set()
@@ -114,7 +114,8 @@ class SimulatedDisk:
         self.enter("rename", target, errno.EIO, errno.ENOSPC)
         self.system.rename(str(source), str(target))
         if self.machine.chance(self.rot_rate):
-            self._rot(target, self.system.find(str(target)))
+            seconds = self.machine.rng.choice([0.0, 0.2, 5.0]) * self.machine.rng.random()
+            self.machine.later(seconds, "rot", lambda: self._rot(target))
 
     def sync_folder(self, folder: Path) -> None:
         self.enter("sync folder", folder, errno.EIO)
@@ -124,11 +125,15 @@ class SimulatedDisk:
         if inode.number in self._unreadable:
             raise failure(errno.EIO, path)
 
-    def _rot(self, path: Path, inode: Inode) -> None:
-        self.machine.note("  and rots")
+    def _rot(self, path: Path) -> None:
+        inode = self.system.names.get(str(path))
+        if inode is None or not self.rot_rate:
+            return
+        self.machine.note("disk: rots", path.name)
         self.rotten.add(path.name)
-        if inode.data and self.machine.chance(0.5):
-            inode.write(0, bytes([inode.data[0] ^ 1]))
+        if self.machine.chance(0.5):
+            at = self.machine.rng.randrange(len(inode.data))
+            inode.write(at, bytes([inode.data[at] ^ 1]))
             inode.sync()
         else:
             self._unreadable.add(inode.number)

@@ -1,7 +1,8 @@
 """By what evidence a file is said to be in the store, on a server of each kind."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from pinnace.signing import Credentials
 from pinnace.stores.credentials import StaticCredentials
 from pinnace.stores.s3 import S3Store
 from pinnace_sidecar.settings import Tuning
+from pinnace_sidecar.sidecar import files_folder
 from support.pod import STORE, Pod, paths
 from support.s3_server import (
     ACCESS_KEY,
@@ -129,6 +131,26 @@ def test_damage_is_found_by_the_md5_before_and_after_it_is_known_to_be_one(
     s3_pod.run_until(lambda: {"large", "small"} <= set(paths(s3_pod)))
     assert server.objects[s3_pod.key("small", b"content")].body == b"content"
     assert server.counts["fault: acknowledged, but other content of the same size stored"] == 1
+
+
+@pytest.mark.parametrize("first", [b"goes before", b""], ids=["known", "unknown"])
+@pytest.mark.parametrize("trouble", [Path.unlink, lambda copy: copy.write_bytes(b"conTent")], ids=["lost", "damaged"])
+def test_a_copy_that_rots_once_it_is_sent_takes_nothing_from_the_object(
+    s3_pod: Pod, server: S3Server, first: bytes, trouble: Callable[[Path], object]
+) -> None:
+    server.traits = IGNORANT
+    if first:
+        s3_pod.write("a", first)
+    key = s3_pod.key("small", b"content")
+    s3_pod.start()
+    s3_pod.run_until(lambda: key in server.objects)
+    assert "small" not in paths(s3_pod)
+    trouble(files_folder(s3_pod.settings) / key.rpartition("/")[2])
+    (s3_pod.volume / "small").unlink()
+    s3_pod.run_until(lambda: {"large", "small"} <= set(paths(s3_pod)))
+    assert [count for (written, _), count in server.writes.items() if written == key] == [1]
+    s3_pod.run_for(2)
+    assert s3_pod.sidecar.status.verified["read_back"] == 1
 
 
 def test_what_another_wrote_under_the_key_is_never_overwritten(s3_pod: Pod, server: S3Server) -> None:
