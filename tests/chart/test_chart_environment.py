@@ -81,16 +81,23 @@ def test_the_api_starts_with_what_it_is_given_and_knows_its_operator(manifests: 
 
 
 def test_files_that_the_settings_name_lie_on_mounted_volumes(manifests: list[Manifest]) -> None:
-    for part, name in (("operator", "PINNACE_OPERATOR_API_TOKEN_FILE"), ("api", "PINNACE_API_ADMIN_TOKEN_FILE")):
+    files = [("operator", "PINNACE_OPERATOR_API_TOKEN_FILE"), ("api", "PINNACE_API_ADMIN_TOKEN_FILE")]
+    if "PINNACE_API_DATABASE_URL_FILE" in variables(manifests, "api"):
+        files.append(("api", "PINNACE_API_DATABASE_URL_FILE"))
+    for part, name in files:
         (container,) = one(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"]["containers"]
         folder, _, file = variables(manifests, part)[name].rpartition("/")
         assert folder in [mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")]
-        assert file == "token"
+        assert file == ("url" if name.endswith("URL_FILE") else "token")
 
 
 def test_the_database_lies_on_a_volume_that_may_be_written(manifests: list[Manifest]) -> None:
     (container,) = one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]["containers"]
-    folder, _, _ = variables(manifests, "api")["PINNACE_API_DATABASE_URL"].removeprefix("sqlite:///").rpartition("/")
+    given = variables(manifests, "api")
+    if "PINNACE_API_DATABASE_URL_FILE" in given:  # then it lies on a server
+        assert "PINNACE_API_DATABASE_URL" not in given
+        return
+    folder, _, _ = given["PINNACE_API_DATABASE_URL"].removeprefix("sqlite:///").rpartition("/")
     assert [mount.get("readOnly", False) for mount in container["volumeMounts"] if mount["mountPath"] == folder] == [
         False
     ]

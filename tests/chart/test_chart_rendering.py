@@ -87,10 +87,25 @@ def test_selectors_match_their_pods_and_nobody_elses(manifests: list[Manifest]) 
     assert matched == {**{name: [name] for name in labels}, "service": [api]}
 
 
-def test_there_is_one_pod_of_each_replaced_by_recreate(manifests: list[Manifest]) -> None:
-    for deployment in of_kind(manifests, "Deployment"):
+def test_there_is_one_pod_of_each_replaced_by_recreate_unless_the_database_bears_more() -> None:
+    for deployment in of_kind(render(store__bucket="artifacts"), "Deployment"):
         assert deployment["spec"]["replicas"] == 1
         assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    operator, api = (one(render(EVERYTHING), "Deployment", f"-{part}")["spec"] for part in ("operator", "api"))
+    assert (operator["replicas"], operator["strategy"]) == (1, {"type": "Recreate"})
+    assert (api["replicas"], api["strategy"]["type"]) == (3, "RollingUpdate")
+    assert api["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_with_postgresql_its_url_comes_from_the_secret_and_nothing_is_kept_on_a_volume() -> None:
+    manifests = render(store__bucket="artifacts", api__database__url={"existingSecret": "postgres", "key": "uri"})
+    assert not of_kind(manifests, "PersistentVolumeClaim")
+    spec = one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]
+    assert {volume["name"] for volume in spec["volumes"]} == {"database", "admin-token", "tmp"}
+    assert _volume(manifests, "database")["secret"] == {
+        "secretName": "postgres", "defaultMode": 0o440, "items": [{"key": "uri", "path": "url"}],
+    }  # fmt: skip
+    assert "PINNACE_API_DATABASE_URL" not in {variable["name"] for variable in spec["containers"][0]["env"]}
 
 
 def test_objects_lie_in_the_releases_namespace_unless_they_are_roles(manifests: list[Manifest]) -> None:
@@ -120,7 +135,7 @@ def test_the_database_lies_on_an_empty_directory_by_choice() -> None:
 
 
 def test_the_database_lies_on_the_claim_that_is_named() -> None:
-    manifests = render(EVERYTHING)
+    manifests = render(store__bucket="artifacts", api__persistence__existingClaim="the-database")
     assert not of_kind(manifests, "PersistentVolumeClaim")
     assert _volume(manifests, "data") == {"persistentVolumeClaim": {"claimName": "the-database"}}
 

@@ -43,6 +43,7 @@ def test_the_everything_value_set_changes_every_value() -> None:
     # Set elsewhere: there they take effect, here something else takes their place.
     assert sorted(unchanged) == [
         "api.persistence.enabled",
+        "api.persistence.existingClaim",
         "crds.install",
         "image.api.digest",
         "image.sidecar.digest",
@@ -80,7 +81,14 @@ def test_generated_files_are_what_their_sources_say() -> None:
             {"store__addressing": "virtual", "store__endpoint": "http://10.0.0.1:9000"},
             "set store.addressing to path",
         ),
-        ({"api__replicas": 3}, "at '/api': additional properties 'replicas' not allowed"),
+        ({"operator__replicas": 3}, "at '/operator': additional properties 'replicas' not allowed"),
+        ({"api__replicas": 2}, "name the Secret with a PostgreSQL URL in api.database.url.existingSecret"),
+        ({"api__replicas": 0}, "at '/api/replicas': minimum: got 0, want 1"),
+        (
+            {"api__persistence__existingClaim": "mine", "api__database__url__existingSecret": "url"},
+            "are both set, so the claim would not be used",
+        ),
+        ({"api__database__url": "postgresql://db/pinnace"}, "at '/api/database/url': got string, want object"),
         ({"api__service__nodePort": 30080}, "set the type to NodePort or take nodePort away"),
         ({"api__service__type": "Ingress"}, "at '/api/service/type': value must be one of"),
         (

@@ -1,4 +1,4 @@
-"""`python -m pinnace_api` serves; `python -m pinnace_api openapi` prints the API's description."""
+"""`python -m pinnace_api` serves; `… openapi` prints the API's description, `… db copy` copies a database."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from pinnace.settings import SettingsError
-from pinnace_api import logs, migrations, openapi
+from pinnace_api import copy_command, logs, migrations, openapi
 from pinnace_api.app import create_app, database_of
 from pinnace_api.identity import NoKubernetes, TokenReviewer
 from pinnace_api.migrations import WrongDatabase
@@ -23,8 +23,10 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) == ["openapi"]:
         sys.stdout.write(openapi.document(create_app(ApiSettings(), reviewer=NoKubernetes())))
         return 0
+    if list(arguments[:2]) == ["db", "copy"]:
+        return copy_command.main(arguments[2:])
     if arguments:
-        sys.stderr.write("usage: python -m pinnace_api [openapi]\n")
+        sys.stderr.write("usage: python -m pinnace_api [openapi | db copy …]\n")
         return 2
     try:
         settings = ApiSettings.from_env(os.environ)

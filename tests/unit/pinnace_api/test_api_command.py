@@ -43,7 +43,7 @@ def test_a_wrong_setting_is_one_sentence_and_exit_2(name: str, value: str, tmp_p
 
 def test_an_unknown_argument_is_exit_2() -> None:
     done = run("serve")
-    assert (done.returncode, done.stderr) == (2, "usage: python -m pinnace_api [openapi]\n")
+    assert (done.returncode, done.stderr) == (2, "usage: python -m pinnace_api [openapi | db copy …]\n")
 
 
 def test_it_serves_until_sigterm_and_keeps_tokens_out_of_the_log(tmp_path: Path) -> None:

@@ -67,4 +67,5 @@ def _checked(point: MetricPoint, field: str) -> tuple[int, float | None]:
     except ValueError as error:
         raise Invalid(str(error), field=f"{field}.value") from None
     time = NO_TIME if point.time is None else microseconds(point.time, f"{field}.time")
-    return time, None if math.isnan(value) else float(value)
+    # Plus zero, because SQLite keeps -0.0 as 0.0 and the answer must not depend on the database.
+    return time, None if math.isnan(value) else float(value) + 0.0

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from pinnace.cli.database import db
 from pinnace.cli.download import get
 from pinnace.cli.exits import exit_for, explanation
 from pinnace.cli.listings import artifacts, experiments, iterations, metrics, projects
@@ -38,5 +39,5 @@ def main() -> None:
     """
 
 
-for command in (projects, experiments, iterations, artifacts, metrics, get, sidecar):
+for command in (projects, experiments, iterations, artifacts, metrics, get, sidecar, db):
     main.add_command(command)

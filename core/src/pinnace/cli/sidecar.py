@@ -1,14 +1,8 @@
 """`pinnace sidecar`: what can be asked of a sidecar's buffer. The sidecar itself answers, as a process of its own."""
 
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import click
 
-from pinnace.errors import PinnaceError
-
-_PACKAGE = "pinnace_sidecar"
+from pinnace.cli.parts import run_part
 
 
 @click.group()
@@ -24,7 +18,4 @@ def status(ctx: click.Context, arguments: tuple[str, ...]) -> None:
 
     Exits 0 when everything is ashore, 1 when something is on its way or quarantined, 2 when DIR holds no journal.
     """
-    if find_spec(_PACKAGE) is None:
-        raise PinnaceError("the sidecar is not installed here", hint="pip install 'pinnace[sidecar]'")
-    done = subprocess.run([sys.executable, "-m", _PACKAGE, "status", *arguments], check=False)
-    ctx.exit(done.returncode)
+    ctx.exit(run_part("sidecar", "status", *arguments))
