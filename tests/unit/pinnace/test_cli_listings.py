@@ -48,7 +48,7 @@ def experiment(name: str, identity: UUID | None = None, *, description: str = ""
         name=name,
         namespace="team",
         description=description,
-        tags=(),
+        tags={},
         created_at=NOW,
     )
 
