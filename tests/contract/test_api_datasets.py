@@ -26,8 +26,8 @@ CONSUMED, PRODUCED = DatasetRole.CONSUMED, DatasetRole.PRODUCED
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with api_server(tmp_path_factory.mktemp("api")) as server, server.admin() as client:
+def client(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Client]:
+    with api_server(tmp_path_factory.mktemp("api"), database_url=database_url) as server, server.admin() as client:
         yield client
 
 

@@ -216,10 +216,10 @@ class Tracker(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
+def client(database_url: str) -> Iterator[Client]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        yield stack.enter_context(stack.enter_context(api_server(folder)).admin())
+        yield stack.enter_context(stack.enter_context(api_server(folder, database_url=database_url)).admin())
 
 
 def test_the_api_is_what_the_model_is(client: Client) -> None:

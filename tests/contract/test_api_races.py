@@ -32,8 +32,8 @@ WRITERS = 8
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with api_server(tmp_path_factory.mktemp("api"), sweep_seconds=3600) as server:
+def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("api"), database_url=database_url, sweep_seconds=3600) as server:
         yield server
 
 

@@ -35,12 +35,13 @@ from support.api_server import ADMIN_TOKEN, ApiServer, api_server
 from support.eventually import eventually
 from support.samples import MOMENT, artifact, report
 
+NOBODY = UUID("11111111-1111-4111-8111-111111111111")
 ENDS = ("SUCCEEDED", "FAILED", "KILLED")
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with api_server(tmp_path_factory.mktemp("api"), sweep_seconds=0.1) as server:
+def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("api"), database_url=database_url, sweep_seconds=0.1) as server:
         yield server
 
 
@@ -116,7 +117,7 @@ class TestEdits:
         after = client.put_experiment(experiment, msgspec.structs.replace(write, tags={"a": "1", "c": "3"}))
         assert (after.description, after.tags) == ("mine", {"a": "changed", "mine": "", "c": "3"})
 
-    @pytest.mark.parametrize("path", ["projects/nowhere", f"experiments/{uuid4()}", f"iterations/{uuid4()}"])
+    @pytest.mark.parametrize("path", ["projects/nowhere", f"experiments/{NOBODY}", f"iterations/{NOBODY}"])
     @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
     def test_dd25_what_is_missing_is_a_404_for_every_method(self, api: ApiServer, method: str, path: str) -> None:
         answer = request(api, method, f"/{path}", b"{}" if method == "PATCH" else None)
