@@ -30,7 +30,9 @@ ITERATION = ids.iteration_id(EXPERIMENT, 0)
 def fill(client: Client) -> None:
     """Values that a database could spell differently: text of any kind, extremes, nothing, JSON of every type."""
     client.put_project("zebra", ProjectWrite(description="é\u202e\n😀"))
-    client.put_experiment(EXPERIMENT, ExperimentWrite(project="iris", name="sweep", namespace="ml", tags=("a", "é")))
+    client.put_experiment(
+        EXPERIMENT, ExperimentWrite(project="iris", name="sweep", namespace="ml", tags={"a": "", "é": "\u202e"})
+    )
     parameters: dict[str, Any] = {"b": 1, "a": 1.0, "c": {"y": None, "x": [True, "1"]}, "d": 0.1 + 0.2, "e": 2**53}
     write = IterationWrite(
         experiment_id=EXPERIMENT,

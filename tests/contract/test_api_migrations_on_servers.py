@@ -159,7 +159,7 @@ def test_rows_of_the_first_revision_come_through_each_revision_to_the_newest(
         }
     assert counts == dict.fromkeys(ROWS, 1)
     with api_server(tmp_path, database_url=url) as api, api.admin() as client:
-        assert client.experiment(EXPERIMENT).tags == ("a",)
+        assert client.experiment(EXPERIMENT).tags == {"a": ""}
         assert client.iteration(ITERATION).metrics["loss"].last == 0.5
         assert [each.path for each in client.iteration_artifacts(ITERATION)] == ["model.bin"]
 

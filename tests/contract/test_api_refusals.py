@@ -44,7 +44,7 @@ ITERATION = ids.iteration_id(EXPERIMENT, 0)
 #: The route and a body that it takes.
 BODIES: dict[str, dict[str, Any]] = {
     "projects/iris": {"description": "a"},
-    f"experiments/{EXPERIMENT}": {"project": "iris", "name": "sweep", "namespace": "ml", "tags": ["a"]},
+    f"experiments/{EXPERIMENT}": {"project": "iris", "name": "sweep", "namespace": "ml", "tags": {"a": "b"}},
     f"iterations/{ITERATION}": {
         "experiment_id": str(EXPERIMENT),
         "index": 0,

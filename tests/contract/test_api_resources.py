@@ -92,15 +92,18 @@ class TestExperiments:
         assert client.project("made-by-the-way").description == ""
 
     def test_the_same_put_again_changes_nothing(self, client: Client) -> None:
-        id_, write = uuid4(), ExperimentWrite(project="iris", name="again", tags=("a", "b"), description="d")
+        id_, write = (
+            uuid4(),
+            ExperimentWrite(project="iris", name="again", tags={"a": "", "team": "b"}, description="d"),
+        )
         first = client.put_experiment(id_, write)
         assert client.put_experiment(id_, write) == first
         assert client.experiment(id_) == first
 
     def test_description_and_tags_may_change(self, client: Client, experiment: UUID) -> None:
-        write = ExperimentWrite(project="iris", name="sweep", namespace="ml", description="better", tags=("new",))
+        write = ExperimentWrite(project="iris", name="sweep", namespace="ml", description="better", tags={"new": ""})
         changed = client.put_experiment(experiment, write)
-        assert (changed.description, changed.tags) == ("better", ("new",))
+        assert (changed.description, changed.tags) == ("better", {"new": ""})
         assert client.experiment(experiment) == changed
 
     @pytest.mark.parametrize("field", ["project", "name", "namespace"])

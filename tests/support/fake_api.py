@@ -104,7 +104,7 @@ class FakeApi:
         for point in batch.points:
             if point.key in self.refused_keys:
                 raise Invalid(f"{point.key} is refused", status=422, code="invalid")
-        for point in batch.points:
+        for point in (msgspec.convert(each, MetricPoint, from_attributes=True) for each in batch.points):
             self.points.setdefault((point.key, point.step, point.source, point.offset), point)
         _leave(lost)
         added = len(self.points) - before

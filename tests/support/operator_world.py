@@ -30,6 +30,7 @@ from pinnace.records import (
     PodReport,
     PodStanding,
     Problem,
+    Shown,
 )
 from pinnace.settings import StoreSettings
 from pinnace_operator.experiment import ConditionType, Experiment, Status
@@ -368,6 +369,7 @@ class WorldApi:
         if iteration.experiment_id not in self._world.experiment_rows:
             raise NotFound("no such experiment", status=404, code="experiment-not-found")
         self._world.writes.append(f"iteration row {iteration.index} {iteration.state}")
+        assert iteration.index is not None
         before = self._world.rows.get(iteration_id)
         if before is not None and list(IterationState).index(iteration.state) < list(IterationState).index(
             before.state
@@ -386,7 +388,8 @@ class WorldApi:
         self._world.rows[iteration_id] = row
         return row
 
-    def iterations(self, experiment_id: UUID) -> Iterator[Iteration]:
+    def iterations(self, experiment_id: UUID, *, lifecycle: Shown) -> Iterator[Iteration]:
+        assert lifecycle is Shown.ALL, "the operator must see what people have put away"
         self._need_api()
         if experiment_id not in self._world.experiment_rows:
             raise NotFound("no such experiment", status=404, code="experiment-not-found")

@@ -3,9 +3,9 @@ not there for anybody.
 
 * admin: everything.
 * operator: writes projects, experiments and iterations; reads everything.
-* sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod; reads
-  that iteration, what its own pod registered and how its own writers ended; is told which contents that it holds its
-  experiment has recorded. The iteration's experiment must name the pod's namespace.
+* sidecar: writes artifacts, metrics, reports and signs of life of the iteration that its pod is labelled with, as that
+  pod; reads that iteration, what its own pod registered and how its own writers ended; is told which contents that it
+  holds its experiment has recorded. The iteration's experiment must name the pod's namespace.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -20,6 +20,7 @@ from pinnace_api.identity import Caller, Identifier, Role
 from pinnace_api.refusals import Forbidden, IterationNotFound, NotFound, Unauthorized
 
 _ALL: Final = frozenset(Role)
+_EDIT: Final = frozenset({Role.ADMIN})
 _WRITE_PLAN: Final = frozenset({Role.ADMIN, Role.OPERATOR})
 _WRITE_OUTCOME: Final = frozenset({Role.ADMIN, Role.SIDECAR})
 _READ: Final = frozenset({Role.ADMIN, Role.OPERATOR})
@@ -35,13 +36,23 @@ RULES: Final[Mapping[str, Rule]] = {
     "prometheus": PUBLIC,
     "openapi": PUBLIC,
     "put_project": _WRITE_PLAN,
+    "patch_project": _EDIT,
+    "trash_project": _EDIT,
     "list_projects": _READ,
     "get_project": _READ,
     "put_experiment": _WRITE_PLAN,
+    "patch_experiment": _EDIT,
+    "trash_experiment": _EDIT,
     "list_experiments": _READ,
     "get_experiment": _READ,
     "put_iteration": _WRITE_PLAN,
+    "patch_iteration": _WRITE_PLAN,
+    "trash_iteration": _EDIT,
+    "put_heartbeat": _ALL,
     "get_iteration": _ALL,
+    "get_environment": _READ,
+    "list_children": _READ,
+    "get_subtree": _READ,
     "list_iterations": _READ,
     "put_artifacts": _WRITE_OUTCOME,
     "list_iteration_artifacts": _READ,
@@ -50,7 +61,19 @@ RULES: Final[Mapping[str, Rule]] = {
     "get_artifact": _READ,
     "find_contents": _WRITE_OUTCOME,
     "put_metrics": _WRITE_OUTCOME,
+    "patch_metric": _EDIT,
+    "delete_metrics": _EDIT,
+    "list_series": _READ,
     "list_metrics": _READ,
+    "put_dataset": _WRITE_PLAN,
+    "patch_dataset": _EDIT,
+    "list_datasets": _READ,
+    "get_dataset": _READ,
+    "list_dataset_uses": _READ,
+    "put_dataset_use": _WRITE_PLAN,
+    "delete_dataset_use": _EDIT,
+    "list_iteration_datasets": _READ,
+    "get_lineage": _READ,
     "put_pod_report": _WRITE_OUTCOME,
     "get_writers": _ALL,
     "list_pods": _READ,

@@ -16,10 +16,12 @@ from pinnace_api import health, migrations, openapi
 from pinnace_api.access import Access
 from pinnace_api.artifacts import routes as artifacts
 from pinnace_api.database import Database
+from pinnace_api.datasets import routes as datasets
 from pinnace_api.experiments import routes as experiments
 from pinnace_api.identity import AdminToken, Caller, Identifier, TokenReviewer
 from pinnace_api.iterations import routes as iterations
 from pinnace_api.iterations import service as iteration_service
+from pinnace_api.iterations.sweep import sweep_until
 from pinnace_api.metrics import routes as metrics
 from pinnace_api.observing import Meters, observed
 from pinnace_api.pods import routes as pods
@@ -28,7 +30,7 @@ from pinnace_api.projects import routes as projects
 from pinnace_api.requests import StrictRequest, provide_cut
 from pinnace_api.settings import MAX_BODY_BYTES, ApiSettings
 
-_RESOURCES: Final = (projects, experiments, iterations, artifacts, metrics, pods)
+_RESOURCES: Final = (projects, experiments, iterations, artifacts, metrics, datasets, pods)
 
 
 def database_of(settings: ApiSettings) -> Database:
@@ -59,7 +61,13 @@ def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
         asyncio.get_running_loop().set_default_executor(threads)
         try:
             await sync_to_thread(migrations.upgrade, database)
-            yield
+            stopped = asyncio.Event()
+            sweep = asyncio.create_task(sweep_until(stopped, database, every=settings.sweep_seconds), name="sweep")
+            try:
+                yield
+            finally:
+                stopped.set()
+                await sweep
         finally:
             threads.shutdown()
             database.close()

@@ -51,6 +51,11 @@ class Caller:
     pod_uid: str = ""
     iteration: UUID | None = None
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is one of the system's own parts: what they report has happened, whatever else may have ended."""
+        return self.role in (Role.OPERATOR, Role.SIDECAR)
+
     def __str__(self) -> str:
         return f"sidecar:{self.namespace}/{self.pod_name}" if self.role is Role.SIDECAR else self.role.value
 

@@ -18,7 +18,7 @@ _MEANINGS: Final = {
     401: "No token, or one that nobody vouches for",
     403: "The token is good, but not for this",
     404: "There is no such thing (yet)",
-    409: "The id holds other content that may not change",
+    409: "The id holds other content that may not change, or it has ended or lies in the trash; `code` says which",
     413: "The body is too large",
     422: "The request is wrong; `field` says where",
     503: "The database or Kubernetes can't be reached at the moment; try again",
@@ -32,8 +32,9 @@ def config() -> OpenAPIConfig:
         description=(
             "What was run, with which parameters, what it measured, and where every byte lies. Every write is a PUT "
             "with the caller's id: 201 the first time, 200 when it is there already, 409 when the id holds something "
-            "else. Lists come in pages: `next` of one page is `after` of the following. Every error is an "
-            "application/problem+json with a stable `code`."
+            "else. Every edit is a PATCH with a JSON merge patch; a DELETE can be sent again. Lists come in pages: "
+            "`next` of one page is `after` of the following. Every error is an application/problem+json with a stable "
+            "`code`."
         ),
         render_plugins=[JsonRenderPlugin()],  # `describe` serves it; the framework's own routes have no rule
         use_handler_docstrings=True,
@@ -52,6 +53,7 @@ def config() -> OpenAPIConfig:
             Tag(name="iterations"),
             Tag(name="artifacts"),
             Tag(name="metrics"),
+            Tag(name="datasets"),
             Tag(name="pods"),
             Tag(name="health", description="For Kubernetes and Prometheus; needs no token"),
         ],

@@ -44,6 +44,7 @@ EXCEPTION_HANDLERS: Final[Mapping[int | type[Exception], Any]] = {
 
 
 _KEY = re.compile(r"[^\w.\[\]]")
+_MISSING = re.compile(r"Missing required query parameter '(\w+)'")
 
 
 def _from_framework(error: HTTPException) -> Refused:
@@ -65,5 +66,7 @@ def _invalid(error: HTTPException) -> Invalid:
     key = _KEY.sub("", str(first.get("key", ""))) if isinstance(first, dict) else ""
     if key == "data":
         return Invalid("the request needs a body: a JSON object", hint="/openapi.json describes it")
+    if missing := _MISSING.match(error.detail):
+        return Invalid("the query needs this field", field=missing[1], hint="/openapi.json describes it")
     message = str(first.get("message", "")) if isinstance(first, dict) else ""
     return Invalid(message or error.detail, field=key)

@@ -91,6 +91,18 @@ class ObjectNotRecorded(Conflict):
     code = "object-not-recorded"
 
 
+class Ended(Conflict):
+    """What has ended takes no more of this."""
+
+    code = "ended"
+
+
+class Trashed(Conflict):
+    """What lies in the trash takes nothing."""
+
+    code = "trashed"
+
+
 class TooLarge(Refused):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "too-large"

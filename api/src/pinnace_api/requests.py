@@ -7,11 +7,15 @@ import msgspec
 from litestar import Request
 from litestar.params import QueryParameter
 
+from pinnace.records import Shown
 from pinnace_api.paging import DEFAULT_LIMIT, MAX_LIMIT, Cut
 from pinnace_api.refusals import Invalid
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many at most")]
 After = Annotated[str | None, QueryParameter(max_length=8192, description="`next` of the page before")]
+ShownQuery = Annotated[
+    Shown, QueryParameter(description="Which to list; what lies in something trashed counts as trashed")
+]
 
 _PLACE = re.compile(r"^(?P<what>.*?) - at `(?:key in )?\$\.?(?P<field>.*)`$", re.DOTALL)
 

@@ -44,6 +44,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     operator_subject: Annotated[str, Meta(pattern="^(|system:serviceaccount:[^:]+:[^:]+)$")] = ""
     #: Whether service-account tokens are accepted, by asking the Kubernetes that the API runs in.
     kubernetes: bool = False
+    #: How often the API looks for iterations whose signs of life have stopped.
+    sweep_seconds: Annotated[float, Meta(gt=0, le=3600)] = 10.0
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Connection, DateTime, Dialect, Integer, MetaData, String, Table, Text, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
@@ -64,6 +64,16 @@ def word(length: int) -> String:
 def prose() -> Text:
     """Text that is only kept."""
     return Text()
+
+
+def document() -> JSON:
+    """JSON that can be searched."""
+    return JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+
+def with_default(value: str) -> dict[str, Any]:
+    """For columns that joined a table which had rows: what those have. `sa_column_kwargs` of a Field."""
+    return {"server_default": text(f"'{value}'")}
 
 
 def counter() -> BigInteger:

@@ -1,6 +1,7 @@
 """Values as every database can keep them."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +12,9 @@ from pinnace_api.refusals import Invalid
 MAX_DEPTH: Final = 16
 #: The largest number of a 64-bit column.
 MAX_NUMBER: Final = 2**63 - 1
+
+#: From here on a float is spelled with an exponent.
+_NEEDS_EXPONENT: Final = 1e16
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -66,4 +70,17 @@ def moment_of(microseconds: int) -> datetime:
 
 def canonical(value: Any) -> bytes:
     """JSON in one spelling, so that equal bytes mean equal values; 1 and 1.0 differ."""
-    return msgspec.json.encode(value, order="sorted")
+    return msgspec.json.encode(_without_exponent(value), order="sorted")
+
+
+def _without_exponent(value: Any) -> Any:
+    """As PostgreSQL gives numbers back: those that need an exponent come without one, as whole numbers."""
+    match value:
+        case float() if abs(value) >= _NEEDS_EXPONENT:
+            return int(Decimal(repr(value)))
+        case dict():
+            return {name: _without_exponent(part) for name, part in value.items()}
+        case list():
+            return [_without_exponent(part) for part in value]
+        case _:
+            return value

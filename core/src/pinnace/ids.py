@@ -28,6 +28,11 @@ def artifact_id(iteration: UUID, path: str, sha256: str) -> UUID:
     return uuid5(iteration, f"{sha256}:{path}")
 
 
+def dataset_id(project: str, name: str, digest: str) -> UUID:
+    """The id of one content of the dataset `name` in `project`: another digest is another dataset."""
+    return uuid5(project_id(project), f"{digest}:{name}")
+
+
 def object_key(prefix: str, artifact: UUID) -> str:
     """Where the bytes of `artifact` lie in the bucket: `<prefix>/<aa>/<uuid>`, `aa` the id's first two digits."""
     text = str(artifact)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from pinnace.client import ApiError, NotFound
-from pinnace.records import ExperimentWrite
+from pinnace.records import ExperimentWrite, Shown
 from pinnace_operator.experiment import Experiment, MalformedError
 from pinnace_operator.observed import Observed, Refusal, Rows, Trouble, job_view, pod_view
 from pinnace_operator.perform import trouble_of
@@ -44,7 +44,7 @@ def observe(
     rows: Rows | None = None
     try:
         rows = Rows(
-            iterations={row.index: row for row in api.iterations(experiment.id)},
+            iterations={row.index: row for row in api.iterations(experiment.id, lifecycle=Shown.ALL)},
             standings=tuple(api.pods(experiment.id)),
         )
     except NotFound:

@@ -155,7 +155,7 @@ def _rows(
         name=experiment.name,
         namespace=experiment.namespace,
         description=experiment.spec.description,
-        tags=experiment.spec.tags,
+        tags=_tags(experiment.spec.tags),
     )
     puts: list[PutExperimentRow | PutIterationRow] = []
     if row != observed.experiment_row:
@@ -166,6 +166,12 @@ def _rows(
         if _differs(iteration, wanted) and len(puts) < MAX_ROWS:
             puts.append(PutIterationRow(id=iteration.id, row=wanted))
     return puts
+
+
+def _tags(spec: Sequence[str]) -> dict[str, str]:
+    """`baseline` and `team=vision` as `{"baseline": "", "team": "vision"}`."""
+    parts = [(tag, *tag.partition("=")) for tag in spec]
+    return {key or tag: value if key else "" for tag, key, _, value in parts}
 
 
 def _iteration_row(experiment: Experiment, iteration: IterationProgress) -> IterationWrite:
@@ -183,9 +189,12 @@ def _iteration_row(experiment: Experiment, iteration: IterationProgress) -> Iter
 #: A row's state never goes back, for instance when a Job is made again.
 _RANK: Final = {
     IterationState.PENDING: 0,
+    #: What the cluster says of a Job counts more than signs of life that stopped.
+    IterationState.LOST: 0,
     IterationState.RUNNING: 1,
     IterationState.SUCCEEDED: 2,
     IterationState.FAILED: 2,
+    IterationState.KILLED: 2,
 }
 
 

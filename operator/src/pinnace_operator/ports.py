@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from pinnace.errors import PinnaceError
-from pinnace.records import Experiment, ExperimentWrite, Iteration, IterationWrite, PodStanding
+from pinnace.records import Experiment, ExperimentWrite, Iteration, IterationWrite, PodStanding, Shown
 
 
 class ClusterError(PinnaceError):
@@ -69,6 +69,6 @@ class Api(Protocol):
 
     def put_iteration(self, iteration_id: UUID, iteration: IterationWrite) -> Iteration: ...
 
-    def iterations(self, experiment_id: UUID) -> Iterator[Iteration]: ...
+    def iterations(self, experiment_id: UUID, *, lifecycle: Shown) -> Iterator[Iteration]: ...
 
     def pods(self, experiment_id: UUID) -> Iterator[PodStanding]: ...

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -48,7 +49,7 @@ def experiment(name: str, identity: UUID | None = None, *, description: str = ""
         name=name,
         namespace="team",
         description=description,
-        tags=(),
+        tags={},
         created_at=NOW,
     )
 
@@ -89,11 +90,11 @@ def table(result: Result) -> list[list[str]]:
 
 
 def test_without_a_terminal_rows_are_separated_by_tabs_below_a_header(api: CannedApi) -> None:
-    first = experiment("sweep", description="two words")
+    first = msgspec.structs.replace(experiment("sweep", description="two words"), tags={"a": "1"})
     api.records = {"/experiments": [first]}
     assert table(run("experiments")) == [
-        ["NAME", "PROJECT", "NAMESPACE", "CREATED", "ID", "DESCRIPTION"],
-        ["sweep", "iris", "team", "2026-03-01T12:30:00+00:00", str(first.id), "two words"],
+        ["NAME", "PROJECT", "NAMESPACE", "CREATED", "ID", "DESCRIPTION", "STATUS", "TAGS"],
+        ["sweep", "iris", "team", "2026-03-01T12:30:00+00:00", str(first.id), "two words", "OPEN", "a=1"],
     ]
 
 
@@ -139,6 +140,8 @@ def test_iterations_of_an_experiment_are_shown_with_parameters_and_metrics(api: 
         "2026-03-01T12:30:00+00:00",
         "",
         str(ids.iteration_id(of.id, 0)),
+        "",
+        "",
     ]
     assert rows[2][0] == "1"
 

@@ -1,9 +1,11 @@
 """Migrations and tables say the same, forwards and back."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -102,6 +104,35 @@ def test_a_failing_step_leaves_the_database_as_it_was(database: Database) -> Non
     with pytest.raises(Exception, match="no-such-revision"):
         migrations.upgrade(database, "no-such-revision")
     assert names(database) == set()
+
+
+def test_tags_as_lists_become_mappings_and_back(database: Database) -> None:
+    migrations.upgrade(database, "0001")
+    project, experiment = uuid4().hex, uuid4().hex
+    with database.migrating() as connection:
+        connection.exec_driver_sql("INSERT INTO projects VALUES (?, 'p', '', '2026-01-01 00:00:00')", (project,))
+        connection.exec_driver_sql(
+            "INSERT INTO experiments VALUES (?, ?, 'e', '', 'd', ?, '2026-01-01 00:00:00')",
+            (experiment, project, '["baseline", "team=vision", "=odd"]'),
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO iterations VALUES (?, ?, 0, '{}', 'RUNNING', NULL, NULL, '2026-01-01 00:00:00')",
+            (uuid4().hex, experiment),
+        )
+
+    def tags() -> Any:
+        with database.read() as connection:
+            return json.loads(connection.exec_driver_sql("SELECT tags FROM experiments").scalar_one())
+
+    migrations.upgrade(database)
+    assert tags() == {"baseline": "", "team": "vision", "=odd": ""}
+    with database.read() as connection:
+        row = connection.exec_driver_sql("SELECT status, lifecycle, declared FROM experiments").one()
+        assert tuple(row)[:2] == ("OPEN", "ACTIVE")
+        assert json.loads(row.declared) == {"description": "d", "tags": tags()}
+        assert connection.exec_driver_sql("SELECT lifecycle, tags FROM iterations").one() == ("ACTIVE", "{}")
+    migrations.downgrade(database, "0001")
+    assert sorted(tags()) == ["=odd", "baseline", "team=vision"]
 
 
 def test_points_lie_in_the_order_of_reading(database: Database) -> None:

@@ -3,25 +3,30 @@
 import logging
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.records import IterationState, IterationWrite
+from pinnace.records import IterationPatch, IterationState, IterationWrite
 from pinnace.settings import SettingsError
-from pinnace_api.iterations.progress import Progress, advance
+from pinnace_api.edits import difference, edited_tags
+from pinnace_api.iterations.progress import Progress, advance, edit, stamped
 from pinnace_api.logs import FactFormatter
+from pinnace_api.metrics.steps import Unnumbered, number
 from pinnace_api.metrics.summary import EMPTY, Point, Summary, summarise
 from pinnace_api.paging import Cut, Moment, cursor
-from pinnace_api.refusals import Conflict, Invalid
+from pinnace_api.refusals import Conflict, Ended, Invalid
 from pinnace_api.settings import ApiSettings
-from pinnace_api.values import microseconds, moment_of, utc
+from pinnace_api.values import canonical, microseconds, moment_of, utc
+from support.samples import MOMENT
 
-ENDS = (IterationState.SUCCEEDED, IterationState.FAILED)
+ENDS = (IterationState.SUCCEEDED, IterationState.FAILED, IterationState.KILLED)
 
 
 def progress(state: IterationState, **parameters: Any) -> Progress:
@@ -35,11 +40,83 @@ def write(state: IterationState, **parameters: Any) -> IterationWrite:
 @pytest.mark.parametrize("before", list(IterationState))
 @pytest.mark.parametrize("after", list(IterationState))
 def test_an_end_is_never_left_and_everything_else_may_follow(before: IterationState, after: IterationState) -> None:
-    if before in ENDS and after != before:
+    if before is after:
+        allowed = True
+    elif before in ENDS:
+        allowed = False
+    else:
+        allowed = after is not IterationState.LOST
+    if allowed:
+        assert advance(uuid4(), progress(before), write(after)).state is after
+    else:
         with pytest.raises(Conflict):
             advance(uuid4(), progress(before), write(after))
-    else:
-        assert advance(uuid4(), progress(before), write(after)).state is after
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("after", [state for state in IterationState if state is not IterationState.LOST])
+def test_the_system_s_own_parts_are_never_refused_and_leave_the_end(end: IterationState, after: IterationState) -> None:
+    advanced = advance(uuid4(), progress(end, lr=1), write(after, depth=3), by_part=True)
+    assert advanced == progress(end, lr=1, depth=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (IterationPatch(state=IterationState.RUNNING), "state"),
+        (IterationPatch(ended_at=MOMENT), "ended_at"),
+        (IterationPatch(error="other"), "error"),
+        (IterationPatch(parameters={"depth": 3}), "parameters"),
+        (IterationPatch(environment={"commit": "b"}), "environment"),
+    ],
+)
+def test_what_an_end_locks_is_named(change: IterationPatch, field: str) -> None:
+    with pytest.raises(Ended) as caught:
+        edit(uuid4(), progress(IterationState.KILLED, lr=1), change, override=True, by_part=False)
+    assert caught.value.field == field
+
+
+def test_the_same_end_may_be_said_again() -> None:
+    stored = msgspec.structs.replace(progress(IterationState.FAILED, lr=1), error="boom")
+    again = IterationPatch(state=IterationState.FAILED, error="boom", parameters={"lr": 1})
+    assert edit(uuid4(), stored, again, override=False, by_part=False) == stored
+
+
+def test_state_and_times_never_contradict_each_other() -> None:
+    running = stamped(IterationState.PENDING, progress(IterationState.RUNNING), MOMENT)
+    assert (running.started_at, running.ended_at) == (MOMENT, None)
+    later = MOMENT + timedelta(hours=1)
+    ended = stamped(IterationState.RUNNING, msgspec.structs.replace(running, state=IterationState.KILLED), later)
+    assert (ended.started_at, ended.ended_at) == (MOMENT, later)
+    assert stamped(IterationState.KILLED, ended, later + timedelta(hours=1)) == ended
+
+
+@pytest.mark.parametrize("number", [1e16, -1e23, 1.5e300, 12345678901234567890.0])
+def test_a_number_without_its_exponent_is_the_same_number(number: float) -> None:
+    """PostgreSQL gives JSON numbers back like that."""
+    whole = int(Decimal(repr(number)))
+    assert canonical({"a": [number]}) == canonical({"a": [whole]})
+    assert canonical(1.0) != canonical(1)
+
+
+def unnumbered(*points: tuple[int, int, int | None]) -> list[Unnumbered]:
+    """(metric, offset, step) of one source."""
+    return [Unnumbered(metric, 0, offset, step) for metric, offset, step in points]
+
+
+def test_steps_go_on_above_the_highest_in_the_order_of_the_batch() -> None:
+    points = unnumbered((1, 0, None), (1, 1, None), (2, 2, None), (1, 3, 10), (1, 4, None), (1, 0, None), (2, 9, None))
+    steps, chosen = number(points, highest={2: 6}, known={(2, 0, 9): 3})
+    assert steps == [0, 1, 7, 10, 11, 0, 3]
+    assert chosen == {(1, 0, 0): 0, (1, 0, 1): 1, (2, 0, 2): 7, (1, 0, 4): 11}
+
+
+@given(
+    before=st.dictionaries(st.text(max_size=2), st.text(max_size=2), max_size=4),
+    after=st.dictionaries(st.text(max_size=2), st.text(max_size=2), max_size=4),
+)
+def test_a_difference_of_tags_is_the_patch_between_them(before: dict[str, str], after: dict[str, str]) -> None:
+    assert edited_tags(before, difference(before, after)) == after
 
 
 @pytest.mark.parametrize(

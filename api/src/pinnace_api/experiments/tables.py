@@ -4,13 +4,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index
+from sqlalchemy import Index
 from sqlmodel import Field
 
-from pinnace_api.tables import Row, UtcDateTime, prose, table_of, word
+from pinnace_api.tables import Row, UtcDateTime, document, prose, table_of, with_default, word
 
 
 class ExperimentRow(Row, table=True):
+    """`declared` is what the last PUT said of description and tags; what a PATCH said stands in their own columns."""
+
     __tablename__ = "experiments"
     __table_args__ = (
         Index(None, "created_at", "id"),
@@ -23,8 +25,13 @@ class ExperimentRow(Row, table=True):
     #: Decides whose pods may write; never changed.
     namespace: str = Field(sa_type=word(63))
     description: str = Field(sa_type=prose())
-    tags: list[Any] = Field(sa_type=JSON)
+    tags: dict[str, str] = Field(sa_type=document())
     created_at: datetime = Field(sa_type=UtcDateTime)
+    created_by: str = Field(sa_type=word(400), sa_column_kwargs=with_default(""))
+    declared: dict[str, Any] = Field(sa_type=document(), sa_column_kwargs=with_default("{}"))
+    status: str = Field(sa_type=word(16), sa_column_kwargs=with_default("OPEN"))
+    ended_at: datetime | None = Field(sa_type=UtcDateTime)
+    lifecycle: str = Field(sa_type=word(16), sa_column_kwargs=with_default("ACTIVE"))
 
 
 EXPERIMENTS = table_of(ExperimentRow)

@@ -125,14 +125,19 @@ def summaries(connection: Connection, iterations: Collection[UUID]) -> dict[UUID
     """By iteration and key, for a whole page of iterations at once."""
     found: dict[UUID, dict[str, MetricSummary]] = {}
     for row in _in_parts(connection, _SUMMARIES, {}, "iterations", list(iterations)):
-        found.setdefault(row.iteration_id, {})[row.key] = MetricSummary(
-            last=_wire(row.last_value),
-            last_step=row.last_step,
-            min=None if row.low is None else metric_value_to_wire(row.low),
-            max=None if row.high is None else metric_value_to_wire(row.high),
-            count=row.points,
-        )
+        found.setdefault(row.iteration_id, {})[row.key] = summary_of(row)
     return found
+
+
+def summary_of(row: Any) -> MetricSummary:
+    """Of a row of metrics that has points."""
+    return MetricSummary(
+        last=value_of(row.last_value),
+        last_step=row.last_step,
+        min=None if row.low is None else metric_value_to_wire(row.low),
+        max=None if row.high is None else metric_value_to_wire(row.high),
+        count=row.points,
+    )
 
 
 def page(
@@ -217,12 +222,13 @@ def _point(row: Any) -> MetricPoint:
     return MetricPoint(
         key=row.key,
         step=row.step,
-        value=_wire(row.value),
+        value=value_of(row.value),
         time=None if row.time == NO_TIME else moment_of(row.time),
         source=row.source,
         offset=row.offset,
     )
 
 
-def _wire(value: float | None) -> MetricValue:
+def value_of(value: float | None) -> MetricValue:
+    """A stored value as it travels."""
     return "NaN" if value is None else metric_value_to_wire(value)

@@ -1,4 +1,4 @@
-"""Three tables: a metric of an iteration with its summary, what wrote it, and the points.
+"""Four tables: a metric of an iteration with its summary, what wrote it, the points, and steps that the API chose.
 
 Keys and sources are long and few, points are many: a point refers to both by number. The points lie in the order in
 which a series is read.
@@ -63,6 +63,19 @@ class MetricPointRow(Row, table=True):
     value: float | None = Field(sa_type=Double)
 
 
+class MetricAutoStepRow(Row, table=True):
+    """The step that the API chose for a point which came without one, so that it gets the same when it comes again."""
+
+    __tablename__ = "metric_auto_steps"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    metric_id: int = Field(sa_column=Column(counter(), ForeignKey("metrics.id"), primary_key=True))
+    source_id: int = Field(sa_column=Column(counter(), ForeignKey("metric_sources.id"), primary_key=True))
+    offset: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    step: int = Field(sa_type=BigInteger)
+
+
 METRICS = table_of(MetricRow)
 METRIC_SOURCES = table_of(MetricSourceRow)
 METRIC_POINTS = table_of(MetricPointRow)
+METRIC_AUTO_STEPS = table_of(MetricAutoStepRow)

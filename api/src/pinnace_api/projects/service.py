@@ -2,16 +2,17 @@
 
 import msgspec
 
-from pinnace.records import Project, ProjectName, ProjectPage, ProjectWrite
+from pinnace.records import Lifecycle, Project, ProjectName, ProjectPage, ProjectPatch, ProjectWrite, Shown
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
+from pinnace_api.edits import check_tags, check_writable, deciding, edited, edited_tags, edited_text
 from pinnace_api.paging import Cut
 from pinnace_api.projects import queries
 from pinnace_api.refusals import Invalid, NotFound
 from pinnace_api.values import check_text
 
 
-def put(database: Database, name: str, write: ProjectWrite) -> tuple[Project, bool]:
+def put(database: Database, name: str, write: ProjectWrite, *, by: str) -> tuple[Project, bool]:
     """Create the project or give it this description; the bool says whether it is new."""
     try:
         msgspec.convert(name, ProjectName)
@@ -21,27 +22,58 @@ def put(database: Database, name: str, write: ProjectWrite) -> tuple[Project, bo
             field="name",
         ) from None
     check_text(write.description, "description")
-    return database.write(_put, name, write)
+    check_tags(write.tags)
+    return database.write(_put, name, write, by)
+
+
+def patch(database: Database, name: str, change: ProjectPatch) -> Project:
+    """Edit it. Raises NotFound, Trashed, Invalid."""
+    check_text(name, "name")
+    return database.write(_patch, name, change)
+
+
+def trash(database: Database, name: str) -> None:
+    """Put it into the trash, where it may be already. Raises NotFound."""
+    patch(database, name, ProjectPatch(lifecycle=Lifecycle.TRASHED))
 
 
 def get(database: Database, name: str) -> Project:
     check_text(name, "name")
     with database.read() as connection:
-        project = queries.find(connection, name)
-    if project is None:
-        raise NotFound(f"there is no project {name!r}")
+        return _found(queries.find(connection, name), name)
+
+
+def page(database: Database, shown: Shown, cut: Cut) -> ProjectPage:
+    with database.read() as connection:
+        return queries.page(connection, shown, cut)
+
+
+def _put(connection: Connection, name: str, write: ProjectWrite, by: str) -> tuple[Project, bool]:
+    created = queries.add(connection, name, description=write.description, tags=write.tags, by=by, at=now())
+    stored = _found(queries.hold(connection, name), name)
+    if created or stored.description == write.description:
+        return stored, created
+    return _edited(connection, stored, ProjectPatch(description=write.description)), False
+
+
+def _patch(connection: Connection, name: str, change: ProjectPatch) -> Project:
+    return _edited(connection, _found(queries.hold(connection, name), name), change)
+
+
+def _edited(connection: Connection, stored: Project, change: ProjectPatch) -> Project:
+    project = msgspec.structs.replace(
+        stored,
+        description=edited_text(stored.description, change.description, "description"),
+        tags=edited_tags(stored.tags, change.tags),
+        lifecycle=edited(stored.lifecycle, change.lifecycle),
+    )
+    if project != stored:
+        check_writable({f"project {stored.name!r}": deciding(stored.lifecycle, project.lifecycle)})
+        queries.edit(connection, project)
     return project
 
 
-def page(database: Database, cut: Cut) -> ProjectPage:
-    with database.read() as connection:
-        return queries.page(connection, cut)
-
-
-def _put(connection: Connection, name: str, write: ProjectWrite) -> tuple[Project, bool]:
-    created = queries.add(connection, name, write.description, now())
-    if not created:
-        queries.describe(connection, name, write.description)
-    project = queries.find(connection, name)
-    assert project is not None
-    return project, created
+def _found(project: Project | None, name: str) -> Project:
+    if project is None:
+        raise NotFound(f"there is no project {name!r}")
+    return project

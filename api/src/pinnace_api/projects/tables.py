@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlmodel import Field
 
-from pinnace_api.tables import Row, UtcDateTime, prose, table_of, word
+from pinnace_api.tables import Row, UtcDateTime, document, prose, table_of, with_default, word
 
 
 class ProjectRow(Row, table=True):
@@ -17,6 +17,9 @@ class ProjectRow(Row, table=True):
     name: str = Field(sa_type=word(100), unique=True)
     description: str = Field(sa_type=prose())
     created_at: datetime = Field(sa_type=UtcDateTime)
+    created_by: str = Field(sa_type=word(400), sa_column_kwargs=with_default(""))
+    tags: dict[str, str] = Field(sa_type=document(), sa_column_kwargs=with_default("{}"))
+    lifecycle: str = Field(sa_type=word(16), sa_column_kwargs=with_default("ACTIVE"))
 
 
 PROJECTS = table_of(ProjectRow)

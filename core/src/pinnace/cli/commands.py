@@ -7,7 +7,9 @@ import click
 
 from pinnace.cli.database import db
 from pinnace.cli.download import get
+from pinnace.cli.edits import add_edits, edit_experiment, edit_iteration, edit_project
 from pinnace.cli.exits import exit_for, explanation
+from pinnace.cli.groups import listing
 from pinnace.cli.listings import artifacts, experiments, iterations, metrics, projects
 from pinnace.cli.output import escaped
 from pinnace.cli.sidecar import sidecar
@@ -32,12 +34,20 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, epilog=explanation(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("pinnace"))
 def main() -> None:
-    """Look at experiments and their artifacts, and download what they left.
+    """Look at experiments and their artifacts, put them away or mark them, and download what they left.
 
     The API is found by --api-url and --token-file, or PINNACE_API_URL and PINNACE_API_TOKEN (or …_TOKEN_FILE). An
     experiment is called by its id or its name, an iteration by its id or as NAME/INDEX.
     """
 
 
-for command in (projects, experiments, iterations, artifacts, metrics, get, sidecar, db):
+for list_, name, edit, metavar, help_ in (
+    (projects, "projects", edit_project, "PROJECT", "Projects (by name)."),
+    (experiments, "experiments", edit_experiment, "EXPERIMENT", "Experiments (by id or name)."),
+    (iterations, "iterations", edit_iteration, "ITERATION", "Iterations (by id or as NAME/INDEX)."),
+):
+    group = listing(list_, name, help_)
+    add_edits(group, edit, metavar)
+    main.add_command(group)
+for command in (artifacts, metrics, get, sidecar, db):
     main.add_command(command)

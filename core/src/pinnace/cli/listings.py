@@ -2,33 +2,37 @@
 
 import click
 
-from pinnace.cli.options import json_option, limit_option, with_client
+from pinnace.cli.options import json_option, limit_option, shown_option, with_client
 from pinnace.cli.output import Column, assignments, bytes_in_words, moment, show
 from pinnace.cli.references import find_either, find_experiment, find_iteration
 from pinnace.client import Client
-from pinnace.records import Artifact, Experiment, Iteration, MetricPoint, Project
+from pinnace.records import Artifact, Experiment, Iteration, MetricPoint, Project, Shown
 
 
 @click.command
 @with_client
+@shown_option
 @json_option
 @limit_option
-def projects(client: Client, *, as_json: bool, limit: int) -> None:
+def projects(client: Client, *, shown: Shown, as_json: bool, limit: int) -> None:
     """List the projects."""
     columns: tuple[Column[Project], ...] = (
         Column("NAME", lambda row: row.name),
         Column("CREATED", lambda row: moment(row.created_at)),
         Column("DESCRIPTION", lambda row: row.description),
+        Column("TAGS", lambda row: assignments(row.tags)),
+        Column("BY", lambda row: row.created_by),
     )
-    show(client.projects(limit=_one_more(limit)), columns, as_json=as_json, limit=limit)
+    show(client.projects(lifecycle=shown, limit=_one_more(limit)), columns, as_json=as_json, limit=limit)
 
 
 @click.command
 @with_client
 @click.option("--project", metavar="NAME", help="Only those of this project.")
+@shown_option
 @json_option
 @limit_option
-def experiments(client: Client, *, project: str | None, as_json: bool, limit: int) -> None:
+def experiments(client: Client, *, project: str | None, shown: Shown, as_json: bool, limit: int) -> None:
     """List experiments, the newest first."""
     columns: tuple[Column[Experiment], ...] = (
         Column("NAME", lambda row: row.name),
@@ -37,16 +41,20 @@ def experiments(client: Client, *, project: str | None, as_json: bool, limit: in
         Column("CREATED", lambda row: moment(row.created_at)),
         Column("ID", lambda row: str(row.id)),
         Column("DESCRIPTION", lambda row: row.description),
+        Column("STATUS", lambda row: row.status.value),
+        Column("TAGS", lambda row: assignments(row.tags)),
     )
-    show(client.experiments(project=project, limit=_one_more(limit)), columns, as_json=as_json, limit=limit)
+    found = client.experiments(project=project, lifecycle=shown, limit=_one_more(limit))
+    show(found, columns, as_json=as_json, limit=limit)
 
 
 @click.command
 @with_client
 @click.argument("experiment")
+@shown_option
 @json_option
 @limit_option
-def iterations(client: Client, *, experiment: str, as_json: bool, limit: int) -> None:
+def iterations(client: Client, *, experiment: str, shown: Shown, as_json: bool, limit: int) -> None:
     """List the iterations of EXPERIMENT (an id or a name)."""
     columns: tuple[Column[Iteration], ...] = (
         Column("INDEX", lambda row: str(row.index)),
@@ -56,8 +64,10 @@ def iterations(client: Client, *, experiment: str, as_json: bool, limit: int) ->
         Column("STARTED", lambda row: moment(row.started_at)),
         Column("ENDED", lambda row: moment(row.ended_at)),
         Column("ID", lambda row: str(row.id)),
+        Column("NAME", lambda row: row.name),
+        Column("TAGS", lambda row: assignments(row.tags)),
     )
-    found = client.iterations(find_experiment(client, experiment).id, limit=_one_more(limit))
+    found = client.iterations(find_experiment(client, experiment).id, lifecycle=shown, limit=_one_more(limit))
     show(found, columns, as_json=as_json, limit=limit)
 
 

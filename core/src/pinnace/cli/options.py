@@ -8,6 +8,7 @@ import click
 
 from pinnace.cli.settings import client_settings
 from pinnace.client import Client
+from pinnace.records import Shown
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -32,6 +33,15 @@ def with_client(command: Callable[Concatenate[Client, _P], _T]) -> Callable[...,
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON lines: one object a line.")
+shown_option = click.option(
+    "--lifecycle",
+    "shown",
+    type=click.Choice([shown.value for shown in Shown]),
+    default=Shown.ACTIVE.value,
+    show_default=True,
+    callback=lambda _context, _parameter, value: Shown(value),
+    help="Which to list.",
+)
 limit_option = click.option(
     "--limit", type=click.IntRange(min=0), default=100, show_default=True, help="At most so many; 0: all."
 )

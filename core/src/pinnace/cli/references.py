@@ -6,16 +6,21 @@ from pinnace import ids
 from pinnace.cli.exits import AmbiguousName, NothingFound
 from pinnace.cli.output import escaped, moment
 from pinnace.client import Client, NotFound
-from pinnace.records import Experiment, Iteration
+from pinnace.records import Experiment, Iteration, Shown
 
 _SHOWN = 5
 
 
 def find_experiment(client: Client, reference: str) -> Experiment:
-    """By id or by name. Raises AmbiguousName with the candidates, NothingFound, ApiError."""
+    """By id or by name; one that was put away only if no other has the name.
+
+    Raises AmbiguousName with the candidates, NothingFound, ApiError.
+    """
     if (identity := _as_uuid(reference)) is not None:
         return client.experiment(identity)
     found = list(client.experiments(name=reference, limit=_SHOWN + 1))
+    if not found:
+        found = list(client.experiments(name=reference, lifecycle=Shown.ALL, limit=_SHOWN + 1))
     if not found:
         raise NothingFound(
             f"no experiment is called {escaped(reference)}", hint="`pinnace experiments` lists those there are"
@@ -39,7 +44,15 @@ def find_iteration(client: Client, reference: str) -> Iteration:
     experiment, slash, index = reference.rpartition("/")
     if not slash or not (index.isascii() and index.isdecimal()):
         raise NothingFound(f"{escaped(reference)} is no iteration", hint="give its id, or EXPERIMENT/INDEX")
-    return client.iteration(ids.iteration_id(find_experiment(client, experiment).id, int(index)))
+    of = find_experiment(client, experiment).id
+    try:
+        return client.iteration(ids.iteration_id(of, int(index)))
+    except NotFound:
+        # Its number may be one that the API gave, and its id any.
+        for iteration in client.iterations(of, lifecycle=Shown.ALL):
+            if iteration.index == int(index):
+                return iteration
+        raise
 
 
 def find_either(client: Client, reference: str) -> Experiment | Iteration:

@@ -7,7 +7,7 @@ no retry loop in here: the operator, the sidecar and the command line each have 
 import math
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 from urllib.parse import quote
 from uuid import UUID
 
@@ -15,7 +15,8 @@ import msgspec
 
 from pinnace import records
 from pinnace.client.connection import Connection
-from pinnace.client.errors import Invalid, Unexpected
+from pinnace.client.errors import Invalid
+from pinnace.client.tracking import TrackingCalls
 from pinnace.records import (
     Artifact,
     ArtifactBatch,
@@ -27,23 +28,20 @@ from pinnace.records import (
     MetricBatch,
     MetricPoint,
     MetricReceipt,
+    MetricWrite,
     PodReport,
     PodStanding,
     Project,
     ProjectWrite,
     RecordedContent,
     RecordedContents,
+    Shown,
     WriterStatus,
 )
 from pinnace.settings import ClientSettings
 
-_ItemT = TypeVar("_ItemT")
 
-#: The most that the API puts into one page.
-PAGE_LIMIT = 1000
-
-
-class Client:
+class Client(TrackingCalls):
     """Calls one metadata API. Safe to use from several threads at once; connections are kept and shared.
 
     `timeout` in seconds is for each wait on the network (connect, read); a whole call takes at most three times that
@@ -52,7 +50,7 @@ class Client:
     """
 
     def __init__(self, settings: ClientSettings, *, timeout: float = 30.0, connections: int = 8) -> None:
-        self._connection = Connection(settings, timeout=timeout, connections=connections)
+        super().__init__(Connection(settings, timeout=timeout, connections=connections))
 
     def __enter__(self) -> Self:
         return self
@@ -99,17 +97,18 @@ class Client:
             stored.extend(self._put_artifact_batch(iteration_id, batch))
         return tuple(stored)
 
-    def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint]) -> MetricReceipt:
+    def put_metrics(self, iteration_id: UUID, points: Sequence[MetricWrite]) -> MetricReceipt:
         """Add the points that aren't there yet. A float NaN or infinity is sent as its name.
 
-        All or nothing up to records.MAX_POINTS_PER_REQUEST; more are sent in several requests, in order.
+        All or nothing up to records.MAX_POINTS_PER_REQUEST; more are sent in several requests, in order. The receipt
+        has the steps of all points when the API chose some of them.
         """
-        added = present = 0
+        receipt = MetricReceipt(added=0, present=0)
+        chosen = any(point.step is None for point in points)
         for start in range(0, len(points), records.MAX_POINTS_PER_REQUEST):
             batch = tuple(_spelled(point) for point in points[start : start + records.MAX_POINTS_PER_REQUEST])
-            receipt = self._put_metric_batch(iteration_id, batch)
-            added, present = added + receipt.added, present + receipt.present
-        return MetricReceipt(added=added, present=present)
+            receipt = _both(receipt, self._put_metric_batch(iteration_id, batch, chosen=chosen))
+        return receipt
 
     def put_pod_report(self, report: PodReport) -> PodStanding:
         """Leave a pod's report; the answer says what the API itself holds of the pod. An older one changes nothing."""
@@ -130,9 +129,9 @@ class Client:
     def project(self, name: str) -> Project:
         return self._connection.get(f"/projects/{quote(name, safe='')}", Project)
 
-    def projects(self, *, limit: int | None = None) -> Iterator[Project]:
+    def projects(self, *, lifecycle: Shown = Shown.ACTIVE, limit: int | None = None) -> Iterator[Project]:
         """By name."""
-        return self._pages("/projects", records.ProjectPage, limit)
+        return self._pages("/projects", records.ProjectPage, limit, lifecycle=lifecycle.value)
 
     def experiment(self, experiment_id: UUID) -> Experiment:
         return self._connection.get(f"/experiments/{experiment_id}", Experiment)
@@ -143,19 +142,22 @@ class Client:
         project: str | None = None,
         namespace: str | None = None,
         name: str | None = None,
+        lifecycle: Shown = Shown.ACTIVE,
         limit: int | None = None,
     ) -> Iterator[Experiment]:
         """The newest first; those that match every filter given."""
-        return self._pages(
-            "/experiments", records.ExperimentPage, limit, project=project, namespace=namespace, name=name
-        )
+        filters = {"project": project, "namespace": namespace, "name": name, "lifecycle": lifecycle.value}
+        return self._pages("/experiments", records.ExperimentPage, limit, **filters)
 
     def iteration(self, iteration_id: UUID) -> Iteration:
         return self._connection.get(f"/iterations/{iteration_id}", Iteration)
 
-    def iterations(self, experiment_id: UUID, *, limit: int | None = None) -> Iterator[Iteration]:
+    def iterations(
+        self, experiment_id: UUID, *, lifecycle: Shown = Shown.ACTIVE, limit: int | None = None
+    ) -> Iterator[Iteration]:
         """By index."""
-        return self._pages(f"/experiments/{experiment_id}/iterations", records.IterationPage, limit)
+        path = f"/experiments/{experiment_id}/iterations"
+        return self._pages(path, records.IterationPage, limit, lifecycle=lifecycle.value)
 
     def artifact(self, artifact_id: UUID) -> Artifact:
         return self._connection.get(f"/artifacts/{artifact_id}", Artifact)
@@ -197,34 +199,28 @@ class Client:
             )
         return answer.artifacts
 
-    def _put_metric_batch(self, iteration_id: UUID, batch: tuple[MetricPoint, ...]) -> MetricReceipt:
+    def _put_metric_batch(self, iteration_id: UUID, batch: tuple[MetricWrite, ...], *, chosen: bool) -> MetricReceipt:
         try:
-            return self._connection.put(f"/iterations/{iteration_id}/metrics", MetricBatch(points=batch), MetricReceipt)
+            path = f"/iterations/{iteration_id}/metrics"
+            receipt = self._connection.put(path, MetricBatch(points=batch), MetricReceipt)
         except Invalid as error:
             if error.status != 413 or len(batch) < 2:
                 raise
+        else:
+            steps = receipt.steps or tuple(point.step for point in batch if point.step is not None)
+            return msgspec.structs.replace(receipt, steps=steps if chosen else ())
         half = len(batch) // 2
-        first = self._put_metric_batch(iteration_id, batch[:half])
-        second = self._put_metric_batch(iteration_id, batch[half:])
-        return MetricReceipt(added=first.added + second.added, present=first.present + second.present)
-
-    def _pages(self, path: str, page: type[records.Page], limit: int | None, **filters: str | None) -> Iterator[_ItemT]:
-        remaining = math.inf if limit is None else limit
-        after: str | None = None
-        while remaining > 0:
-            query: dict[str, str | int | None] = {**filters, "limit": int(min(remaining, PAGE_LIMIT)), "after": after}
-            answer = self._connection.get(path, page, query)
-            items: tuple[_ItemT, ...] = answer.items  # type: ignore[attr-defined]
-            remaining -= len(items)
-            yield from items
-            if answer.next is None:
-                return
-            if not items or answer.next == after:
-                raise Unexpected(f"GET {path}: the list does not come to an end", hint="this is a defect of the API")
-            after = answer.next
+        first = self._put_metric_batch(iteration_id, batch[:half], chosen=chosen)
+        return _both(first, self._put_metric_batch(iteration_id, batch[half:], chosen=chosen))
 
 
-def _spelled(point: MetricPoint) -> MetricPoint:
+def _both(first: MetricReceipt, second: MetricReceipt) -> MetricReceipt:
+    return MetricReceipt(
+        added=first.added + second.added, present=first.present + second.present, steps=first.steps + second.steps
+    )
+
+
+def _spelled(point: MetricWrite) -> MetricWrite:
     if isinstance(point.value, str) or math.isfinite(point.value):
         return point
     return msgspec.structs.replace(point, value=records.metric_value_to_wire(point.value))

@@ -53,8 +53,7 @@ class Connection:
 
     def get(self, path: str, answer: type[_T], query: Mapping[str, str | int | None] | None = None) -> _T:
         """GET `path`; query fields that are None are left out. Raises ApiError."""
-        fields = {name: value for name, value in (query or {}).items() if value is not None}
-        return self._call("GET", f"{path}?{urlencode(fields)}" if fields else path, None, answer)
+        return self._call("GET", _with_query(path, query), None, answer)
 
     def put(self, path: str, body: msgspec.Struct, answer: type[_T]) -> _T:
         """PUT `body` to `path`. Raises ApiError; sending it again is harmless."""
@@ -63,6 +62,16 @@ class Connection:
     def post(self, path: str, body: msgspec.Struct, answer: type[_T]) -> _T:
         """POST `body` to `path`: a question that is too long for an address. Raises ApiError; it changes nothing."""
         return self._call("POST", path, msgspec.json.encode(body), answer)
+
+    def patch(
+        self, path: str, body: msgspec.Struct, answer: type[_T], query: Mapping[str, str | int | None] | None = None
+    ) -> _T:
+        """PATCH `path` with the merge patch `body`. Raises ApiError; sending it again is harmless."""
+        return self._call("PATCH", _with_query(path, query), msgspec.json.encode(body), answer)
+
+    def delete(self, path: str, query: Mapping[str, str | int | None] | None = None) -> None:
+        """DELETE `path`. Raises ApiError; sending it again is harmless."""
+        self._call("DELETE", _with_query(path, query), None, type(None))
 
     def _call(self, method: str, path: str, body: bytes | None, answer: type[_T]) -> _T:
         what = f"{method} {path.partition('?')[0]}"
@@ -76,7 +85,7 @@ class Connection:
         if not 200 <= status < 300:
             raise _refusal(what, status, headers, content)
         try:
-            return msgspec.json.decode(content, type=answer)
+            return msgspec.json.decode(content or b"null", type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Unexpected(
                 f"{what}: the answer is not a {answer.__name__}: {error}",
@@ -118,6 +127,11 @@ class Connection:
                 hint="check api_token or api_token_file",
             )
         return token
+
+
+def _with_query(path: str, query: Mapping[str, str | int | None] | None) -> str:
+    fields = {name: value for name, value in (query or {}).items() if value is not None}
+    return f"{path}?{urlencode(fields)}" if fields else path
 
 
 def _read(response: BaseHTTPResponse, what: str, *, deadline: float) -> bytes:

@@ -4,7 +4,7 @@ import math
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from pinnace.records.record import Page, Record
 
@@ -26,23 +26,51 @@ class MetricSummary(Record, frozen=True, kw_only=True):
     count: int
 
 
-class MetricPoint(Record, frozen=True, kw_only=True):
-    """One value of one metric. (key, step, source, offset) identifies it within its iteration."""
+class MetricWrite(Record, frozen=True, kw_only=True):
+    """One value of one metric. (key, step, source, offset) identifies it within its iteration.
+
+    Without a step it gets the one after the highest of its key, and (key, source, offset) identifies it; then it
+    needs a `source`, so that it can be sent again.
+    """
 
     key: MetricKey
-    step: Annotated[int, Meta(ge=-(2**53), le=2**53)]
     value: MetricValue
+    step: Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
     time: datetime | None = None
     #: What wrote it, `<pod uid>:<file>` for a tailed file; with `offset` it tells a repeated send from a new point.
     source: Annotated[str, Meta(max_length=4200)] = ""
-    #: Byte offset of the line in its file.
+    #: Byte offset of the line in its file, or any number that counts up.
     offset: Annotated[int, Meta(ge=0)] = 0
 
 
-class MetricBatch(Record, frozen=True, kw_only=True):
-    """PUT /iterations/{id}/metrics: all or nothing; points that are there already are left alone."""
+class MetricPoint(MetricWrite, frozen=True, kw_only=True):
+    """A point whose step is known."""
 
-    points: Annotated[tuple[MetricPoint, ...], Meta(max_length=MAX_POINTS_PER_REQUEST)]
+    step: Annotated[int, Meta(ge=-(2**53), le=2**53)]
+
+
+class MetricBatch(Record, frozen=True, kw_only=True):
+    """PUT /iterations/{id}/metrics: all or nothing, in this order; points that are there already are left alone."""
+
+    points: Annotated[tuple[MetricWrite, ...], Meta(max_length=MAX_POINTS_PER_REQUEST)]
+
+
+class MetricPatch(Record, frozen=True, kw_only=True):
+    """PATCH /iterations/{id}/metrics: of the one point that the query names."""
+
+    value: MetricValue | UnsetType = UNSET
+    time: datetime | UnsetType | None = UNSET
+
+
+class MetricSeries(Record, frozen=True, kw_only=True):
+    """One key of an iteration's metrics with its summary."""
+
+    key: str
+    summary: MetricSummary
+
+
+class MetricSeriesPage(Page, frozen=True, kw_only=True):
+    items: tuple[MetricSeries, ...]
 
 
 class MetricReceipt(Record, frozen=True, kw_only=True):
@@ -50,6 +78,8 @@ class MetricReceipt(Record, frozen=True, kw_only=True):
 
     added: int
     present: int
+    #: The steps of all points in the order sent, if the API chose some of them; empty otherwise.
+    steps: tuple[int, ...] = ()
 
 
 class MetricPage(Page, frozen=True, kw_only=True):

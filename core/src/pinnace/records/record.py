@@ -7,7 +7,6 @@ from msgspec import Meta
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="SHA-256 in lower-case hex")]
 Text = Annotated[str, Meta(max_length=4096)]
-Tag = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -1,0 +1,1 @@
+"""Datasets: what iterations consumed and produced."""

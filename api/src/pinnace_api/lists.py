@@ -1,0 +1,19 @@
+"""What lists leave out, in SQL."""
+
+from sqlalchemy import ColumnElement, and_, or_, true
+
+from pinnace.records import Lifecycle, Shown
+
+
+def is_shown(shown: Shown, own: ColumnElement[str], *around: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition on a row's own lifecycle, and on those of what it lies in."""
+    is_trashed = or_(*(column == Lifecycle.TRASHED.value for column in (own, *around)))
+    match shown:
+        case Shown.ALL:
+            return true()
+        case Shown.TRASHED:
+            return is_trashed
+        case Shown.ARCHIVED:
+            return and_(own == Lifecycle.ARCHIVED.value, ~is_trashed)
+        case Shown.ACTIVE:
+            return and_(own == Lifecycle.ACTIVE.value, ~is_trashed)
