@@ -24,6 +24,7 @@ _EVENTS = (
     "disk: rots",
     "meddle with",
     "the wall clock jumps",
+    "shares an object",
 )
 
 

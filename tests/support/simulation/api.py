@@ -6,7 +6,16 @@ from typing import NoReturn, TypeVar
 from uuid import UUID
 
 from pinnace.client import ApiError, NotFound, Unavailable, Unreachable
-from pinnace.records import Artifact, MetricPoint, MetricReceipt, PodReport, PodStanding, WriterStatus
+from pinnace.records import (
+    Artifact,
+    ContentQuery,
+    MetricPoint,
+    MetricReceipt,
+    PodReport,
+    PodStanding,
+    RecordedContent,
+    WriterStatus,
+)
 from support.fake_api import FakeApi
 from support.simulation.machine import Machine
 
@@ -45,6 +54,9 @@ class SimulatedApi:
             return self.truth.put_artifacts(iteration_id, artifacts)
 
         return self._call(f"put {len(artifacts)} rows", put)
+
+    def recorded_contents(self, iteration_id: UUID, query: ContentQuery, /) -> tuple[RecordedContent, ...]:
+        return self._call("recorded?", lambda: self.truth.recorded_contents(iteration_id, query), late=False)
 
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt:
         return self._call(f"put {len(points)} points", lambda: self.truth.put_metrics(iteration_id, points))

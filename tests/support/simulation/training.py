@@ -208,8 +208,10 @@ class Training:
     # --- what writers do
 
     def _content(self, path: str) -> bytes:
+        """At times the content of another file, too."""
         size = self._rng.choice(_SIZES)
-        return (f"{path} {self._rng.getrandbits(32):x} ".encode() * 20)[:size]
+        what = f"{path} {self._rng.getrandbits(32):x} " if self._rng.random() < 0.7 else "the same in all files "
+        return (what.encode() * 20)[:size]
 
     def _write(self, path: str, content: bytes, *, pause: float) -> Writer:
         self._truncate(path)

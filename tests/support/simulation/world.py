@@ -72,6 +72,7 @@ class World:
             settle_seconds=self.settle,
             drain_timeout_seconds=600.0,
             api_url="http://api.test",
+            deduplicate=rng.random() < 0.5,
         )
         self.buffer, self.volume_files = FileSystem(), FileSystem()
         self.oracle = Oracle(
@@ -83,7 +84,7 @@ class World:
             checksums=rng.random() < 0.6,
             conditional=rng.random() < 0.6,
             md5=rng.random() < 0.5,
-            hashes_parts=seed % 2 == 1,
+            hashes_parts=rng.random() < 0.3,
         )
         self.api = SimulatedApi(machine, self.oracle.told, self.oracle.reported)
         self.disk = SimulatedDisk(machine, self.buffer, clones=rng.random() < 0.3, grew=self.oracle.grew)
@@ -302,7 +303,7 @@ class World:
             crash=self._pass,
             workers=lambda size, name: SimulatedWorkers(self.machine, bell, size, name, self._delay),
         )
-        tuning = Tuning(multipart_bytes=_PART_BYTES, part_bytes=_PART_BYTES)
+        tuning = Tuning(multipart_bytes=_PART_BYTES, part_bytes=_PART_BYTES, share_bytes=1)
         return Sidecar(settings, tuning, _STORE, surroundings, self.journal)
 
     def _pass(self, point: CrashPoint) -> None:
