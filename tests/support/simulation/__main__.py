@@ -53,8 +53,7 @@ def _replay(seed: int) -> int:
 
 
 def _plant(name: str, first: int | None, count: int) -> int:
-    plant = PLANTS[name]
-    first = plant.first if first is None else first
+    plant, first = PLANTS[name], first or 0
     print(f"planted: {plant.bug}")
     began = time.monotonic()
     found = find(plant, range(first, first + count))
