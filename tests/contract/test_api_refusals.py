@@ -32,6 +32,8 @@ TABLES = {
     "metric_points": "1, 2, 3, 4",
     "metric_sources": "1, 2",
     "pods": "1, 2",
+    "datasets": "1, 2",
+    "dataset_uses": "1, 2",
 }
 #: How another process keeps everybody else from writing, but not from reading.
 LOCKS = {
@@ -41,6 +43,7 @@ LOCKS = {
 
 EXPERIMENT = UUID("0c7b8a9e-1111-4222-8333-444455556666")
 ITERATION = ids.iteration_id(EXPERIMENT, 0)
+DATASET = ids.dataset_id("iris", "iris.csv", "sha256:1")
 #: The route and a body that it takes.
 BODIES: dict[str, dict[str, Any]] = {
     "projects/iris": {"description": "a"},
@@ -51,6 +54,9 @@ BODIES: dict[str, dict[str, Any]] = {
         "parameters": {"lr": 0.1},
         "state": "PENDING",
         "started_at": "2026-01-31T12:00:00Z",
+        "name": "first",
+        "tags": {"a": "b"},
+        "environment": {"commit": "c"},
     },
     f"iterations/{ITERATION}/artifacts": {
         "artifacts": [msgspec.to_builtins(artifact(ITERATION, pod_uid="pod")), msgspec.to_builtins(artifact(ITERATION))]
@@ -58,6 +64,16 @@ BODIES: dict[str, dict[str, Any]] = {
     f"iterations/{ITERATION}/metrics": {
         "points": [{"key": "loss", "step": 1, "value": "NaN", "time": "2026-01-31T12:00:00Z", "source": "s"}]
     },
+    f"iterations/{ITERATION}/heartbeat": {"lease_seconds": 60},
+    f"datasets/{DATASET}": {
+        "project": "iris",
+        "name": "iris.csv",
+        "digest": "sha256:1",
+        "rows": 150,
+        "features": {"petal": "cm"},
+        "tags": {"a": ""},
+    },
+    f"iterations/{ITERATION}/datasets/{DATASET}": {"role": "consumed", "artifact_id": None, "context": "train"},
     f"iterations/{ITERATION}/pods/pod": msgspec.to_builtins(report(ITERATION, "pod", 1, files={"recorded": 1})),
 }
 
@@ -184,7 +200,7 @@ def test_deep_parameters_are_refused(api: ApiServer) -> None:
     [
         ("projects/iris", {"description": 5}, "description"),
         (f"experiments/{EXPERIMENT}", {"project": "Iris", "name": "sweep"}, "project"),
-        (f"experiments/{EXPERIMENT}", {"project": "iris", "name": "sweep", "tags": ["a", ""]}, "tags[1]"),
+        (f"experiments/{EXPERIMENT}", {"project": "iris", "name": "sweep", "tags": {"a": 5}}, "tags[...]"),
         (f"iterations/{ITERATION}", {"experiment_id": str(EXPERIMENT), "index": "0"}, "index"),
         (f"iterations/{ITERATION}/metrics", {"points": [{"key": "a", "step": 1, "value": "many"}]}, "points[0].value"),
         (f"iterations/{ITERATION}/metrics", {"points": [{"key": "a", "step": 2**60, "value": 1}]}, "points[0].step"),

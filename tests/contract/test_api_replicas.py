@@ -15,7 +15,7 @@ from sqlalchemy import Engine, NullPool, create_engine, func, select, text
 
 from pinnace import ids
 from pinnace.client import Client
-from pinnace.records import ExperimentWrite, IterationWrite, MetricPoint
+from pinnace.records import DatasetWrite, ExperimentWrite, IterationWrite, MetricPoint, MetricWrite
 from pinnace_api.schema import METADATA, TABLES
 from support.api_process import ApiProcess, api_processes
 from support.api_server import ADMIN_TOKEN
@@ -61,6 +61,9 @@ def pair(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
         pool.clear()
 
 
+DATASET = ids.dataset_id("iris", "iris.csv", "1")
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """An experiment with one iteration, made anew for each round."""
@@ -75,6 +78,7 @@ def new_world(pair: Pair) -> World:
     with pair.client() as client:
         client.put_experiment(experiment, ExperimentWrite(project="iris", name="sweep", namespace="ml"))
         client.put_iteration(world.iteration, IterationWrite(experiment_id=experiment, index=0))
+        client.put_dataset(DATASET, DatasetWrite(project="iris", name="iris.csv", digest="1"))
     return world
 
 
@@ -166,6 +170,39 @@ def points_that_overlap(world: World) -> Race:
     )
 
 
+def points_whose_steps_the_api_chooses(world: World) -> Race:
+    return Race(
+        route=f"iterations/{world.iteration}/metrics",
+        body=lambda number: {"points": [MetricWrite(key="k", value=1.0, source="s", offset=number // 2)]},
+        rows={
+            "metrics": 1,
+            "metric_sources": 1,
+            "metric_points": (SENDERS + 1) // 2,
+            "metric_auto_steps": (SENDERS + 1) // 2,
+        },
+        creates=False,
+    )
+
+
+def a_dataset_with_two_sizes(_: World) -> Race:
+    name = uuid4().hex
+    return Race(
+        route=f"datasets/{ids.dataset_id('iris', name, '1')}",
+        body=lambda number: {"project": "iris", "name": name, "digest": "1", "rows": number % 2},
+        rows={"datasets": 1},
+        others=frozenset({200, 409}),
+    )
+
+
+def a_dataset_that_was_read_and_written(world: World) -> Race:
+    return Race(
+        route=f"iterations/{world.iteration}/datasets/{DATASET}",
+        body=lambda number: {"role": "consumed" if number % 2 else "produced"},
+        rows={"dataset_uses": 1},
+        others=frozenset({200, 409}),
+    )
+
+
 def reports_of_one_pod(world: World) -> Race:
     return Race(
         route=f"iterations/{world.iteration}/pods/pod",
@@ -182,6 +219,9 @@ RACES = (
     the_same_artifacts_by_two_pods,
     two_contents_of_an_id,
     points_that_overlap,
+    points_whose_steps_the_api_chooses,
+    a_dataset_with_two_sizes,
+    a_dataset_that_was_read_and_written,
     reports_of_one_pod,
 )
 

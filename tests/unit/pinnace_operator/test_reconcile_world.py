@@ -35,6 +35,13 @@ def run_to_the_end(world: World, *, exit_code: int = 0) -> None:
         world.settle()
 
 
+def test_tags_are_a_list_in_the_spec_and_an_object_in_the_row() -> None:
+    world = World(manifest(tags=["baseline", "team=vision", "=odd", "team=audio=1"]))
+    world.settle()
+    (row,) = world.experiment_rows.values()
+    assert row.tags == {"baseline": "", "team": "audio=1", "=odd": ""}
+
+
 def test_a_sweep_runs_to_its_end_and_is_synced() -> None:
     world = World(manifest(parameters=GRID, parallelism=2))
     run_to_the_end(world)
