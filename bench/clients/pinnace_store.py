@@ -79,11 +79,15 @@ class Uploads:
     def _part_operations(self, path: Path, digest: ContentDigest) -> Iterator[Callable[[], object]]:
         upload = self._store.create_multipart(f"{self._prefix}/{path.name}")
         parts: list[Part] = []
+        one_by_one = Lock()
 
         def send(number: int) -> None:
             with path.open("rb", buffering=0) as file:
-                parts.append(self._store.put_part(upload, number, file, digest.parts[number - 1]))
-            if len(parts) == len(digest.parts):
+                part = self._store.put_part(upload, number, file, digest.parts[number - 1])
+            with one_by_one:
+                parts.append(part)
+                is_last = len(parts) == len(digest.parts)
+            if is_last:
                 self._store.complete_multipart(upload, parts, digest)
 
         for number in range(1, len(digest.parts) + 1):

@@ -83,7 +83,7 @@ class World:
             checksums=rng.random() < 0.6,
             conditional=rng.random() < 0.6,
             md5=rng.random() < 0.5,
-            hashes_parts=seed % 2 == 1,
+            hashes_parts=seed % 4 == 1,
         )
         self.api = SimulatedApi(machine, self.oracle.told, self.oracle.reported)
         self.disk = SimulatedDisk(machine, self.buffer, clones=rng.random() < 0.3, grew=self.oracle.grew)
