@@ -15,7 +15,7 @@ from sqlalchemy import Engine, NullPool, create_engine, func, select, text
 
 from pinnace import ids
 from pinnace.client import Client
-from pinnace.records import ExperimentWrite, IterationWrite, MetricPoint
+from pinnace.records import DatasetWrite, ExperimentWrite, IterationWrite, MetricPoint
 from pinnace_api.schema import METADATA, TABLES
 from support.api_process import ApiProcess, api_processes
 from support.api_server import ADMIN_TOKEN
@@ -63,18 +63,25 @@ def pair(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """An experiment with one iteration, made anew for each round."""
+    """An experiment with one iteration, and a dataset, made anew for each round."""
 
     experiment: UUID
     iteration: UUID
+    dataset: UUID
 
 
 def new_world(pair: Pair) -> World:
     experiment = uuid4()
-    world = World(experiment=experiment, iteration=ids.iteration_id(experiment, 0))
+    digest = experiment.hex
+    world = World(
+        experiment=experiment,
+        iteration=ids.iteration_id(experiment, 0),
+        dataset=ids.dataset_id("iris", "d", digest),
+    )
     with pair.client() as client:
         client.put_experiment(experiment, ExperimentWrite(project="iris", name="sweep", namespace="ml"))
         client.put_iteration(world.iteration, IterationWrite(experiment_id=experiment, index=0))
+        client.put_dataset(world.dataset, DatasetWrite(project="iris", name="d", digest=digest))
     return world
 
 
@@ -174,7 +181,38 @@ def reports_of_one_pod(world: World) -> Race:
     )
 
 
+def a_dataset_in_a_new_project(_: World) -> Race:
+    body = {"project": f"p{uuid4().hex}", "name": "d", "digest": "1"}
+    return Race(
+        route=f"datasets/{ids.dataset_id(body['project'], 'd', '1')}",
+        body=lambda _: body,
+        rows={"projects": 1, "datasets": 1},
+    )
+
+
+def a_dataset_in_two_roles(world: World) -> Race:
+    return Race(
+        route=f"iterations/{world.iteration}/datasets/{world.dataset}",
+        body=lambda number: {"role": ("consumed", "produced")[number % 2]},
+        rows={"dataset_uses": 1},
+        others=frozenset({200, 409}),
+    )
+
+
+def a_point_whose_step_the_api_chooses(world: World) -> Race:
+    body = {"points": [{"key": "chosen", "value": 1.0, "source": "sdk", "offset": 7}]}
+    return Race(
+        route=f"iterations/{world.iteration}/metrics",
+        body=lambda _: body,
+        rows={"metrics": 1, "metric_sources": 1, "metric_points": 1, "metric_auto_steps": 1},
+        creates=False,
+    )
+
+
 RACES = (
+    a_dataset_in_a_new_project,
+    a_dataset_in_two_roles,
+    a_point_whose_step_the_api_chooses,
     a_project_described_by_many,
     an_experiment_in_a_new_project,
     an_id_for_two_experiments,
@@ -198,7 +236,9 @@ def run(pair: Pair, race: Race) -> list[Any]:
 
 
 def test_there_is_a_race_for_each_table_with_a_rule() -> None:
-    raced = {name for race in RACES for name in race(World(experiment=uuid4(), iteration=uuid4())).rows}
+    raced = {
+        name for race in RACES for name in race(World(experiment=uuid4(), iteration=uuid4(), dataset=uuid4())).rows
+    }
     assert raced == set(METADATA.tables)
 
 
