@@ -61,24 +61,27 @@ def pair(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
         pool.clear()
 
 
-DATASET = ids.dataset_id("iris", "iris.csv", "1")
-
-
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """An experiment with one iteration, made anew for each round."""
+    """An experiment with one iteration, and a dataset, made anew for each round."""
 
     experiment: UUID
     iteration: UUID
+    dataset: UUID
 
 
 def new_world(pair: Pair) -> World:
     experiment = uuid4()
-    world = World(experiment=experiment, iteration=ids.iteration_id(experiment, 0))
+    digest = experiment.hex
+    world = World(
+        experiment=experiment,
+        iteration=ids.iteration_id(experiment, 0),
+        dataset=ids.dataset_id("iris", "d", digest),
+    )
     with pair.client() as client:
         client.put_experiment(experiment, ExperimentWrite(project="iris", name="sweep", namespace="ml"))
         client.put_iteration(world.iteration, IterationWrite(experiment_id=experiment, index=0))
-        client.put_dataset(DATASET, DatasetWrite(project="iris", name="iris.csv", digest="1"))
+        client.put_dataset(world.dataset, DatasetWrite(project="iris", name="d", digest=digest))
     return world
 
 
@@ -194,15 +197,6 @@ def a_dataset_with_two_sizes(_: World) -> Race:
     )
 
 
-def a_dataset_that_was_read_and_written(world: World) -> Race:
-    return Race(
-        route=f"iterations/{world.iteration}/datasets/{DATASET}",
-        body=lambda number: {"role": "consumed" if number % 2 else "produced"},
-        rows={"dataset_uses": 1},
-        others=frozenset({200, 409}),
-    )
-
-
 def reports_of_one_pod(world: World) -> Race:
     return Race(
         route=f"iterations/{world.iteration}/pods/pod",
@@ -211,7 +205,27 @@ def reports_of_one_pod(world: World) -> Race:
     )
 
 
+def a_dataset_in_a_new_project(_: World) -> Race:
+    body = {"project": f"p{uuid4().hex}", "name": "d", "digest": "1"}
+    return Race(
+        route=f"datasets/{ids.dataset_id(body['project'], 'd', '1')}",
+        body=lambda _: body,
+        rows={"projects": 1, "datasets": 1},
+    )
+
+
+def a_dataset_in_two_roles(world: World) -> Race:
+    return Race(
+        route=f"iterations/{world.iteration}/datasets/{world.dataset}",
+        body=lambda number: {"role": ("consumed", "produced")[number % 2]},
+        rows={"dataset_uses": 1},
+        others=frozenset({200, 409}),
+    )
+
+
 RACES = (
+    a_dataset_in_a_new_project,
+    a_dataset_in_two_roles,
     a_project_described_by_many,
     an_experiment_in_a_new_project,
     an_id_for_two_experiments,
@@ -221,7 +235,6 @@ RACES = (
     points_that_overlap,
     points_whose_steps_the_api_chooses,
     a_dataset_with_two_sizes,
-    a_dataset_that_was_read_and_written,
     reports_of_one_pod,
 )
 
@@ -238,7 +251,9 @@ def run(pair: Pair, race: Race) -> list[Any]:
 
 
 def test_there_is_a_race_for_each_table_with_a_rule() -> None:
-    raced = {name for race in RACES for name in race(World(experiment=uuid4(), iteration=uuid4())).rows}
+    raced = {
+        name for race in RACES for name in race(World(experiment=uuid4(), iteration=uuid4(), dataset=uuid4())).rows
+    }
     assert raced == set(METADATA.tables)
 
 

@@ -343,13 +343,19 @@ class TestEnd:
 
 class TestParameters:
     def test_they_join_while_it_runs_and_are_set_once(self, client: Client, experiment: UUID) -> None:
-        iteration = put(client, experiment, parameters={"lr": 0.1, "big": 1e22, "": ""})
+        iteration = put(client, experiment, parameters={"lr": 0.1, "big": 1e22, "zero": -0.0, "": ""})
         change(client, iteration, parameters={"depth": {"a": None}})
-        change(client, iteration, parameters={"lr": 0.1, "big": 1e22})
+        change(client, iteration, parameters={"lr": 0.1, "big": 1e22, "zero": -0.0})
         with pytest.raises(Conflict) as caught:
             change(client, iteration, parameters={"lr": 0.2})
         assert caught.value.field == "parameters.lr"
-        assert client.iteration(iteration).parameters == {"lr": 0.1, "big": 1e22, "": "", "depth": {"a": None}}
+        assert client.iteration(iteration).parameters == {
+            "lr": 0.1,
+            "big": 1e22,
+            "zero": 0.0,
+            "": "",
+            "depth": {"a": None},
+        }
 
     def test_a_mistake_is_corrected_when_that_is_asked_for(self, client: Client, experiment: UUID) -> None:
         iteration = put(client, experiment, parameters={"lr": 1, "typo": 1})

@@ -113,7 +113,7 @@ class PostgresServer:
 def postgres_server(*, durable: bool = False, **parameters: str) -> Iterator[PostgresServer]:
     """A running server, `durable` as in production; stopped, and its folder removed, at the end."""
     # Not below pytest's folders, which only root can enter.
-    folder = Path(tempfile.mkdtemp(prefix="pinnace-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="pinnace-postgres-", dir=None if durable else _memory()))
     try:
         server = PostgresServer(folder, durable=durable, **parameters)
         try:
@@ -123,6 +123,12 @@ def postgres_server(*, durable: bool = False, **parameters: str) -> Iterator[Pos
             server.stop(signal.SIGQUIT)
     finally:
         shutil.rmtree(folder)
+
+
+def _memory() -> Path | None:
+    """Where files are never written to a disk, whose removal alone would take half a minute; None when it is small."""
+    place = Path("/dev/shm")
+    return place if place.is_dir() and shutil.disk_usage(place).free > 4 * 2**30 else None
 
 
 def _owner() -> tuple[int, int]:

@@ -10,12 +10,12 @@ Python: words are sorted by their bytes, UUIDs by value.
 """
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import JSON, Connection, LargeBinary, Row, Table, func, literal, select
+from sqlalchemy import JSON, Connection, LargeBinary, Row, Table, and_, bindparam, func, literal, select, update
 from sqlalchemy.types import TypeEngine
 
 from pinnace.errors import PinnaceError
@@ -98,19 +98,46 @@ def _compared(table: Table, reading: Connection, present: Connection | None) -> 
 
 
 def _copy_table(table: Table, reading: Connection, target: Database, progress: Progress) -> TableCopied:
+    """Rows come by key, so a child may come before its parent: it is told which that is when all of them are there."""
+    links = _links(table)
     total = reading.execute(select(func.count()).select_from(table)).scalar_one()
     digest, done, copied = hashlib.sha256(), 0, 0
     progress(table.name, done, total)
     with closing(_batches(table, reading)) as batches:
         for batch in batches:
-            copied += target.write(insert_missing, table, [dict(row._mapping) for row in batch])
+            rows = [dict(row._mapping) for row in batch]
+            copied += target.write(insert_missing, table, [{**row, **dict.fromkeys(links)} for row in rows])
             for row in batch:
                 digest.update(_spelt(table, row))
             done += len(batch)
             progress(table.name, done, total)
+    if links:
+        with closing(_batches(table, reading)) as batches:
+            for batch in batches:
+                target.write(_link, table, links, [dict(row._mapping) for row in batch])
     if done and not target.is_sqlite:
         target.write(_go_on_behind, table)
     return TableCopied(table=str(table.name), rows=done, copied=copied, sha256=digest.hexdigest())
+
+
+def _links(table: Table) -> tuple[str, ...]:
+    """The columns by which rows of a table refer to others of it."""
+    return tuple(column.name for column in table.columns if any(key.references(table) for key in column.foreign_keys))
+
+
+def _link(connection: Connection, table: Table, links: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    keys = list(table.primary_key.columns)
+    found = [row for row in rows if any(row[link] is not None for link in links)]
+    if found:
+        connection.execute(
+            update(table)
+            .where(and_(*(column == bindparam(f"key_{column.name}") for column in keys)))
+            .values({link: bindparam(f"new_{link}") for link in links}),
+            [
+                {f"key_{key.name}": row[key.name] for key in keys} | {f"new_{link}": row[link] for link in links}
+                for row in found
+            ],
+        )
 
 
 def _go_on_behind(connection: Connection, table: Table) -> None:
@@ -129,7 +156,7 @@ def _missing(table: Table, reading: Connection, present: Connection) -> int:
         for row in ours:
             if their is None or _key(table, row) < _key(table, their):
                 missing += 1
-            elif _spelt(table, row) == _spelt(table, their):
+            elif _agree(table, row, their):
                 their = next(theirs, None)
             else:
                 break
@@ -167,7 +194,17 @@ def _batches(table: Table, connection: Connection) -> Generator[list[Row[Any]], 
             yield list(batch)
 
 
-def _spelt(table: Table, row: Row[Any]) -> bytes:
+def _agree(table: Table, row: Row[Any], their: Row[Any]) -> bool:
+    """Whether they are the same, but for references within the table that a copy that broke off had no time for."""
+    links = _links(table)
+    values = [
+        None if column.name in links and known is None else value
+        for column, value, known in zip(table.columns, row, their, strict=True)
+    ]
+    return _spelt(table, values) == _spelt(table, their)
+
+
+def _spelt(table: Table, row: Iterable[Any]) -> bytes:
     """The row in bytes that are equal for equal rows, wherever they come from."""
     return msgspec.msgpack.encode(
         [_spelt_value(column.type, value) for column, value in zip(table.columns, row, strict=True)]

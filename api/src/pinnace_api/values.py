@@ -78,6 +78,8 @@ def _without_exponent(value: Any) -> Any:
     match value:
         case float() if abs(value) >= _NEEDS_EXPONENT:
             return int(Decimal(repr(value)))
+        case float():
+            return value + 0.0  # it knows no -0.0
         case dict():
             return {name: _without_exponent(part) for name, part in value.items()}
         case list():
