@@ -5,6 +5,7 @@ They are there when a process ended between the two, or when the journal was los
 
 import logging
 import os
+from typing import Final
 from uuid import UUID
 
 from pinnace_sidecar.buffer import Buffer
@@ -14,6 +15,9 @@ from pinnace_sidecar.journal import Copy, Journal
 from pinnace_sidecar.problems import Problems
 
 _log = logging.getLogger(__name__)
+
+#: The subject of problems with copies that don't say what they are.
+COPIES: Final = "copies"
 
 
 def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Problems, now: float) -> None:
@@ -50,7 +54,7 @@ def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Proble
         )
     if nameless:
         problems.raised(
-            "copies",
+            COPIES,
             "CopiesUnknown",
             f"{len(nameless)} copies in the buffer don't say what they are and can't be shipped; they are left there,"
             f" the first of them as files/{nameless[0]}",

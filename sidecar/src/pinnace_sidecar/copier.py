@@ -1,5 +1,6 @@
 """From the volume into the buffer: complete files are copied, as far as there is room, and journaled."""
 
+import logging
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,17 +12,21 @@ from pinnace.ids import artifact_id
 from pinnace.records import FINAL_STATES, FileState
 from pinnace.stores.store import MAX_PARTS
 from pinnace_sidecar import backoff
+from pinnace_sidecar.adoption import COPIES
 from pinnace_sidecar.backoff import Backoff
 from pinnace_sidecar.buffer import Buffer, BufferFailed, BufferFull, Changed, CopyError, Gone, Order, Unreadable
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import Volume, wire_path
 from pinnace_sidecar.intake import Intake, Sighting
-from pinnace_sidecar.journal import Copy, Journal, Refusal
+from pinnace_sidecar.journal import Copy, Journal, JournaledFile, Refusal
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.settings import Tuning
+from pinnace_sidecar.store_calls import CopyDamaged
 from pinnace_sidecar.workers import Workers
+
+_log = logging.getLogger(__name__)
 
 #: Files up to this size are copied together, as many as this and as much as this at a time: they become durable
 #: together, which costs little more than one of them alone.
@@ -35,6 +40,8 @@ _NEARLY_FULL: Final = "the disk that the buffer lies on is nearly full; free som
 
 #: Uploads make room all the time, and finding out costs little.
 _LONGEST_BUFFER_PAUSE_S: Final = 5.0
+
+_ON_THEIR_WAY: Final = (FileState.BUFFERED, FileState.UPLOADED, FileState.VERIFIED)
 
 #: The subject of problems that keep every file out of the buffer.
 BUFFER: Final = "buffer"
@@ -200,6 +207,11 @@ class Copier:
                 break
         return batch
 
+    def copy_again(self, file: JournaledFile) -> None:
+        """The file lies on the volume, and what is left of its copy is worth nothing but the room it takes."""
+        self._buffer.remove(str(file.artifact_id))
+        self._intake.look_again()
+
     def due_in(self) -> float | None:
         """Seconds until a pause ends; None when none is under way."""
         now = self._clock.monotonic()
@@ -218,18 +230,56 @@ class Copier:
         )
 
     def _may_take(self, size: int) -> bool:
-        # With nothing in the buffer there is nothing to wait for: one file at a time goes on.
-        return self._buffer.leaves_free(size) or not self._buffer.used_bytes
+        # One file at a time goes on when there is nothing to wait for.
+        return self._buffer.leaves_free(size) or self._nothing_will_go()
+
+    def _nothing_will_go(self) -> bool:
+        """Whether no copy is on its way out of the buffer, so that no room will come of waiting."""
+        if not self._buffer.used_bytes:
+            return True
+        return not self._workers.busy and not self._journal.files.in_state(*_ON_THEIR_WAY, limit=1)
 
     def _make_room(self) -> bool:
-        """Give up the copies of quarantined files that still lie on the volume as they were; whether there were any."""
-        given_up = 0
-        for file in self._journal.files.in_state(FileState.QUARANTINED, limit=_QUARANTINED_LOOKED_AT):
-            name = str(file.artifact_id)
-            if self._buffer.holds(name) and self._volume.fingerprint(file.path) == file.fingerprint:
-                self._buffer.remove(name)
-                given_up += 1
-        return given_up > 0
+        """Give up copies that can be had again, or else, when waiting won't help, such as nobody can ship; whether
+        there were any.
+        """
+        spare = self._copies_on_volume() or (self._useless_copies() if self._nothing_will_go() else [])
+        for name in spare:
+            self._buffer.remove(name)
+        return bool(spare)
+
+    def _copies_on_volume(self) -> list[str]:
+        """The copies of quarantined files that still lie on the volume as they were."""
+        quarantined = self._journal.files.in_state(FileState.QUARANTINED, limit=_QUARANTINED_LOOKED_AT)
+        return [
+            name
+            for file in quarantined
+            if self._buffer.holds(name := str(file.artifact_id))
+            and self._volume.fingerprint(file.path) == file.fingerprint
+        ]
+
+    def _useless_copies(self) -> list[str]:
+        """Copies that are known not to be what they were, and such as don't say what they are: kept for a person to
+        look at, but not at the price of files that could be shipped.
+        """
+        damaged = [name for name in self._journal.files.refused_copies(CopyDamaged.code) if self._buffer.holds(name)]
+        nameless = [
+            name
+            for name in sorted(self._buffer.names())
+            if not self._journal.files.knows(name) and self._buffer.record(name) is None
+        ]
+        if damaged or nameless:
+            _log.error("damaged copies are given up: files wait for room", extra={"copies": damaged + nameless})
+        if nameless:
+            self._problems.raised(
+                COPIES,
+                "CopiesGivenUp",
+                f"{len(nameless)} copies in the buffer did not say what they were, and were removed because files"
+                " waited for room",
+                self._clock.monotonic(),
+                files=len(nameless),
+            )
+        return damaged + nameless
 
     def _give(self, batch: list[Sighting]) -> None:
         orders = [

@@ -56,7 +56,7 @@ _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE
 
 class Shipper:
     """One loop calls `collect` and `submit` in turn. `lies_there` says whether a file is on the volume as it was, and
-    `look_again` has it found there; `look_at_everything`: the journal was lost, so the store may hold any file already.
+    `copy_again` has it copied from there. `look_at_everything`: the journal was lost, so the store may hold any file.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Shipper:
         workers: Workers[tuple[Answer, ...]],
         prefix: str,
         lies_there: Callable[[JournaledFile], bool],
-        look_again: Callable[[], None],
+        copy_again: Callable[[JournaledFile], None],
         whole_bytes: int,
         problems: Problems,
         clock: Clock,
@@ -81,7 +81,7 @@ class Shipper:
         self._workers = workers
         self._prefix = prefix
         self._lies_there = lies_there
-        self._look_again = look_again
+        self._copy_again = copy_again
         self._whole_bytes = whole_bytes
         self._problems = problems
         self._clock = clock
@@ -281,9 +281,10 @@ class Shipper:
         # It may have been copied again meanwhile, under another fingerprint.
         file = self._journal.files.content(transfer.file.artifact_id)
         if file is not None and self._lies_there(file):
-            transfer.verdict = Verdict(Event.LOST, "CopyDamaged", f"{message}; it is copied again")
+            transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}; it is copied again")
         else:
-            transfer.verdict = Verdict(Event.REFUSED, "CopyDamaged", f"{message}, and the file is gone from the volume")
+            message = f"{message}, and the file is gone from the volume"
+            transfer.verdict = Verdict(Event.REFUSED, CopyDamaged.code, message)
 
     def _end(self, transfer: Transfer, verdict: Verdict) -> None:
         file = transfer.file
@@ -291,7 +292,7 @@ class Shipper:
         self._problems.cleared(transfer.key)
         del self._transfers[file.id]
         if verdict.event is Event.LOST:
-            self._look_again()
+            self._copy_again(file)
 
     def _raise(self, transfer: Transfer, reason: str, message: str) -> None:
         self._problems.raised(transfer.key, reason, message, self._clock.monotonic())

@@ -145,7 +145,7 @@ class Sidecar:
             workers=self._store_workers,
             prefix=store_settings.prefix,
             lies_there=lambda file: _lies_there(world.volume, file),
-            look_again=self._intake.look_again,
+            copy_again=self._copier.copy_again,
             problems=problems,
             clock=clock,
             rng=world.rng,

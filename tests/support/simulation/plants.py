@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from pinnace.digests import ContentDigest
-from pinnace.records import FileState, MetricPoint, WriterEnd
+from pinnace.records import FileState, MetricPoint
 from pinnace.stores.store import Evidence
 from pinnace_sidecar import buffer, intake, shipper, store_calls
 from pinnace_sidecar.journal import FileTable, MetricTable, Tail
@@ -182,7 +182,7 @@ def _late_ending(world: World, patch: pytest.MonkeyPatch) -> None:
 
 def _slow_volume_puts_off(world: World, patch: pytest.MonkeyPatch) -> None:
     def due_in(self: Any) -> float:
-        pause = max(0.05, 50 * (self._last_ended - self._last_began), self._wanted_pause())
+        pause = max(0.05, 1000 * (self._last_ended - self._last_began), self._wanted_pause())
         return float(self._last_ended + pause - self._clock.monotonic()) if self._looks else 0.0
 
     patch.setattr(intake.Intake, "due_in", due_in)
@@ -241,10 +241,12 @@ PLANTS: Final = {
     "late-ending": Plant(
         "writers end when the loop notices it",
         _late_ending,
-        {"verdict": WriterEnd.FAILED, "quiet": False, "slowness": 0.3},
+        {"machine.interleaving": 0.3},
     ),
     "slow-volume-puts-off": Plant(
-        "a scan that took long puts off the next for long", _slow_volume_puts_off, {"slowness": 0.3}
+        "a scan that took long puts off the next for long",
+        _slow_volume_puts_off,
+        {"machine.interleaving": 0.3},
     ),
     "room-not-given-back": Plant(
         "a copy that failed late keeps its room", _room_not_given_back, {"disk.fault_rate": 0.1}

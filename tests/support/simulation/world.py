@@ -33,7 +33,6 @@ from support.simulation.volume import ROOT, SimulatedVolume, SimulatedWatcher
 
 _STORE = StoreSettings(endpoint="http://store.test", bucket="artifacts", prefix="runs")
 _PART_BYTES = 64
-_SMALL_BUFFER = 3000
 _JOURNAL = f"{FOLDER}/journal.db"
 _MAX_PROCESSES = 20
 #: How long nothing may fail before everything must have been recorded.
@@ -62,7 +61,7 @@ class World:
         rng = machine.rng
         machine.interleaving = rng.choice([0.0, 0.02, 0.1, 0.3])
         self.settle = rng.choice([1.0, 2.0, 5.0])
-        limit = rng.choice([1200, _SMALL_BUFFER, 2**30])
+        limit = rng.choice([1200, 3000, 2**30])
         self.settings = SidecarSettings(
             iteration_id=UUID(int=rng.getrandbits(128)),
             pod_uid="pod-1",
@@ -139,8 +138,7 @@ class World:
         self.volume.fault_rate = some() / 4
         if rng.random() < 0.4:
             self.disk.fault_rate = some() / 4
-        # What rots keeps its room, and a small buffer may be full of it for good.
-        if rng.random() < 0.3 and self.settings.buffer_limit_bytes > _SMALL_BUFFER:
+        if rng.random() < 0.1:
             self.disk.rot_rate = rng.choice([0.05, 0.3])
         if rng.random() < 0.3:
             self.journal_disk.fault_rate = some() / 20

@@ -4,12 +4,14 @@ import errno
 import os
 from pathlib import Path
 from typing import BinaryIO
+from uuid import UUID
 
 import pytest
 
 from pinnace.records import FileState
-from pinnace.stores.store import TerminalStoreError
+from pinnace.stores.store import StoreUnreachable, TerminalStoreError
 from pinnace_sidecar.disk import LocalDisk
+from pinnace_sidecar.sidecar import files_folder
 from support.pod import Pod, paths
 
 TOO_LONG = TerminalStoreError("the key is too long", code="InvalidKey")
@@ -73,18 +75,71 @@ def test_the_only_copy_of_a_quarantined_file_is_kept(pod: Pod) -> None:
     assert len(pod.copies()) == 1
 
 
-def test_a_disk_that_is_nearly_full_holds_files_back_until_there_is_room(pod: Pod, disk: Disk) -> None:
+def test_a_copy_known_to_be_damaged_gives_way_when_nothing_else_will(pod: Pod) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    file = pod.write("damaged", b"d" * 4000)
+    pod.store.fail_next(StoreUnreachable("no answer"))
     pod.start()
-    quarantine(pod, "refused", 100)  # so the buffer isn't empty
+    pod.run_until(pod.copies)
+    (files_folder(pod.settings) / pod.copies()[0]).write_bytes(b"D" * 4000)
+    file.unlink()
+    pod.run_for(60)
+    assert pod.sidecar.report().files == {FileState.QUARANTINED: 1}
+    assert len(pod.copies()) == 1
+    pod.write("good", b"x" * 4000)
+    pod.run_for(10)
+    assert paths(pod) == ["good"]
+    assert pod.copies() == []
+
+
+def test_a_copy_that_does_not_say_what_it_is_gives_way_when_nothing_else_will(pod: Pod) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    pod.start()
+    pod.stop()
+    (files_folder(pod.settings) / str(UUID(int=7))).write_bytes(b"?" * 4000)
+    pod.start()
+    assert reasons(pod) == ["CopiesUnknown"]
+    pod.write("good", b"x" * 4000)
+    pod.run_for(10)
+    assert paths(pod) == ["good"]
+    assert pod.copies() == []
+    assert reasons(pod) == ["CopiesGivenUp"]
+
+
+def test_a_damaged_copy_makes_room_for_the_one_that_is_made_again(pod: Pod) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    pod.write("file", b"x" * 4000)
+    pod.store.fail_next(StoreUnreachable("no answer"))
+    pod.start()
+    pod.run_until(pod.copies)
+    (files_folder(pod.settings) / pod.copies()[0]).write_bytes(b"X" * 4000)
+    pod.run_for(60)
+    assert paths(pod) == ["file"]
+
+
+def test_a_disk_that_is_nearly_full_holds_files_back_until_there_is_room(pod: Pod, disk: Disk) -> None:
+    pod.store.fail_next(StoreUnreachable("no answer"), times=1000)
+    pod.write("on-its-way", b"x")
+    pod.start()
+    pod.run_until(pod.copies)
     disk.free = 200 * 2**20
     pod.write("file", b"x")
     pod.run_for(20)
-    assert paths(pod) == []
+    assert len(pod.copies()) == 1
     assert "DiskNearlyFull" in reasons(pod)
     disk.free = 300 * 2**20
     pod.run_for(120)
-    assert paths(pod) == ["file"]
+    assert len(pod.copies()) == 2
     assert "DiskNearlyFull" not in reasons(pod)
+
+
+def test_a_quarantined_copy_is_nothing_to_wait_for_on_a_disk_that_is_nearly_full(pod: Pod, disk: Disk) -> None:
+    pod.start()
+    quarantine(pod, "refused", 100)
+    disk.free = 200 * 2**20
+    pod.write("file", b"x")
+    pod.run_for(20)
+    assert paths(pod) == ["file"]
 
 
 def test_with_nothing_in_the_buffer_one_file_at_a_time_goes_on(pod: Pod, disk: Disk) -> None:

@@ -257,6 +257,15 @@ class FileTable:
         )
         return [Refusal(path=os.fsdecode(path), reason=reason, message=message) for path, reason, message in rows]
 
+    def refused_copies(self, reason: str) -> list[str]:
+        """The artifacts that are quarantined for this reason."""
+        rows = self._database.rows(
+            "SELECT artifact_id FROM files WHERE state = ? AND reason = ? AND artifact_id IS NOT NULL ORDER BY id",
+            FileState.QUARANTINED,
+            reason,
+        )
+        return [name for (name,) in rows]
+
     def buffered_names(self) -> set[str]:
         """The artifacts whose copy in the buffer is still needed."""
         rows = self._database.rows(
