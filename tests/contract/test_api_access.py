@@ -1,7 +1,9 @@
 """Who may do what: every route of the application against every kind of caller."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import msgspec
@@ -12,13 +14,38 @@ from litestar.routes import HTTPRoute
 
 from pinnace import ids
 from pinnace.client import Forbidden, NotFound, Unauthorized, Unavailable
-from pinnace.records import DatasetWrite, ExperimentWrite, IterationWrite, MetricPoint, ProblemDetails
-from pinnace_api.access import RULES
+from pinnace.records import (
+    DatasetWrite,
+    ExperimentWrite,
+    IterationWrite,
+    Member,
+    MemberKind,
+    MetricPoint,
+    ProblemDetails,
+    ProjectRole,
+    Scope,
+    UserPatch,
+    UserWrite,
+)
+from pinnace_api.access import MISSING, RULES, Rule
 from pinnace_api.app import create_app
 from pinnace_api.identity import ServiceAccount
 from pinnace_api.settings import ApiSettings
+from support.accounts import PASSWORD, Accounts
 from support.api_server import ADMIN_TOKEN, OPERATOR_TOKEN, ApiServer, FakeCluster, api_server
 from support.samples import artifact, report
+
+#: Users by what they are to the project of the requests, each with a session, or a personal token of the scope named.
+VIEWERS = {"viewer", "viewer by group", "project admin, read", "admin user, read"}
+EDITORS = {"editor", "editor by group", "project admin, write", "admin user, write"}
+PROJECT_ADMINS = {"project admin"}
+ADMINS = {"admin", "admin user", "admin user, personal"}
+READERS = {"operator"} | VIEWERS | EDITORS | PROJECT_ADMINS | ADMINS
+WRITERS = EDITORS | PROJECT_ADMINS | ADMINS
+STRANGERS = {"stranger"}
+USERS = (READERS | STRANGERS) - {"operator", "admin"}
+#: Those whose tokens are good for changing accounts: sessions, and personal tokens of the scope `admin`.
+FULL_USERS = {one for one in USERS if not one.endswith((", read", ", write"))}
 
 #: Whom each operation lets in. Written out here once more, so that a change of the rules is a change of two files.
 LETS_IN = {
@@ -26,49 +53,75 @@ LETS_IN = {
     "ready": {"anybody"},
     "prometheus": {"anybody"},
     "openapi": {"anybody"},
-    "put_project": {"admin", "operator"},
-    "list_projects": {"admin", "operator"},
-    "get_project": {"admin", "operator"},
-    "put_experiment": {"admin", "operator"},
-    "list_experiments": {"admin", "operator"},
-    "get_experiment": {"admin", "operator"},
-    "put_iteration": {"admin", "operator"},
-    "get_iteration": {"admin", "operator", "sidecar"},
-    "list_iterations": {"admin", "operator"},
-    "put_artifacts": {"admin", "sidecar"},
-    "list_iteration_artifacts": {"admin", "operator"},
-    "list_experiment_artifacts": {"admin", "operator"},
-    "get_artifact": {"admin", "operator"},
-    "find_contents": {"admin", "sidecar"},
-    "put_metrics": {"admin", "sidecar"},
-    "list_metrics": {"admin", "operator"},
-    "put_pod_report": {"admin", "sidecar"},
-    "get_writers": {"admin", "operator", "sidecar"},
-    "list_pod_artifacts": {"admin", "operator", "sidecar"},
-    "list_pods": {"admin", "operator"},
-    "patch_project": {"admin"},
-    "trash_project": {"admin"},
-    "patch_experiment": {"admin"},
-    "trash_experiment": {"admin"},
-    "patch_iteration": {"admin", "operator"},
-    "trash_iteration": {"admin"},
-    "put_heartbeat": {"admin", "operator", "sidecar"},
-    "get_environment": {"admin", "operator"},
-    "list_children": {"admin", "operator"},
-    "get_subtree": {"admin", "operator"},
-    "patch_metric": {"admin"},
-    "delete_metrics": {"admin"},
-    "list_series": {"admin", "operator"},
-    "put_dataset": {"admin", "operator"},
-    "patch_dataset": {"admin"},
-    "list_datasets": {"admin", "operator"},
-    "get_dataset": {"admin", "operator"},
-    "list_dataset_uses": {"admin", "operator"},
-    "put_dataset_use": {"admin", "operator"},
-    "delete_dataset_use": {"admin"},
-    "list_iteration_datasets": {"admin", "operator"},
-    "get_lineage": {"admin", "operator"},
+    "log_in": {"anybody"},
+    "set_up": {"anybody"},
+    "oidc_login": {"anybody"},
+    "oidc_callback": {"anybody"},
+    "oidc_exchange": {"anybody"},
+    "whoami": READERS | STRANGERS,
+    "log_out": USERS,
+    "log_out_everywhere": FULL_USERS,
+    "put_user": ADMINS,
+    "list_users": ADMINS,
+    "get_user": USERS | {"admin"},
+    "patch_user": FULL_USERS | {"admin"},
+    "put_password": FULL_USERS | {"admin"},
+    "delete_user": ADMINS,
+    "put_token": FULL_USERS | {"admin"},
+    "list_tokens": USERS,
+    "delete_token": FULL_USERS | {"admin"},
+    "put_member": PROJECT_ADMINS | ADMINS,
+    "list_members": READERS,
+    "delete_member": PROJECT_ADMINS | ADMINS,
+    "list_audit": ADMINS,
+    "put_project": WRITERS | {"operator"},
+    "list_projects": READERS | STRANGERS,
+    "get_project": READERS,
+    "put_experiment": WRITERS | {"operator"},
+    "list_experiments": READERS | STRANGERS,
+    "get_experiment": READERS,
+    "put_iteration": WRITERS | {"operator"},
+    "get_iteration": READERS | {"sidecar"},
+    "list_iterations": READERS,
+    "put_artifacts": WRITERS | {"sidecar"},
+    "list_iteration_artifacts": READERS,
+    "list_experiment_artifacts": READERS,
+    "get_artifact": READERS,
+    "put_metrics": WRITERS | {"sidecar"},
+    "list_metrics": READERS,
+    "put_pod_report": ADMINS | {"admin user, write", "sidecar"},
+    "get_writers": READERS | {"sidecar"},
+    "list_pod_artifacts": READERS | {"sidecar"},
+    "list_pods": READERS,
+    "find_contents": ADMINS | {"admin user, write", "sidecar"},
+    "patch_project": WRITERS,
+    "trash_project": PROJECT_ADMINS | ADMINS | {"project admin, write", "admin user, write"},
+    "patch_experiment": WRITERS,
+    "trash_experiment": WRITERS,
+    "patch_iteration": WRITERS | {"operator"},
+    "trash_iteration": WRITERS,
+    "put_heartbeat": WRITERS | {"operator", "sidecar"},
+    "get_environment": READERS,
+    "list_children": READERS,
+    "get_subtree": READERS,
+    "patch_metric": WRITERS,
+    "delete_metrics": WRITERS,
+    "list_series": READERS,
+    "put_dataset": WRITERS | {"operator"},
+    "patch_dataset": WRITERS,
+    "list_datasets": READERS | STRANGERS,
+    "get_dataset": READERS,
+    "list_dataset_uses": READERS,
+    "put_dataset_use": WRITERS | {"operator"},
+    "delete_dataset_use": WRITERS,
+    "list_iteration_datasets": READERS,
+    "get_lineage": READERS,
 }
+#: What nobody vouches for.
+UNKNOWN = {"nobody", "unknown token", "disabled user", "expired session", "expired token", "ended session"}
+
+
+POOL = urllib3.PoolManager(retries=False)
 
 
 DATASET = ids.dataset_id("iris", "iris.csv", "sha256:1")
@@ -79,13 +132,35 @@ class World:
     """A running API with one iteration in it, and a token for each kind of caller."""
 
     api: ApiServer
+    accounts: Accounts
     experiment: UUID
     iteration: UUID
     tokens: dict[str, str]
 
     def request(self, method: str, path: str, token: str = "", body: bytes | None = None) -> urllib3.BaseHTTPResponse:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        return urllib3.request(method, self.api.url + path, headers=headers, body=body, retries=False)
+        return POOL.request(method, self.api.url + path, headers=headers, body=body)
+
+    def user(self, kind: str) -> str:
+        """Whose own account a caller of this kind would look at; that of a victim for callers without one."""
+        return kind.partition(",")[0].replace(" ", "-") if kind in USERS else "victim"
+
+    def make_victim(self) -> None:
+        with self.api.admin() as admin:
+            admin.put_user("victim", UserWrite(password=PASSWORD))
+
+    def token(self, kind: str) -> str:
+        if kind not in self.tokens:
+            _, comma, rest = kind.partition(", ")
+            scope = Scope.ADMIN if rest == "personal" else Scope(rest or "admin")
+            made = self.accounts.personal(self.user(kind), scope) if comma else self.accounts.session(self.user(kind))
+            self.tokens[kind] = made.secret
+        return self.tokens[kind]
+
+    def forget_tokens(self, *kinds: str) -> None:
+        """Of these kinds of users, or of all: they may have been ended."""
+        for kind in USERS.intersection(kinds or USERS):
+            self.tokens.pop(kind, None)
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +177,28 @@ def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
             admin.put_iteration(id_, IterationWrite(experiment_id=experiment, index=index))
         admin.put_artifacts(iteration, [artifact(iteration)])
         admin.put_dataset(DATASET, DatasetWrite(project="iris", name="iris.csv", digest="sha256:1"))
+        admin.put_project("other")
+        accounts = Accounts(api)
+        groups = {"viewer-by-group": ("watchers",), "editor-by-group": ("watchers", "makers")}
+        for name in ("viewer", "editor", "project-admin", "stranger", "leaver", "admin-user", "victim", *groups):
+            write = UserWrite(password=PASSWORD, admin=name == "admin-user", groups=groups.get(name, ()))
+            admin.put_user(name, write)
+        for kind, name, role in (
+            (MemberKind.USER, "viewer", ProjectRole.VIEWER),
+            (MemberKind.USER, "editor", ProjectRole.EDITOR),
+            (MemberKind.USER, "project-admin", ProjectRole.ADMIN),
+            (MemberKind.USER, "leaver", ProjectRole.ADMIN),
+            (MemberKind.GROUP, "watchers", ProjectRole.VIEWER),
+            (MemberKind.GROUP, "makers", ProjectRole.EDITOR),
+        ):
+            admin.put_member("iris", Member(kind=kind, name=name, role=role))
+        admin.put_member("other", Member(kind=MemberKind.USER, name="stranger", role=ProjectRole.ADMIN))
+        disabled, ended = accounts.session("leaver"), accounts.session("project-admin")
+        admin.patch_user("leaver", UserPatch(disabled=True))
+        accounts.end(ended.id)
         yield World(
             api=api,
+            accounts=accounts,
             experiment=experiment,
             iteration=iteration,
             tokens={
@@ -116,9 +211,15 @@ def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
                 "service account without pod": "unbound",
                 "user of Kubernetes": "a-person",
                 "unknown token": "never-issued",
+                "disabled user": disabled.secret,
+                "expired session": accounts.session("project-admin", lifetime=timedelta(0)).secret,
+                "expired token": accounts.personal("project-admin", Scope.ADMIN, lifetime=timedelta(0)).secret,
+                "ended session": ended.secret,
                 "nobody": "",
             },
         )
+        accounts.close()
+        POOL.clear()
 
 
 def operations() -> list[tuple[str, str, str]]:
@@ -138,9 +239,13 @@ WITH_RULE = [each for each in OPERATIONS if each[0] in RULES]
 WITHOUT_RULE = [each for each in OPERATIONS if each[0] not in RULES]
 
 
-def address(path: str, world: World) -> str:
-    """`path` with its parameters filled in: the iteration that the sidecar's pod belongs to, and that pod."""
+def address(path: str, world: World, kind: str = "admin") -> str:
+    """`path` with its parameters filled in: the iteration that the sidecar's pod belongs to, and that pod.
+
+    What belongs to an account is the caller's own.
+    """
     values = {
+        "{user:str}": world.user(kind),
         "{name:str}": "iris",
         "{experiment_id:uuid}": str(world.experiment),
         "{iteration_id:uuid}": str(world.iteration),
@@ -148,6 +253,8 @@ def address(path: str, world: World) -> str:
         "{dataset_id:uuid}": str(DATASET),
         "{pod_uid:str}": "own",
     }
+    if "{token_id:uuid}" in path:
+        values["{token_id:uuid}"] = str(world.accounts.session(world.user(kind)).id)
     for parameter, value in values.items():
         path = path.replace(parameter, value)
     assert "{" not in path, f"say what stands for the parameter in {path}"
@@ -171,16 +278,43 @@ def test_an_operation_lets_in_whom_it_should_and_nobody_else(
     world: World, operation: str, method: str, path: str
 ) -> None:
     allowed = LETS_IN[operation]
-    for kind, token in world.tokens.items():
-        answer = world.request(method, address(path, world), token)
+    for kind in sorted(world.tokens.keys() | USERS):
+        if operation == "delete_user":
+            world.make_victim()
+        if operation in ("log_out", "log_out_everywhere"):
+            world.forget_tokens(kind)
+        where = address(path, world, "admin" if operation == "delete_user" else kind)
+        answer = world.request(method, where, world.token(kind))
         if "anybody" in allowed or kind in allowed:
-            assert answer.status in (200, 204, 422), f"{kind}: {answer.data!r}"
-        else:
-            unknown = kind in ("nobody", "unknown token")
-            assert answer.status == (401 if unknown else 403), f"{kind}: {answer.data!r}"
-            problem = msgspec.json.decode(answer.data, type=ProblemDetails)
-            assert problem.code == ("unauthorized" if unknown else "forbidden")
-            assert ("www-authenticate" in answer.headers) == unknown
+            no_provider = operation == "oidc_login" and answer.status == 404
+            assert answer.status in (200, 204, 422) or no_provider, f"{kind}: {answer.data!r}"
+            continue
+        hidden = (
+            kind in STRANGERS
+            and not MISSING.keys().isdisjoint(names_in(path))
+            and operation not in ("put_pod_report", "find_contents")
+        )
+        status, code = (401, "unauthorized") if kind in UNKNOWN else (404, "") if hidden else (403, "forbidden")
+        assert answer.status == status, f"{kind}: {answer.data!r}"
+        problem = msgspec.json.decode(answer.data, type=ProblemDetails)
+        assert problem.code == code or (hidden and problem.code.endswith("not-found"))
+        assert ("www-authenticate" in answer.headers) == (status == 401)
+    if operation == "log_out_everywhere":
+        world.forget_tokens()
+    if operation.startswith("trash_"):
+        back = world.request("PATCH", address(path, world), ADMIN_TOKEN, b'{"lifecycle": "ACTIVE"}')
+        assert back.status == 200, back.data
+
+
+def names_in(path: str) -> set[str]:
+    return {part.partition(":")[0] for part in re.findall(r"{([^}]*)}", path)}
+
+
+def test_every_rule_for_project_roles_is_of_a_path_that_tells_the_project() -> None:
+    for operation, _, path in WITH_RULE:
+        rule = RULES[operation]
+        if isinstance(rule, Rule) and isinstance(rule.user, ProjectRole):
+            assert not MISSING.keys().isdisjoint(names_in(path)), operation
 
 
 @pytest.mark.parametrize(("_", "method", "path"), WITHOUT_RULE)

@@ -21,6 +21,7 @@ import uvicorn
 from pinnace.client import Client
 from pinnace.records import WriterEnd
 from pinnace.settings import ClientSettings
+from pinnace_api import serving
 from pinnace_api.app import create_app
 from pinnace_api.identity import Pod, ServiceAccount
 from pinnace_api.refusals import Unavailable
@@ -98,7 +99,7 @@ class ApiServer:
 
     def start(self) -> None:
         app = create_app(self.settings, reviewer=self.cluster)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(app, timeout_graceful_shutdown=5, **serving.options(self.settings))
         server = uvicorn.Server(config)
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

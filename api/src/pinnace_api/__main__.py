@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from pinnace.settings import SettingsError
-from pinnace_api import copy_command, logs, migrations, openapi
+from pinnace_api import copy_command, logs, migrations, openapi, serving
 from pinnace_api.app import create_app, database_of
 from pinnace_api.identity import NoKubernetes, TokenReviewer
 from pinnace_api.migrations import WrongDatabase
@@ -44,10 +44,8 @@ def main(arguments: Sequence[str]) -> int:
             create_app(settings, reviewer=reviewer),
             host=settings.host,
             port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            **serving.options(settings),
         )
     )
     server.run()

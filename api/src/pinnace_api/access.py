@@ -1,117 +1,202 @@
-"""Who may do what: decided here and nowhere else. A route without a rule is
-not there for anybody.
+"""Who may do what: decided here and nowhere else. A route without a rule is not there for anybody.
 
-* admin: everything.
-* operator: writes projects, experiments and iterations; reads everything.
-* sidecar: writes artifacts, metrics, reports and signs of life of the iteration that its pod is labelled with, as that
-  pod; reads that iteration, what its own pod registered and how its own writers ended; is told which contents that it
-  holds its experiment has recorded. The iteration's experiment must name the pod's namespace.
+* admin: everything, within the scope of the token.
+* operator: writes projects, experiments and iterations; reads everything in them.
+* sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod; reads
+  that iteration, what its own pod registered and how its own writers ended. The iteration's experiment must name the
+  pod's namespace.
+* user: what the role in the project of the request allows, within the scope of the token. What lies in a project that
+  the user is nothing to does not exist for the user: NotFound, in the very words for what is not there.
+
+Knows neither HTTP nor SQL: guard.py asks it before each request, routes and services where the body names a project.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
-from litestar.concurrency import sync_to_thread
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
+from pinnace.records import ProjectRole, Scope
+from pinnace_api.identity import Caller, Role
+from pinnace_api.refusals import ExperimentNotFound, Forbidden, IterationNotFound, NotFound, Refused
 
-from pinnace_api.identity import Caller, Identifier, Role
-from pinnace_api.refusals import Forbidden, IterationNotFound, NotFound, Unauthorized
-
-_ALL: Final = frozenset(Role)
-_EDIT: Final = frozenset({Role.ADMIN})
-_WRITE_PLAN: Final = frozenset({Role.ADMIN, Role.OPERATOR})
-_WRITE_OUTCOME: Final = frozenset({Role.ADMIN, Role.SIDECAR})
-_READ: Final = frozenset({Role.ADMIN, Role.OPERATOR})
 #: Open to everybody, without a token.
 PUBLIC: Final = "public"
+#: For every user, whatever the projects; the service shows each what is theirs.
+ANYONE: Final = "anyone"
 
-Rule = frozenset[Role] | Literal["public"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Whom an operation is for."""
+
+    #: These may, in whatever project.
+    parts: frozenset[Role]
+    #: What a user must be to the project of the request; None: users may not.
+    user: ProjectRole | Literal["anyone"] | None = None
+    #: What the token must be good for.
+    scope: Scope
+    #: Whether the id in the path may be of something that is yet to be created; where, is in the body.
+    creates: bool = False
+
+
+_ADMIN: Final = frozenset({Role.ADMIN})
+_PLANNERS: Final = frozenset({Role.ADMIN, Role.OPERATOR})
+_WRITERS: Final = frozenset({Role.ADMIN, Role.SIDECAR})
+_EVERYBODY: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.SIDECAR})
+
+_READ: Final = Rule(parts=_PLANNERS, user=ProjectRole.VIEWER, scope=Scope.READ)
+_READ_AS_POD: Final = Rule(parts=_EVERYBODY, user=ProjectRole.VIEWER, scope=Scope.READ)
+_LIST: Final = Rule(parts=_PLANNERS, user=ANYONE, scope=Scope.READ)
+_PLAN: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE, creates=True)
+_EDIT: Final = Rule(parts=_ADMIN, user=ProjectRole.EDITOR, scope=Scope.WRITE)
+_MANAGE: Final = Rule(parts=_ADMIN, user=ProjectRole.ADMIN, scope=Scope.WRITE)
+_REPORT: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE)
+_SIGN_OF_LIFE: Final = Rule(parts=_EVERYBODY, user=ProjectRole.EDITOR, scope=Scope.WRITE)
+_OUTCOME: Final = Rule(parts=_WRITERS, user=ProjectRole.EDITOR, scope=Scope.WRITE)
+#: What the operator takes for proof of a pod's work; no user may forge it.
+_EVIDENCE: Final = Rule(parts=_WRITERS, scope=Scope.WRITE)
+_OWN: Final = Rule(parts=_ADMIN, user=ANYONE, scope=Scope.READ)
+_OWN_CHANGE: Final = Rule(parts=_ADMIN, user=ANYONE, scope=Scope.ADMIN)
+_MEMBERS: Final = Rule(parts=_ADMIN, user=ProjectRole.ADMIN, scope=Scope.ADMIN)
+_ADMINISTER: Final = Rule(parts=_ADMIN, scope=Scope.ADMIN)
 
 #: By the route's operation id.
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "health": PUBLIC,
     "ready": PUBLIC,
     "prometheus": PUBLIC,
     "openapi": PUBLIC,
-    "put_project": _WRITE_PLAN,
+    "put_project": _PLAN,
     "patch_project": _EDIT,
-    "trash_project": _EDIT,
-    "list_projects": _READ,
+    "trash_project": _MANAGE,
+    "list_projects": _LIST,
     "get_project": _READ,
-    "put_experiment": _WRITE_PLAN,
+    "put_experiment": _PLAN,
     "patch_experiment": _EDIT,
     "trash_experiment": _EDIT,
-    "list_experiments": _READ,
+    "list_experiments": _LIST,
     "get_experiment": _READ,
-    "put_iteration": _WRITE_PLAN,
-    "patch_iteration": _WRITE_PLAN,
+    "put_iteration": _PLAN,
+    "patch_iteration": _REPORT,
     "trash_iteration": _EDIT,
-    "put_heartbeat": _ALL,
-    "get_iteration": _ALL,
+    "put_heartbeat": _SIGN_OF_LIFE,
+    "get_iteration": _READ_AS_POD,
     "get_environment": _READ,
     "list_children": _READ,
     "get_subtree": _READ,
     "list_iterations": _READ,
-    "put_artifacts": _WRITE_OUTCOME,
+    "put_artifacts": _OUTCOME,
     "list_iteration_artifacts": _READ,
-    "list_pod_artifacts": _ALL,
+    "list_pod_artifacts": _READ_AS_POD,
     "list_experiment_artifacts": _READ,
     "get_artifact": _READ,
-    "find_contents": _WRITE_OUTCOME,
-    "put_metrics": _WRITE_OUTCOME,
+    "find_contents": _EVIDENCE,
+    "put_metrics": _OUTCOME,
     "patch_metric": _EDIT,
     "delete_metrics": _EDIT,
     "list_series": _READ,
     "list_metrics": _READ,
-    "put_dataset": _WRITE_PLAN,
+    "put_dataset": _PLAN,
     "patch_dataset": _EDIT,
-    "list_datasets": _READ,
+    "list_datasets": _LIST,
     "get_dataset": _READ,
     "list_dataset_uses": _READ,
-    "put_dataset_use": _WRITE_PLAN,
+    "put_dataset_use": _REPORT,
     "delete_dataset_use": _EDIT,
     "list_iteration_datasets": _READ,
     "get_lineage": _READ,
-    "put_pod_report": _WRITE_OUTCOME,
-    "get_writers": _ALL,
+    "put_pod_report": _EVIDENCE,
+    "get_writers": _READ_AS_POD,
     "list_pods": _READ,
+    "log_in": PUBLIC,
+    "set_up": PUBLIC,
+    "oidc_login": PUBLIC,
+    "oidc_callback": PUBLIC,
+    "oidc_exchange": PUBLIC,
+    "whoami": _LIST,
+    "log_out": _OWN,
+    "log_out_everywhere": _OWN_CHANGE,
+    "put_user": _ADMINISTER,
+    "list_users": _ADMINISTER,
+    "get_user": _OWN,
+    "patch_user": _OWN_CHANGE,
+    "put_password": _OWN_CHANGE,
+    "delete_user": _ADMINISTER,
+    "put_token": _OWN_CHANGE,
+    "list_tokens": _OWN,
+    "delete_token": _OWN_CHANGE,
+    "put_member": _MEMBERS,
+    "list_members": _READ,
+    "delete_member": _MEMBERS,
+    "list_audit": _ADMINISTER,
+}
+
+#: The parameters of paths that tell the project, the first that is there; and how what is not there is refused.
+MISSING: Final[Mapping[str, Callable[[Any], Refused]]] = {
+    "name": lambda name: NotFound(f"there is no project {name!r}"),
+    "experiment_id": ExperimentNotFound,
+    "iteration_id": IterationNotFound,
+    "dataset_id": lambda dataset: NotFound(f"there is no dataset {dataset}"),
+    "artifact_id": lambda artifact: NotFound(f"there is no artifact {artifact}"),
 }
 
 _MAX_REMEMBERED: Final = 10_000
 
 
+class Owners(Protocol):
+    """To which project a thing belongs, and to which namespace an iteration. Raises Unavailable."""
+
+    def project(self, parameter: str, value: Any) -> UUID | None:
+        """None when there is no such thing. `parameter` is a key of MISSING."""
+
+    def namespace(self, iteration: UUID) -> str | None:
+        """None when there is no such iteration; otherwise what never changes."""
+
+
 class Access:
-    """The guard in front of every route.
+    """The decisions that need to know what belongs where. Safe to use from several threads."""
 
-    `namespace_of` tells the namespace of an iteration's experiment, None when there is no such iteration; what it
-    says is remembered, because it never changes.
-    """
-
-    def __init__(self, identifier: Identifier, namespace_of: Callable[[UUID], str | None]) -> None:
-        self._identifier = identifier
-        self._namespace_of = namespace_of
+    def __init__(self, owners: Owners) -> None:
+        self._owners = owners
         self._namespaces: dict[UUID, str] = {}
 
-    async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Let the request through or raise Unauthorized, Forbidden, IterationNotFound or Unavailable.
+    def known(self, caller: Caller, path: Mapping[str, Any]) -> bool:
+        """Whether `check` will ask nobody."""
+        match caller.role:
+            case Role.ADMIN | Role.OPERATOR:
+                return True
+            case Role.SIDECAR:
+                return path.get("iteration_id") in self._namespaces
+            case _:
+                return False
 
-        It runs before the body is read. The caller is left in the connection's `user`.
-        """
-        rule = _rule(handler)
-        if rule == PUBLIC:
-            return
-        token = bearer(connection.headers.getall("authorization", []))
-        caller = self._identifier.recall(token)
-        if caller is None:
-            caller = await sync_to_thread(self._identifier.identify, token)
-        connection.scope["user"] = caller
-        check_role(caller, rule)
+    def check(self, operation: str, caller: Caller, path: Mapping[str, Any]) -> None:
+        """Raise Forbidden or NotFound unless the caller may do this to what the path names."""
+        rule = RULES[operation]
+        assert isinstance(rule, Rule)
+        check_rule(caller, rule)
         if caller.role is Role.SIDECAR:
-            await self._check_sidecar(caller, connection.path_params)
+            self._check_sidecar(caller, path)
+        elif caller.role is Role.USER and isinstance(rule.user, ProjectRole):
+            parameter = next(name for name in MISSING if name in path)
+            self._check_user(caller, parameter, path[parameter], rule.user, creates=rule.creates)
 
-    async def _check_sidecar(self, caller: Caller, path: Mapping[str, Any]) -> None:
+    def check_reference(self, caller: Caller, parameter: str, value: Any, need: ProjectRole) -> None:
+        """The same for what a body names: `parameter` is what it would be called in a path."""
+        if caller.role is Role.USER:
+            self._check_user(caller, parameter, value, need, creates=False)
+
+    def _check_user(self, caller: Caller, parameter: str, value: Any, need: ProjectRole, *, creates: bool) -> None:
+        project = self._owners.project(parameter, value)
+        if project is None and creates:
+            return
+        try:
+            check_project(caller, project, need)
+        except NotFound:
+            raise MISSING[parameter](value) from None
+
+    def _check_sidecar(self, caller: Caller, path: Mapping[str, Any]) -> None:
         iteration = path.get("iteration_id")
         if iteration is None or iteration != caller.iteration:
             raise Forbidden("a pod may only touch its own iteration")
@@ -119,7 +204,7 @@ class Access:
             raise Forbidden("a pod may only speak for itself")
         namespace = self._namespaces.get(iteration)
         if namespace is None:
-            namespace = await sync_to_thread(self._namespace_of, iteration)
+            namespace = self._owners.namespace(iteration)
             if namespace is None:
                 raise IterationNotFound(iteration)
             if len(self._namespaces) >= _MAX_REMEMBERED:
@@ -129,31 +214,31 @@ class Access:
             raise Forbidden("the iteration belongs to another namespace")
 
 
-def check_role(caller: Caller, rule: frozenset[Role]) -> None:
-    """Raise Forbidden unless the caller's role is in `rule`."""
-    if caller.role not in rule:
+def check_rule(caller: Caller, rule: Rule) -> None:
+    """Raise Forbidden unless the rule has a place for the caller's role and token, whatever the project."""
+    if caller.role not in rule.parts and not (caller.role is Role.USER and rule.user is not None):
         raise Forbidden(f"the role {caller.role} may not do this")
+    if not caller.scope.covers(rule.scope):
+        raise Forbidden(
+            f"this token's scope is {caller.scope}; this needs {rule.scope}", hint="make a token of that scope"
+        )
+
+
+def check_project(caller: Caller, project: UUID | None, need: ProjectRole) -> None:
+    """Raise NotFound when the project is nothing to a user, Forbidden when the role is too small; others may."""
+    if caller.role is not Role.USER:
+        return
+    roles = {} if caller.account is None else caller.account.roles
+    role = None if project is None else roles.get(project)
+    if role is None:
+        raise NotFound("there is no such project")
+    if not role.covers(need):
+        raise Forbidden(f"you are {role} of this project; this needs {need}", hint="ask an admin of the project")
 
 
 def check_pods(caller: Caller, pod_uids: Collection[str]) -> None:
-    """Raise Forbidden when a sidecar speaks for another pod than its own; everybody else may."""
+    """Raise Forbidden when a sidecar speaks for another pod than its own, or a user for any; everybody else may."""
     if caller.role is Role.SIDECAR and any(pod_uid != caller.pod_uid for pod_uid in pod_uids):
         raise Forbidden("a pod may only speak for itself", field="pod_uid")
-
-
-def bearer(headers: Collection[str]) -> str:
-    """The token of the one Authorization header. Raises Unauthorized when it is missing or malformed."""
-    if len(headers) != 1:
-        raise Unauthorized("the request needs one Authorization header", hint="send `Authorization: Bearer TOKEN`")
-    scheme, _, token = next(iter(headers)).partition(" ")
-    token = token.strip(" ")
-    if scheme.lower() != "bearer" or not token or " " in token or not (token.isascii() and token.isprintable()):
-        raise Unauthorized("the Authorization header is malformed", hint="send `Authorization: Bearer TOKEN`")
-    return token
-
-
-def _rule(handler: BaseRouteHandler) -> Rule:
-    operation = getattr(handler, "operation_id", None)
-    if not isinstance(operation, str) or operation not in RULES:
-        raise NotFound("there is nothing at this address", hint="/openapi.json lists every route")
-    return RULES[operation]
+    if caller.role is Role.USER and any(pod_uids):
+        raise Forbidden("a user speaks for no pod", field="pod_uid", hint="leave pod_uid empty")

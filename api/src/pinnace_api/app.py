@@ -1,36 +1,64 @@
 """The application: settings in, a Litestar out. Nothing is opened before it starts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
 
 from litestar import Litestar, Request, Router
 from litestar.concurrency import sync_to_thread
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from pinnace_api import health, migrations, openapi
 from pinnace_api.access import Access
 from pinnace_api.artifacts import routes as artifacts
+from pinnace_api.audit import routes as audit
+from pinnace_api.cookies import Cookies
+from pinnace_api.credentials import Passwords
 from pinnace_api.database import Database
 from pinnace_api.datasets import routes as datasets
 from pinnace_api.experiments import routes as experiments
-from pinnace_api.identity import AdminToken, Caller, Identifier, TokenReviewer
+from pinnace_api.guard import Guard, caller_of
+from pinnace_api.headers import hardened
+from pinnace_api.identity import AdminToken, Caller, Identifier, TokenReviewer, Visit
 from pinnace_api.iterations import routes as iterations
-from pinnace_api.iterations import service as iteration_service
 from pinnace_api.iterations.sweep import sweep_until
+from pinnace_api.members import routes as members
 from pinnace_api.metrics import routes as metrics
 from pinnace_api.observing import Meters, observed
+from pinnace_api.oidc import routes as oidc
+from pinnace_api.oidc.provider import Provider
+from pinnace_api.ownership import StoredOwners
 from pinnace_api.pods import routes as pods
 from pinnace_api.problems import EXCEPTION_HANDLERS
 from pinnace_api.projects import routes as projects
 from pinnace_api.requests import StrictRequest, provide_cut
+from pinnace_api.sessions import routes as sessions
+from pinnace_api.sessions import service as session_service
 from pinnace_api.settings import MAX_BODY_BYTES, ApiSettings
+from pinnace_api.tokens import routes as tokens
+from pinnace_api.tokens.service import StoredAccounts
+from pinnace_api.users import routes as users
 
-_RESOURCES: Final = (projects, experiments, iterations, artifacts, metrics, datasets, pods)
+_RESOURCES: Final = (
+    sessions,
+    oidc,
+    users,
+    tokens,
+    members,
+    audit,
+    projects,
+    experiments,
+    iterations,
+    artifacts,
+    metrics,
+    datasets,
+    pods,
+)
 
 
 def database_of(settings: ApiSettings) -> Database:
@@ -42,18 +70,25 @@ def database_of(settings: ApiSettings) -> Database:
     )
 
 
-def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
-    """`reviewer` vouches for service accounts. The database is opened and migrated when the application starts."""
+def create_app(
+    settings: ApiSettings, *, reviewer: TokenReviewer, announce: Callable[[str], object] | None = None
+) -> Litestar:
+    """`reviewer` vouches for service accounts. The database is opened and migrated when the application starts.
+
+    `announce` (None: standard error) gets the one-time token for the first admin, when there is neither a user nor
+    an admin's token.
+    """
     database = database_of(settings)
     meters = Meters()
     identifier = Identifier(
         admin=AdminToken(Path(settings.admin_token_file)) if settings.admin_token_file else None,
         operator_subject=settings.operator_subject,
         reviewer=reviewer,
+        accounts=StoredAccounts(database),
     )
-
-    def namespace_of(iteration: UUID) -> str | None:
-        return iteration_service.namespace(database, iteration)
+    access = Access(StoredOwners(database))
+    jar = Cookies(secure=not settings.public_url.startswith("http:"))
+    origins = (settings.public_url,) if settings.public_url else ()
 
     @asynccontextmanager
     async def opened(_: Litestar) -> AsyncIterator[None]:
@@ -61,6 +96,8 @@ def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
         asyncio.get_running_loop().set_default_executor(threads)
         try:
             await sync_to_thread(migrations.upgrade, database)
+            if not settings.admin_token_file and (token := await sync_to_thread(session_service.offer_setup, database)):
+                (announce or sys.stderr.write)(_invitation(token))
             stopped = asyncio.Event()
             sweep = asyncio.create_task(sweep_until(stopped, database, every=settings.sweep_seconds), name="sweep")
             try:
@@ -82,14 +119,21 @@ def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
                 security=[{"bearer": []}],
             ),
         ],
+        cors_config=_cors(settings),
         dependencies={
             "database": _provide(database),
             "reviewer": _provide(reviewer),
             "meters": _provide(meters),
+            "settings": _provide(settings),
+            "passwords": _provide(Passwords()),
+            "provider": _provide(Provider(settings) if settings.oidc_issuer else None),
+            "access": _provide(access),
+            "jar": _provide(jar),
             "caller": Provide(_caller, sync_to_thread=False),
+            "visit": Provide(_visit, sync_to_thread=False),
             "cut": Provide(provide_cut),
         },
-        guards=[Access(identifier, namespace_of).guard],
+        guards=[Guard(identifier, access, cookie=jar.session, origins=origins).check],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         lifespan=[opened],
         logging_config=None,
@@ -98,8 +142,22 @@ def create_app(settings: ApiSettings, *, reviewer: TokenReviewer) -> Litestar:
         request_max_body_size=MAX_BODY_BYTES,
     )
     openapi.correct(app)
-    app.asgi_handler = observed(app.asgi_handler, meters)
+    hard = hardened(app.asgi_handler, tls=settings.public_url.startswith("https:"))
+    app.asgi_handler = observed(hard, meters)
     return app
+
+
+def _cors(settings: ApiSettings) -> CORSConfig | None:
+    """Pages of these origins may use the API with a token of their own; no other site's, and none with our cookies."""
+    if not settings.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type"],
+        allow_credentials=False,
+        max_age=600,
+    )
 
 
 def _provide(value: object) -> Provide:
@@ -110,6 +168,18 @@ def _provide(value: object) -> Provide:
 
 
 def _caller(request: Request[Any, Any, Any]) -> Caller:
-    caller = request.user
-    assert isinstance(caller, Caller)  # the guard left it there
+    caller = caller_of(request)
+    assert caller is not None  # the guard left it there
     return caller
+
+
+def _visit(request: Request[Any, Any, Any]) -> Visit:
+    return Visit(caller=caller_of(request), address=request.client.host if request.client else "")
+
+
+def _invitation(token: str) -> str:
+    return (
+        "There is no user yet. This token makes the first admin, once, within a day:\n"
+        f"    {token}\n"
+        "Use it with: pinnace users first-admin NAME\n"
+    )

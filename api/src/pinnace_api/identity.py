@@ -1,8 +1,9 @@
 """Who is calling: a bearer token becomes a Caller, or is refused.
 
-Three kinds of tokens: the admin's (a file), the operator's service account, and a service account bound to a pod
-whose label names the iteration that it may write to. Service accounts are looked up through a `TokenReviewer`; what
-it said is remembered for a while by the token's hash, so that it isn't asked at each request.
+Four kinds of tokens: the admin's (a file), the operator's service account, a service account bound to a pod whose
+label names the iteration that it may write to, and what users hold (a session or a personal token). Service accounts
+are looked up through a `TokenReviewer`; what it said is remembered for a while by the token's hash, so that it isn't
+asked at each request. Users' tokens are looked up at every request: one that was ended is of no use a moment later.
 """
 
 import hashlib
@@ -10,14 +11,16 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 from uuid import UUID
 
-from pinnace.records import WriterEnd
+from pinnace.records import ProjectRole, Scope, WriterEnd
+from pinnace_api.credentials import TOKEN_PREFIX
 from pinnace_api.refusals import Forbidden, Refused, Unauthorized
 
 #: How long a good answer is trusted: a deleted pod's token works for at most so much longer.
@@ -33,23 +36,42 @@ _log = logging.getLogger(__name__)
 class Role(StrEnum):
     """What a caller is to the API."""
 
-    #: Holds the admin's token.
+    #: Holds the admin's token, or is a user who is an admin.
     ADMIN = "admin"
     #: The operator's service account.
     OPERATOR = "operator"
     #: A pod of an iteration.
     SIDECAR = "sidecar"
+    #: A user, who is something to some projects.
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The user behind a token, and what the token itself is good for."""
+
+    id: UUID
+    name: str
+    admin: bool
+    scope: Scope
+    #: The token's own id; a session's or a personal token's.
+    token: UUID
+    session: bool
+    expires_at: datetime
+    #: What the user is to which project, directly or through a group: the highest counts.
+    roles: Mapping[UUID, ProjectRole] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Somebody with a role. The other fields are a sidecar's; empty for everybody else."""
+    """Somebody with a role. `account` is a user's; the fields before it a sidecar's; empty for everybody else."""
 
     role: Role
     namespace: str = ""
     pod_name: str = ""
     pod_uid: str = ""
     iteration: UUID | None = None
+    account: Account | None = None
 
     @property
     def is_part(self) -> bool:
@@ -57,7 +79,37 @@ class Caller:
         return self.role in (Role.OPERATOR, Role.SIDECAR)
 
     def __str__(self) -> str:
+        if self.account is not None:
+            return f"user:{self.account.name}"
         return f"sidecar:{self.namespace}/{self.pod_name}" if self.role is Role.SIDECAR else self.role.value
+
+    @property
+    def scope(self) -> Scope:
+        return Scope.ADMIN if self.account is None else self.account.scope
+
+    @property
+    def visible(self) -> frozenset[UUID] | None:
+        """The projects that a list may show; None: all."""
+        if self.role is Role.USER and self.account is not None:
+            return frozenset(self.account.roles)
+        return None
+
+    @classmethod
+    def of(cls, account: Account) -> "Caller":
+        return cls(role=Role.ADMIN if account.admin else Role.USER, account=account)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """Who asks, None before a login, and from which address: what the audit remembers of a request."""
+
+    caller: Caller | None = None
+    address: str = ""
+    #: Who it turned out to be, where that came out after the caller was looked for.
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or ("nobody" if self.caller is None else str(self.caller))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +159,20 @@ class NoKubernetes:
         return None
 
 
+class Accounts(Protocol):
+    """The users' tokens, as far as identifying asks for them."""
+
+    def account(self, token: str) -> Account | None:
+        """Whose it is; None when it is nobody's, has expired, or its user is disabled. Raises Unavailable."""
+
+
+class NoAccounts:
+    """Where there are no users."""
+
+    def account(self, token: str) -> Account | None:  # noqa: ARG002
+        return None
+
+
 class AdminToken:
     """The admin's token in a file, read again when the file changes. Safe to use from several threads."""
 
@@ -140,11 +206,13 @@ class Identifier:
         admin: AdminToken | None,
         operator_subject: str,
         reviewer: TokenReviewer,
+        accounts: Accounts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._admin = admin
         self._operator_subject = operator_subject
         self._reviewer = reviewer
+        self._accounts = accounts or NoAccounts()
         self._clock = clock
         self._remembered: dict[bytes, tuple[float, Caller | Refused]] = {}
         self._lock = threading.Lock()
@@ -167,7 +235,12 @@ class Identifier:
         return answer
 
     def identify(self, token: str) -> Caller:
-        """The caller, asking Kubernetes. Raises Unauthorized, Forbidden or Unavailable."""
+        """The caller, asking the database or Kubernetes. Raises Unauthorized, Forbidden or Unavailable."""
+        if token.startswith(TOKEN_PREFIX):
+            account = self._accounts.account(token)
+            if account is None:
+                raise _unknown()
+            return Caller.of(account)
         try:
             caller = self._ask(token)
         except (Unauthorized, Forbidden) as refused:

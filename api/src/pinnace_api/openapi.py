@@ -21,6 +21,7 @@ _MEANINGS: Final = {
     409: "The id holds other content that may not change, or it has ended or lies in the trash; `code` says which",
     413: "The body is too large",
     422: "The request is wrong; `field` says where",
+    429: "Too many wrong attempts; wait as long as Retry-After says",
     503: "The database or Kubernetes can't be reached at the moment; try again",
 }
 
@@ -43,11 +44,19 @@ def config() -> OpenAPIConfig:
                 "bearer": SecurityScheme(
                     type="http",
                     scheme="bearer",
-                    description="The admin's token, or a service-account token of the audience `pinnace-api`",
+                    description=(
+                        "A session's token (POST /api/v1/session), a personal token, the admin's token, or a "
+                        "service-account token of the audience `pinnace-api`"
+                    ),
                 )
             }
         ),
         tags=[
+            Tag(name="sessions", description="Logging in and out"),
+            Tag(name="users"),
+            Tag(name="tokens", description="What users give to their programs"),
+            Tag(name="members", description="Who is what to a project"),
+            Tag(name="audit"),
             Tag(name="projects"),
             Tag(name="experiments"),
             Tag(name="iterations"),

@@ -10,12 +10,15 @@ Refused                      status and stable `code` are the class's; detail, h
 ├── Conflict                 409 conflict
 │   └── ObjectNotRecorded    409 object-not-recorded
 ├── TooLarge                 413 too-large
+├── TooManyAttempts          429 too-many-attempts, with Retry-After
 ├── Invalid                  422 invalid, with `field` where it is known
 ├── Unavailable              503 unavailable, with Retry-After
 └── Broken                   500 internal: a defect of the API
 """
 
+import math
 from collections.abc import Mapping
+from datetime import timedelta
 from http import HTTPStatus
 from typing import ClassVar
 from uuid import UUID
@@ -28,13 +31,17 @@ class Refused(Exception):
 
     status: ClassVar[HTTPStatus]
     code: ClassVar[str]
-    headers: ClassVar[Mapping[str, str]] = {}
+    fixed_headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, detail: str = "", *, hint: str = "", field: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
         self.hint = hint
         self.field = field
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.fixed_headers
 
     def to_problem(self) -> ProblemDetails:
         return ProblemDetails(
@@ -50,7 +57,7 @@ class Refused(Exception):
 class Unauthorized(Refused):
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthorized"
-    headers: ClassVar[Mapping[str, str]] = {"www-authenticate": 'Bearer realm="pinnace"'}
+    fixed_headers: ClassVar[Mapping[str, str]] = {"www-authenticate": 'Bearer realm="pinnace"'}
 
 
 class Forbidden(Refused):
@@ -113,10 +120,25 @@ class Invalid(Refused):
     code = "invalid"
 
 
+class TooManyAttempts(Refused):
+    """Says the same of every name, whether or not there is such a user."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "too-many-attempts"
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__("there were too many wrong attempts", hint="wait as long as Retry-After says")
+        self.wait = wait
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"retry-after": str(math.ceil(self.wait.total_seconds()))}
+
+
 class Unavailable(Refused):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "unavailable"
-    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+    fixed_headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
 
 
 class Broken(Refused):

@@ -1,13 +1,19 @@
 """All tables together, for migrations and for nothing else."""
 
 from pinnace_api.artifacts.tables import ARTIFACTS
+from pinnace_api.audit.tables import AUDIT
 from pinnace_api.datasets.tables import DATASET_USES, DATASETS
 from pinnace_api.experiments.tables import EXPERIMENTS
 from pinnace_api.iterations.tables import ITERATIONS
+from pinnace_api.members.tables import GROUP_ROLES, USER_ROLES
 from pinnace_api.metrics.tables import METRIC_AUTO_STEPS, METRIC_POINTS, METRIC_SOURCES, METRICS
+from pinnace_api.oidc.tables import LOGINS
 from pinnace_api.pods.tables import POD_ARTIFACTS, PODS
 from pinnace_api.projects.tables import PROJECTS
+from pinnace_api.sessions.tables import ATTEMPTS
 from pinnace_api.tables import METADATA
+from pinnace_api.tokens.tables import TOKENS
+from pinnace_api.users.tables import USER_GROUPS, USERS
 
 TABLES = (
     PROJECTS,
@@ -22,6 +28,14 @@ TABLES = (
     DATASET_USES,
     PODS,
     POD_ARTIFACTS,
+    USERS,
+    USER_GROUPS,
+    TOKENS,
+    ATTEMPTS,
+    USER_ROLES,
+    GROUP_ROLES,
+    LOGINS,
+    AUDIT,
 )
 
 __all__ = ["METADATA", "TABLES"]

@@ -1,10 +1,13 @@
 """What the API is told: `PINNACE_API_<FIELD>` in the environment."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
 import msgspec
 import sqlalchemy
@@ -46,10 +49,60 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     kubernetes: bool = False
     #: How often the API looks for iterations whose signs of life have stopped.
     sweep_seconds: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+    #: How the outside reaches the API: `https://HOST[:PORT]`, http only for a loopback address. Empty: nobody logs in
+    #: with a browser at an identity provider, and cookies want https.
+    public_url: Annotated[str, Meta(max_length=512)] = ""
+    #: How long a login lasts.
+    session_seconds: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 12 * 3600
+    #: Addresses and networks of proxies whose X-Forwarded-For is believed. Empty: nobody's is.
+    trusted_proxies: tuple[str, ...] = ()
+    #: Origins of other sites whose pages may use the API with a token, `https://HOST[:PORT]`. Empty: none (no CORS).
+    cors_origins: tuple[str, ...] = ()
+    #: The identity provider's name as it writes it itself, https; empty: there is none.
+    oidc_issuer: Annotated[str, Meta(max_length=512)] = ""
+    oidc_client_id: Annotated[str, Meta(max_length=255)] = ""
+    #: A file with the client's secret, read again for each login. Empty: a public client, by PKCE alone.
+    oidc_client_secret_file: str = ""
+    oidc_scopes: tuple[str, ...] = ("openid", "profile", "email")
+    #: The claim that lists a user's groups; each is called `oidc:NAME` here.
+    oidc_groups_claim: Annotated[str, Meta(min_length=1, max_length=255)] = "groups"
+    #: Domains of verified e-mail addresses whose users may log in; `*`: whoever the provider knows.
+    oidc_allowed_domains: tuple[str, ...] = ()
+    #: The provider's groups whose users may log in.
+    oidc_allowed_groups: tuple[str, ...] = ()
+    #: The provider's groups whose users are admins, and nobody else of its users. Empty: it does not decide that.
+    oidc_admin_groups: tuple[str, ...] = ()
+    #: PEM file with the authorities to trust for the provider instead of the system's.
+    oidc_ca_file: str = ""
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def __post_init__(self) -> None:
         check_database_url(self.database_url)
+        if self.public_url:
+            check_public_url(self.public_url, "public_url")
+        for origin in self.cors_origins:
+            check_public_url(origin, "cors_origins")
+        for network in self.trusted_proxies:
+            check_network(network)
+        if self.oidc_issuer:
+            self._check_oidc()
+
+    @property
+    def session_lifetime(self) -> timedelta:
+        return timedelta(seconds=self.session_seconds)
+
+    def _check_oidc(self) -> None:
+        parts = urlsplit(self.oidc_issuer)
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+            raise ValueError("oidc_issuer must be https: over http anybody on the way could log in as anybody")
+        if not self.oidc_client_id:
+            raise ValueError("oidc_client_id is not set: what the identity provider calls this API")
+        if not self.public_url:
+            raise ValueError("public_url is not set: the identity provider sends browsers back there")
+        if "openid" not in self.oidc_scopes:
+            raise ValueError("oidc_scopes must hold openid")
+        if not self.oidc_allowed_domains and not self.oidc_allowed_groups:
+            raise ValueError('oidc_allowed_domains or oidc_allowed_groups must say who may log in; "*" is everybody')
 
     def __repr__(self) -> str:
         return f"ApiSettings(host={self.host!r}, port={self.port})"  # the database's URL may hold a password
@@ -96,6 +149,37 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(
                     f"{PREFIX}DATABASE_URL lies in the folder {folder}, which is not there or can't be written to"
                 )
+
+
+def check_public_url(url: str, field: str) -> None:
+    """Raise ValueError unless `url` is an origin that secrets may travel to: https, or http to this very computer."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or url != f"{parts.scheme}://{parts.netloc}" or not parts.hostname:
+        raise ValueError(f"{field} must be https://HOST[:PORT] without a path, not {url!r}")
+    if "@" in parts.netloc:
+        raise ValueError(f"{field} must not hold a user")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError(f"{field} must be https: over http anybody on the way reads passwords and tokens")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this very computer."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_network(text: str) -> None:
+    """Raise ValueError unless `text` is an address or a network, and not all there are."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"trusted_proxies: {error}") from None
+    if network.prefixlen == 0:
+        raise ValueError("trusted_proxies must not be every address: anybody could then claim any")
 
 
 def check_database_url(url: str) -> None:

@@ -184,6 +184,20 @@ def test_what_is_no_cursor_is_refused_and_nothing_else(text: str) -> None:
     ("environ", "words"),
     [
         ({"PINNACE_API_PORT": "http"}, "PINNACE_API_PORT"),
+        ({"PINNACE_API_PUBLIC_URL": "http://pinnace.example"}, "PINNACE_API_PUBLIC_URL must be https"),
+        ({"PINNACE_API_PUBLIC_URL": "https://a:b@pinnace.example"}, "must not hold a user"),
+        ({"PINNACE_API_CORS_ORIGINS": '["*"]'}, "PINNACE_API_CORS_ORIGINS must be https://HOST"),
+        ({"PINNACE_API_TRUSTED_PROXIES": "0.0.0.0/0"}, "must not be every address"),
+        ({"PINNACE_API_OIDC_ISSUER": "http://login.example"}, "PINNACE_API_OIDC_ISSUER must be https"),
+        ({"PINNACE_API_OIDC_ISSUER": "https://login.example"}, "PINNACE_API_OIDC_CLIENT_ID is not set"),
+        (
+            {
+                "PINNACE_API_OIDC_ISSUER": "https://login.example",
+                "PINNACE_API_OIDC_CLIENT_ID": "pinnace",
+                "PINNACE_API_PUBLIC_URL": "https://pinnace.example",
+            },
+            "must say who may log in",
+        ),
         ({"PINNACE_API_LOG_LEVEL": "loud"}, "PINNACE_API_LOG_LEVEL"),
         ({"PINNACE_API_OPERATOR_SUBJECT": "operator"}, "PINNACE_API_OPERATOR_SUBJECT"),
         ({"PINNACE_API_DATABASE_URL": "nonsense"}, "PINNACE_API_DATABASE_URL is not a database URL"),

@@ -1,5 +1,6 @@
 """Datasets and their uses in SQL."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -83,8 +84,13 @@ def hold(connection: Connection, dataset: UUID) -> Dataset | None:
     return None if row is None else _record(row)
 
 
-def page(connection: Connection, *, project: str | None, name: str | None, cut: Cut) -> DatasetPage:
+def page(
+    connection: Connection, *, project: str | None, name: str | None, visible: Collection[UUID] | None, cut: Cut
+) -> DatasetPage:
+    """Of the visible projects; None: of all."""
     statement = _SELECT
+    if visible is not None:
+        statement = statement.where(DATASETS.c.project_id.in_(visible))
     if project is not None:
         statement = statement.where(DATASETS.c.project_id == ids.project_id(project))
     if name is not None:

@@ -17,7 +17,9 @@ from pinnace.records import (
     DatasetWrite,
     Direction,
     Lineage,
+    ProjectRole,
 )
+from pinnace_api.access import Access
 from pinnace_api.database import Database
 from pinnace_api.datasets import service
 from pinnace_api.identity import Caller
@@ -30,7 +32,7 @@ from pinnace_api.paging import Cut
     operation_id="put_dataset",
     summary="Register one content of a dataset",
     tags=["datasets"],
-    responses=created(Dataset) | refusals(401, 403, 409, 413, 422, 503),
+    responses=created(Dataset) | refusals(401, 403, 404, 409, 413, 422, 503),
     sync_to_thread=True,
 )
 def put_dataset(
@@ -38,11 +40,13 @@ def put_dataset(
     data: JSONBody[DatasetWrite],
     database: NamedDependency[Database],
     caller: NamedDependency[Caller],
+    access: NamedDependency[Access],
 ) -> Response[Dataset]:
     """The id must be the UUIDv5 of DIGEST:NAME in the name space of the project's id, so every user of the same content
     arrives at the same one. Rows, columns, bytes and features can't change; source, description and tags are edited by
     PATCH.
     """
+    access.check_reference(caller, "name", data.project, ProjectRole.EDITOR)
     dataset, is_new = service.put(database, dataset_id, data, by=str(caller))
     return Response(dataset, status_code=201 if is_new else 200)
 
@@ -65,7 +69,7 @@ def patch_dataset(
 @get(
     "/datasets",
     operation_id="list_datasets",
-    summary="Datasets, the newest first",
+    summary="The datasets that the caller may see, the newest first",
     tags=["datasets"],
     responses=refusals(401, 403, 422, 503),
     sync_to_thread=True,
@@ -73,10 +77,11 @@ def patch_dataset(
 def list_datasets(
     database: NamedDependency[Database],
     cut: NamedDependency[Cut],
+    caller: NamedDependency[Caller],
     project: Annotated[str | None, QueryParameter(max_length=100, description="Of this project only")] = None,
     name: Annotated[str | None, QueryParameter(max_length=250, description="Of this name only")] = None,
 ) -> DatasetPage:
-    return service.page(database, project=project, name=name, cut=cut)
+    return service.page(database, project=project, name=name, visible=caller.visible, cut=cut)
 
 
 @get(
@@ -114,13 +119,16 @@ def list_dataset_uses(
     sync_to_thread=True,
 )
 def put_dataset_use(
+    *,
     iteration_id: FromPath[UUID],
     dataset_id: FromPath[UUID],
     data: JSONBody[DatasetUseWrite],
     database: NamedDependency[Database],
     caller: NamedDependency[Caller],
+    access: NamedDependency[Access],
 ) -> Response[DatasetUse]:
     """While the iteration is open. Dataset and artifact must be of its project."""
+    access.check_reference(caller, "dataset_id", dataset_id, ProjectRole.VIEWER)
     use, is_new = service.put_use(database, iteration_id, dataset_id, data, by_part=caller.is_part)
     return Response(use, status_code=201 if is_new else 200)
 

@@ -1,5 +1,6 @@
 """What may be done with datasets."""
 
+from collections.abc import Collection
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -62,12 +63,14 @@ def get(database: Database, dataset: UUID) -> Dataset:
         return _found(queries.find(connection, dataset), dataset)
 
 
-def page(database: Database, *, project: str | None, name: str | None, cut: Cut) -> DatasetPage:
-    """The newest first."""
+def page(
+    database: Database, *, project: str | None, name: str | None, visible: Collection[UUID] | None, cut: Cut
+) -> DatasetPage:
+    """The newest first, of the visible projects; None: of all."""
     for field, text in (("project", project), ("name", name)):
         check_text(text or "", field)
     with database.read() as connection:
-        return queries.page(connection, project=project, name=name, cut=cut)
+        return queries.page(connection, project=project, name=name, visible=visible, cut=cut)
 
 
 def put_use(

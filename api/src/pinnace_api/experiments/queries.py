@@ -1,5 +1,6 @@
 """Experiments in SQL."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -86,9 +87,19 @@ def hold(connection: Connection, experiment: UUID) -> Held | None:
 
 
 def page(
-    connection: Connection, *, project: str | None, namespace: str | None, name: str | None, shown: Shown, cut: Cut
+    connection: Connection,
+    *,
+    project: str | None,
+    namespace: str | None,
+    name: str | None,
+    shown: Shown,
+    visible: Collection[UUID] | None,
+    cut: Cut,
 ) -> ExperimentPage:
+    """Of the visible projects; None: of all."""
     statement = _SELECT.where(is_shown(shown, EXPERIMENTS.c.lifecycle, PROJECTS.c.lifecycle))
+    if visible is not None:
+        statement = statement.where(EXPERIMENTS.c.project_id.in_(visible))
     if project is not None:
         statement = statement.where(EXPERIMENTS.c.project_id == ids.project_id(project))
     if namespace is not None:

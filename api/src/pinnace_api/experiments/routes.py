@@ -7,7 +7,8 @@ from litestar import Response, delete, get, patch, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from pinnace.records import Experiment, ExperimentPage, ExperimentPatch, ExperimentWrite, Shown
+from pinnace.records import Experiment, ExperimentPage, ExperimentPatch, ExperimentWrite, ProjectRole, Shown
+from pinnace_api.access import Access
 from pinnace_api.database import Database
 from pinnace_api.experiments import service
 from pinnace_api.identity import Caller
@@ -29,11 +30,13 @@ def put_experiment(
     data: JSONBody[ExperimentWrite],
     database: NamedDependency[Database],
     caller: NamedDependency[Caller],
+    access: NamedDependency[Access],
 ) -> Response[Experiment]:
     """The id is the caller's, so sending it again changes nothing. Project, name and namespace can't change.
 
     Another description or other tags than in the PUT before are carried over; what was edited by PATCH stays.
     """
+    access.check_reference(caller, "name", data.project, ProjectRole.EDITOR)
     experiment, is_new = service.put(database, experiment_id, data, by=str(caller), by_part=caller.is_part)
     return Response(experiment, status_code=201 if is_new else 200)
 
@@ -69,7 +72,7 @@ def trash_experiment(experiment_id: FromPath[UUID], database: NamedDependency[Da
 @get(
     "/experiments",
     operation_id="list_experiments",
-    summary="Experiments, the newest first",
+    summary="The experiments that the caller may see, the newest first",
     tags=["experiments"],
     responses=refusals(401, 403, 422, 503),
     sync_to_thread=True,
@@ -78,12 +81,21 @@ def list_experiments(
     *,
     database: NamedDependency[Database],
     cut: NamedDependency[Cut],
+    caller: NamedDependency[Caller],
     project: Annotated[str | None, QueryParameter(max_length=100, description="Of this project only")] = None,
     namespace: Annotated[str | None, QueryParameter(max_length=63, description="Of this namespace only")] = None,
     name: Annotated[str | None, QueryParameter(max_length=253, description="Of this name only")] = None,
     lifecycle: ShownQuery = Shown.ACTIVE,
 ) -> ExperimentPage:
-    return service.page(database, project=project, namespace=namespace, name=name, shown=lifecycle, cut=cut)
+    return service.page(
+        database,
+        project=project,
+        namespace=namespace,
+        name=name,
+        shown=lifecycle,
+        visible=caller.visible,
+        cut=cut,
+    )
 
 
 @get(

@@ -1,5 +1,6 @@
 """What may be done with experiments."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -57,12 +58,22 @@ def get(database: Database, experiment: UUID) -> Experiment:
 
 
 def page(
-    database: Database, *, project: str | None, namespace: str | None, name: str | None, shown: Shown, cut: Cut
+    database: Database,
+    *,
+    project: str | None,
+    namespace: str | None,
+    name: str | None,
+    shown: Shown,
+    visible: Collection[UUID] | None,
+    cut: Cut,
 ) -> ExperimentPage:
+    """Of the visible projects; None: of all."""
     for field, text in (("project", project), ("namespace", namespace), ("name", name)):
         check_text(text or "", field)
     with database.read() as connection:
-        return queries.page(connection, project=project, namespace=namespace, name=name, shown=shown, cut=cut)
+        return queries.page(
+            connection, project=project, namespace=namespace, name=name, shown=shown, visible=visible, cut=cut
+        )
 
 
 def _put(

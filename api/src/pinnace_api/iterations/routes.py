@@ -15,9 +15,11 @@ from pinnace.records import (
     IterationPage,
     IterationPatch,
     IterationWrite,
+    ProjectRole,
     Shown,
     Subtree,
 )
+from pinnace_api.access import Access
 from pinnace_api.database import Database
 from pinnace_api.identity import Caller
 from pinnace_api.iterations import service
@@ -39,6 +41,7 @@ def put_iteration(
     data: JSONBody[IterationWrite],
     database: NamedDependency[Database],
     caller: NamedDependency[Caller],
+    access: NamedDependency[Access],
 ) -> Response[Iteration]:
     """PENDING and RUNNING may alternate; SUCCEEDED, FAILED and KILLED are final. A parameter is set once; more may join
     until the end. A time that is left out stays as it is.
@@ -46,6 +49,7 @@ def put_iteration(
     With an `index`, the id must be its UUIDv5 in the experiment's name space. Without one, any UUID is the id, and the
     API gives the next number of the experiment.
     """
+    access.check_reference(caller, "experiment_id", data.experiment_id, ProjectRole.EDITOR)
     iteration, is_new = service.put(database, iteration_id, data, by=str(caller), by_part=caller.is_part)
     return Response(iteration, status_code=201 if is_new else 200)
 

@@ -130,12 +130,6 @@ def subtree(database: Database, iteration: UUID, cut: Cut) -> Subtree:
         return tree_queries.subtree(connection, iteration, cut)
 
 
-def namespace(database: Database, iteration: UUID) -> str | None:
-    """The namespace whose pods may write to it, empty when none may; None when there is no such iteration."""
-    with database.read() as connection:
-        return queries.namespace(connection, iteration)
-
-
 def _put(
     connection: Connection, iteration: UUID, write: IterationWrite, by: str, by_part: bool
 ) -> tuple[Iteration, bool]:

@@ -1,7 +1,9 @@
 """Projects in SQL."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
@@ -58,8 +60,18 @@ def hold(connection: Connection, name: str) -> Project | None:
     return _one(connection, _HOLD, name)
 
 
-def page(connection: Connection, shown: Shown, cut: Cut) -> ProjectPage:
-    part = paging.fetch(connection, select(PROJECTS).where(is_shown(shown, PROJECTS.c.lifecycle)), _ORDER, cut)
+def names(connection: Connection, projects: Collection[UUID]) -> dict[UUID, str]:
+    """By id, of those that are there."""
+    found = connection.execute(select(PROJECTS.c.id, PROJECTS.c.name).where(PROJECTS.c.id.in_(projects)))
+    return {row.id: row.name for row in found}
+
+
+def page(connection: Connection, shown: Shown, visible: Collection[UUID] | None, cut: Cut) -> ProjectPage:
+    """Of the visible ones; None: all."""
+    statement = select(PROJECTS).where(is_shown(shown, PROJECTS.c.lifecycle))
+    if visible is not None:
+        statement = statement.where(PROJECTS.c.id.in_(visible))
+    part = paging.fetch(connection, statement, _ORDER, cut)
     return ProjectPage(items=tuple(_record(row) for row in part.rows), next=part.next)
 
 

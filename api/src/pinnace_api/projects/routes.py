@@ -6,7 +6,7 @@ from litestar.params import FromPath, JSONBody
 
 from pinnace.records import Project, ProjectPage, ProjectPatch, ProjectWrite, Shown
 from pinnace_api.database import Database
-from pinnace_api.identity import Caller
+from pinnace_api.identity import Caller, Visit
 from pinnace_api.openapi import created, refusals
 from pinnace_api.paging import Cut
 from pinnace_api.projects import service
@@ -18,17 +18,20 @@ from pinnace_api.requests import ShownQuery
     operation_id="put_project",
     summary="Create a project or describe it anew",
     tags=["projects"],
-    responses=created(Project) | refusals(401, 403, 409, 413, 422, 503),
+    responses=created(Project) | refusals(401, 403, 404, 409, 413, 422, 503),
     sync_to_thread=True,
 )
 def put_project(
     name: FromPath[str],
     data: JSONBody[ProjectWrite],
     database: NamedDependency[Database],
-    caller: NamedDependency[Caller],
+    visit: NamedDependency[Visit],
 ) -> Response[Project]:
-    """Sending it again changes nothing. The tags count when it is created; afterwards they are edited by PATCH."""
-    project, is_new = service.put(database, name, data, by=str(caller))
+    """Sending it again changes nothing. The tags count when it is created; afterwards they are edited by PATCH.
+
+    A user who creates a project becomes its admin.
+    """
+    project, is_new = service.put(database, visit, name, data)
     return Response(project, status_code=201 if is_new else 200)
 
 
@@ -61,15 +64,18 @@ def trash_project(name: FromPath[str], database: NamedDependency[Database]) -> N
 @get(
     "/projects",
     operation_id="list_projects",
-    summary="All projects by name",
+    summary="The projects that the caller may see, by name",
     tags=["projects"],
     responses=refusals(401, 403, 422, 503),
     sync_to_thread=True,
 )
 def list_projects(
-    cut: NamedDependency[Cut], database: NamedDependency[Database], lifecycle: ShownQuery = Shown.ACTIVE
+    cut: NamedDependency[Cut],
+    database: NamedDependency[Database],
+    caller: NamedDependency[Caller],
+    lifecycle: ShownQuery = Shown.ACTIVE,
 ) -> ProjectPage:
-    return service.page(database, lifecycle, cut)
+    return service.page(database, lifecycle, caller.visible, cut)
 
 
 @get(

@@ -1,19 +1,28 @@
 """What may be done with projects."""
 
+from collections.abc import Collection
+from uuid import UUID
+
 import msgspec
 
-from pinnace.records import Lifecycle, Project, ProjectName, ProjectPage, ProjectPatch, ProjectWrite, Shown
+from pinnace.records import Lifecycle, Project, ProjectName, ProjectPage, ProjectPatch, ProjectRole, ProjectWrite, Shown
+from pinnace_api.access import check_project
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
 from pinnace_api.edits import check_tags, check_writable, deciding, edited, edited_tags, edited_text
+from pinnace_api.identity import Visit
+from pinnace_api.members import service as members
 from pinnace_api.paging import Cut
 from pinnace_api.projects import queries
 from pinnace_api.refusals import Invalid, NotFound
 from pinnace_api.values import check_text
 
 
-def put(database: Database, name: str, write: ProjectWrite, *, by: str) -> tuple[Project, bool]:
-    """Create the project or give it this description; the bool says whether it is new."""
+def put(database: Database, visit: Visit, name: str, write: ProjectWrite) -> tuple[Project, bool]:
+    """Create the project or give it this description; the bool says whether it is new.
+
+    A user who creates a project becomes its admin. Raises NotFound for one that is there and not for this user.
+    """
     try:
         msgspec.convert(name, ProjectName)
     except msgspec.ValidationError:
@@ -23,7 +32,7 @@ def put(database: Database, name: str, write: ProjectWrite, *, by: str) -> tuple
         ) from None
     check_text(write.description, "description")
     check_tags(write.tags)
-    return database.write(_put, name, write, by)
+    return database.write(_put, visit, name, write)
 
 
 def patch(database: Database, name: str, change: ProjectPatch) -> Project:
@@ -43,14 +52,20 @@ def get(database: Database, name: str) -> Project:
         return _found(queries.find(connection, name), name)
 
 
-def page(database: Database, shown: Shown, cut: Cut) -> ProjectPage:
+def page(database: Database, shown: Shown, visible: Collection[UUID] | None, cut: Cut) -> ProjectPage:
+    """Of the visible ones; None: all."""
     with database.read() as connection:
-        return queries.page(connection, shown, cut)
+        return queries.page(connection, shown, visible, cut)
 
 
-def _put(connection: Connection, name: str, write: ProjectWrite, by: str) -> tuple[Project, bool]:
+def _put(connection: Connection, visit: Visit, name: str, write: ProjectWrite) -> tuple[Project, bool]:
+    by = str(visit)
     created = queries.add(connection, name, description=write.description, tags=write.tags, by=by, at=now())
     stored = _found(queries.hold(connection, name), name)
+    if created:
+        members.begin(connection, visit, name, stored.id)
+    elif visit.caller is not None:
+        check_project(visit.caller, stored.id, ProjectRole.EDITOR)
     if created or stored.description == write.description:
         return stored, created
     return _edited(connection, stored, ProjectPatch(description=write.description)), False

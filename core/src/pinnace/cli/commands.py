@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from pinnace.cli.accounts import COMMANDS as ACCOUNTS
 from pinnace.cli.database import db
 from pinnace.cli.download import get
 from pinnace.cli.edits import add_edits, edit_experiment, edit_iteration, edit_project
@@ -36,8 +37,9 @@ class _Commands(click.Group):
 def main() -> None:
     """Look at experiments and their artifacts, put them away or mark them, and download what they left.
 
-    The API is found by --api-url and --token-file, or PINNACE_API_URL and PINNACE_API_TOKEN (or …_TOKEN_FILE). An
-    experiment is called by its id or its name, an iteration by its id or as NAME/INDEX.
+    The API is found by --api-url and --token-file, or PINNACE_API_URL and PINNACE_API_TOKEN (or …_TOKEN_FILE), or
+    `pinnace login` keeps a session. An experiment is called by its id or its name, an iteration by its id or as
+    NAME/INDEX.
     """
 
 
@@ -49,5 +51,5 @@ for list_, name, edit, metavar, help_ in (
     group = listing(list_, name, help_)
     add_edits(group, edit, metavar)
     main.add_command(group)
-for command in (artifacts, metrics, get, sidecar, db):
+for command in (artifacts, metrics, get, sidecar, db, *ACCOUNTS):
     main.add_command(command)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
+import msgspec
 
+from pinnace.cli import credentials
 from pinnace.cli.settings import client_settings
 from pinnace.client import Client
 from pinnace.records import Shown
@@ -22,11 +24,14 @@ def with_client(command: Callable[Concatenate[Client, _P], _T]) -> Callable[...,
         "--token-file",
         metavar="FILE",
         type=click.Path(dir_okay=False),
-        help="A file with the API's token. Default: PINNACE_API_TOKEN or PINNACE_API_TOKEN_FILE.",
+        help="A file with the API's token. Default: PINNACE_API_TOKEN, PINNACE_API_TOKEN_FILE, `pinnace login`.",
     )
     @functools.wraps(command)
     def connected(api_url: str | None, token_file: str | None, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with Client(client_settings(api_url=api_url, token_file=token_file)) as client:
+        settings = client_settings(api_url=api_url, token_file=token_file)
+        if not settings.api_token and not settings.api_token_file:
+            settings = msgspec.structs.replace(settings, api_token=credentials.remembered(settings.api_url))
+        with Client(settings) as client:
             return command(client, *args, **kwargs)
 
     return connected

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from pinnace import records
+from pinnace.client.accounts import AccountCalls
 from pinnace.client.connection import Connection
 from pinnace.client.errors import Invalid
 from pinnace.client.tracking import TrackingCalls
@@ -41,7 +42,7 @@ from pinnace.records import (
 from pinnace.settings import ClientSettings
 
 
-class Client(TrackingCalls):
+class Client(TrackingCalls, AccountCalls):
     """Calls one metadata API. Safe to use from several threads at once; connections are kept and shared.
 
     `timeout` in seconds is for each wait on the network (connect, read); a whole call takes at most three times that
@@ -50,6 +51,7 @@ class Client(TrackingCalls):
     """
 
     def __init__(self, settings: ClientSettings, *, timeout: float = 30.0, connections: int = 8) -> None:
+        self.api_url = settings.api_url
         super().__init__(Connection(settings, timeout=timeout, connections=connections))
 
     def __enter__(self) -> Self:

@@ -60,7 +60,7 @@ class Connection:
         return self._call("PUT", path, msgspec.json.encode(body), answer)
 
     def post(self, path: str, body: msgspec.Struct, answer: type[_T]) -> _T:
-        """POST `body` to `path`: a question that is too long for an address. Raises ApiError; it changes nothing."""
+        """POST `body` to `path`: a question that is too long for an address, or a login. Raises ApiError."""
         return self._call("POST", path, msgspec.json.encode(body), answer)
 
     def patch(

@@ -1,0 +1,47 @@
+"""To which project the thing that a path names belongs: found here, for every route."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import BindParameter, Select, bindparam, select
+
+from pinnace_api.artifacts.tables import ARTIFACTS
+from pinnace_api.database import Database
+from pinnace_api.datasets.tables import DATASETS
+from pinnace_api.experiments.tables import EXPERIMENTS
+from pinnace_api.iterations import queries as iterations
+from pinnace_api.iterations.tables import ITERATIONS
+from pinnace_api.projects.tables import PROJECTS
+
+_VALUE: Final[BindParameter[Any]] = bindparam("value")
+_BY_PARAMETER: Final[Mapping[str, Select[Any]]] = {
+    "name": select(PROJECTS.c.id).where(PROJECTS.c.name == _VALUE),
+    "experiment_id": select(EXPERIMENTS.c.project_id).where(EXPERIMENTS.c.id == _VALUE),
+    "iteration_id": select(EXPERIMENTS.c.project_id)
+    .join_from(ITERATIONS, EXPERIMENTS)
+    .where(ITERATIONS.c.id == _VALUE),
+    "dataset_id": select(DATASETS.c.project_id).where(DATASETS.c.id == _VALUE),
+    "artifact_id": select(EXPERIMENTS.c.project_id)
+    .join_from(ARTIFACTS, ITERATIONS)
+    .join(EXPERIMENTS)
+    .where(ARTIFACTS.c.id == _VALUE),
+}
+
+
+class StoredOwners:
+    """The `Owners` of the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def project(self, parameter: str, value: Any) -> UUID | None:
+        if isinstance(value, str) and "\0" in value:
+            return None
+        with self._database.read() as connection:
+            found: UUID | None = connection.execute(_BY_PARAMETER[parameter], {"value": value}).scalar_one_or_none()
+        return found
+
+    def namespace(self, iteration: UUID) -> str | None:
+        with self._database.read() as connection:
+            return iterations.namespace(connection, iteration)

@@ -1,0 +1,1 @@
+"""Tokens: sessions, and those that people make for their programs."""

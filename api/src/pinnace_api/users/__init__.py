@@ -1,0 +1,1 @@
+"""Users: who they are, and the groups they are in."""
