@@ -182,7 +182,8 @@ class Pod:
 
     def drain(self) -> PodReport:
         """SIGTERM, and passes until the end."""
-        return self.sidecar.run(self.bell, lambda: True)
+        told_at = self.clock.now()
+        return self.sidecar.run(self.bell, lambda: told_at)
 
     # --- its world
 

@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread
@@ -62,8 +62,8 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
 
 
 def _serve(environ: Mapping[str, str]) -> int:
-    told, bell = Event(), Event()
-    _listen_for_the_end(told, bell)
+    bell = Event()
+    ended = _listen_for_the_end(bell)
     own = load(SidecarSettings, environ, SIDECAR_PREFIX)
     watcher = watcher_for(own.artifacts_dir, bell.set)
     journal = _open_journal(own)
@@ -71,7 +71,7 @@ def _serve(environ: Mapping[str, str]) -> int:
     health = HealthServer(own.health_port, lambda: sidecar.status, SystemClock().monotonic) if own.health_port else None
     _log.info("serving", extra={"volume": own.artifacts_dir, "pod": own.pod_uid, "iteration": str(own.iteration_id)})
     try:
-        report = sidecar.run(bell, told.is_set)
+        report = sidecar.run(bell, ended)
     finally:
         if health is not None:
             health.close()
@@ -129,17 +129,22 @@ def _sidecar(
     return Sidecar(own, load(settings.Tuning, environ, settings.PREFIX), store, world, journal)
 
 
-def _listen_for_the_end(told: Event, bell: Event) -> None:
-    """Wait for SIGTERM or SIGINT in a thread: a handler could not ring a bell that its own thread is waiting for."""
+def _listen_for_the_end(bell: Event) -> Callable[[], float | None]:
+    """Wait for SIGTERM or SIGINT in a thread: a handler could not ring a bell that its own thread is waiting for.
+
+    Returns what says when it came: by then the writers had ended, however long a start or a pass takes just now.
+    """
     signals = {signal.SIGTERM, signal.SIGINT}
+    came_at: list[float] = []
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
     def listen() -> None:
         signal.sigwait(signals)
-        told.set()
+        came_at.append(SystemClock().now())
         bell.set()
 
     Thread(target=listen, name="signals", daemon=True).start()
+    return lambda: came_at[0] if came_at else None
 
 
 def _leave_last_words(path: Path, report: PodReport) -> None:

@@ -94,6 +94,8 @@ class Copier:
         self._rng = rng
         self._crash = crash
         self._pauses = _Pauses()
+        #: Copies to be removed.
+        self._worthless: set[str] = set()
         self._gave_at = 0.0
 
     # --- answers
@@ -122,6 +124,7 @@ class Copier:
         self._problems.cleared(sighting.path)
         name = self._name(sighting.path, digest)
         self._buffer.settle(digest.size, name)
+        self._worthless.discard(name)
         file = self._journal.files.add_copy(
             Copy(
                 path=sighting.path,
@@ -168,6 +171,7 @@ class Copier:
         """Have files copied, those first that were complete first; returns how many."""
         now = self._gave_at = self._clock.monotonic()
         given = 0
+        self._remove_worthless()
         if self._pauses.buffer.due(now):
             while self._workers.busy < 2 * self._workers.size and (batch := self._next_batch(now)):
                 self._give(batch)
@@ -209,8 +213,15 @@ class Copier:
 
     def copy_again(self, file: JournaledFile) -> None:
         """The file lies on the volume, and what is left of its copy is worth nothing but the room it takes."""
-        self._buffer.remove(str(file.artifact_id))
+        self._worthless.add(str(file.artifact_id))
         self._intake.look_again()
+
+    def _remove_worthless(self) -> None:
+        # A copy under way may be of the same content, and there already.
+        if self._worthless and not self._workers.busy:
+            for name in sorted(self._worthless):
+                self._buffer.remove(name)
+            self._worthless.clear()
 
     def due_in(self) -> float | None:
         """Seconds until a pause ends; None when none is under way."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from pinnace.ids import object_key
 from pinnace.records import FileState
-from pinnace.stores.store import CorruptContent, Evidence, Multipart, NoSuchMultipart, ObjectExists, StoreError
+from pinnace.stores.store import Evidence, Multipart, NoSuchMultipart, StoreError
 from pinnace_sidecar import backoff
 from pinnace_sidecar.batches import LONGEST_S, Batches
 from pinnace_sidecar.clock import Clock
@@ -37,7 +37,7 @@ from pinnace_sidecar.store_calls import (
     StoreCalls,
     Untried,
 )
-from pinnace_sidecar.transfer import DEMANDS, Job, Operation, Transfer, Verdict
+from pinnace_sidecar.transfer import DEMANDS, Job, Operation, Transfer, Verdict, may_work_later
 from pinnace_sidecar.verification import Compared
 from pinnace_sidecar.workers import Workers
 
@@ -143,7 +143,9 @@ class Shipper:
             if DEMANDS[job.operation] >= self._failing_at:
                 self._store_works()
         aborted = job.operation is Operation.ABORT and not _again(answer.result)
-        if transfer.verdict and transfer.idle and (transfer.upload is None or aborted):
+        if aborted:
+            self._set_upload(transfer, None)
+        if transfer.verdict and transfer.idle and transfer.upload is None and not self._copied_again(transfer):
             self._end(transfer, transfer.verdict)
         if not self._transfers and self._failing_at:
             # Nothing is left that could show whether that works again.
@@ -258,7 +260,7 @@ class Shipper:
                 self._store_backoff = self._store_backoff.failed(now, self._rng, longest=_LONGEST_STORE_PAUSE_S)
             self._failing_at = max(self._failing_at, DEMANDS[job.operation])
             self._problems.raised(STORE, error.code, str(error), now, files=len(self._transfers))
-        elif _may_work_later(error, job.operation) or (smaller_next and error.code == "EntityTooLarge"):
+        elif may_work_later(error, job.operation) or (smaller_next and error.code == "EntityTooLarge"):
             # A completion that is refused had wrong parts in it: the store's own list mends that.
             transfer.listed = transfer.listed and job.operation is not Operation.COMPLETE
             transfer.backoff = transfer.backoff.failed(now, self._rng)
@@ -278,13 +280,21 @@ class Shipper:
         self._concurrency.asked_to_wait(now, error.retry_after)
 
     def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
-        # It may have been copied again meanwhile, under another fingerprint.
-        file = self._journal.files.content(transfer.file.artifact_id)
-        if file is not None and self._lies_there(file):
+        if self._copied_again(transfer):
+            return
+        if self._lies_there(transfer.file):
             transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}; it is copied again")
         else:
             message = f"{message}, and the file is gone from the volume"
             transfer.verdict = Verdict(Event.REFUSED, CopyDamaged.code, message)
+
+    def _copied_again(self, transfer: Transfer) -> bool:
+        """Whether the file was found anew with this content: what is known of its copy was true of the one before."""
+        file = self._journal.files.content(transfer.file.artifact_id)
+        if file is None or file.fingerprint == transfer.file.fingerprint:
+            return False
+        transfer.begin_again(file)
+        return True
 
     def _end(self, transfer: Transfer, verdict: Verdict) -> None:
         file = transfer.file
@@ -311,9 +321,8 @@ class Shipper:
         now = self._gave_at = self._clock.monotonic()
         if not self._store_backoff.due(now) or self._concurrency.wait_left(now) > 0:
             return 0
-        size = self._batch_size
         given = 0
-        for batch in self._batches.of(self._next_jobs(now), size):
+        for batch in self._batches.of(self._next_jobs(now), self._batch_size):
             given += len(batch)
             self._send(batch)
         return given
@@ -382,13 +391,6 @@ class Shipper:
 
     def _send(self, jobs: list[Job]) -> None:
         self._workers.submit(lambda: self._calls.call(jobs, LONGEST_S))
-
-
-def _may_work_later(error: StoreError, operation: Operation) -> bool:
-    """Of an error that concerns one file: whether to try again. Wrong parts of a completion are sent again first."""
-    if isinstance(error, ObjectExists):
-        return False
-    return error.try_again or isinstance(error, CorruptContent) or operation in (Operation.COMPLETE, Operation.SHARE)
 
 
 def _again(result: Result) -> bool:

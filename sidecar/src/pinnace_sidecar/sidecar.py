@@ -187,19 +187,15 @@ class Sidecar:
 
     # --- the loop
 
-    def run(self, bell: Bell, ended: Callable[[], bool]) -> PodReport:
+    def run(self, bell: Bell, ended: Callable[[], float | None]) -> PodReport:
         """Pass after pass until the work is done or the drain's time is up; returns the last report.
 
-        `ended` says whether we were told that the pod's writers have ended. `bell` rings when there is something to do.
+        `ended` says when we were told that the pod's writers have ended, in seconds since the epoch; None before that.
+        `bell` rings when there is something to do.
         """
-        asked_at = self._clock.now()
         while True:
-            if self._drain is None:
-                now = self._clock.now()
-                if ended():
-                    # They may have ended as soon as we had asked the last time: a pass can take long.
-                    self.begin_drain(asked_at)
-                asked_at = now
+            if self._drain is None and (told_at := ended()) is not None:
+                self.begin_drain(told_at)
             pause = self.ship_once()
             if self._reporter.final is not None:
                 _log.info("everything is recorded")
@@ -227,7 +223,7 @@ class Sidecar:
     def begin_drain(self, since: float | None = None) -> None:
         """The pod's writers have ended, as far as we know: ship what there is, then finish.
 
-        `since` is the earliest moment at which they may have ended, in seconds since the epoch; now without one.
+        `since` is when they had ended at the latest, in seconds since the epoch; now without one.
         """
         now, seconds = self._clock.monotonic(), self._settings.drain_timeout_seconds
         self._drain = _Drain(deadline=now + seconds, verdict_deadline=now + seconds * _VERDICT_SHARE)

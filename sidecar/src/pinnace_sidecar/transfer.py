@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pinnace.records import FileState, RecordedContent
-from pinnace.stores.store import Multipart, Part
+from pinnace.stores.store import CorruptContent, Multipart, ObjectExists, Part, StoreError
 from pinnace_sidecar import backoff
 from pinnace_sidecar.backoff import Backoff
 from pinnace_sidecar.journal import JournaledFile
@@ -144,6 +144,11 @@ class Transfer:
         # An upload that is under way would be left behind.
         return self.shared is not None and self.upload is None
 
+    def begin_again(self, file: JournaledFile) -> None:
+        """There is another copy, of which nothing bad is known."""
+        self.file, self.verdict, self.unread = file, None, 0
+        self.look, self.listed = True, False
+
     def next_jobs(self, room: int) -> list[Job]:
         """What to do now, at most `room` operations; nothing while an answer is awaited that decides it."""
         if self.busy or room < 1:
@@ -180,3 +185,10 @@ class Transfer:
             parts=parts,
             shared=self.shared,
         )
+
+
+def may_work_later(error: StoreError, operation: Operation) -> bool:
+    """Of an error that concerns one file: whether to try again. Wrong parts of a completion are sent again first."""
+    if isinstance(error, ObjectExists):
+        return False
+    return error.try_again or isinstance(error, CorruptContent) or operation in (Operation.COMPLETE, Operation.SHARE)

@@ -12,6 +12,8 @@ from support.simulation.machine import Machine
 
 FOLDER = "/buffer"
 COPIES = f"{FOLDER}/files"
+#: How the record behind a copy's content begins.
+_RECORD = b'{"path":'
 
 
 class SimulatedFile:
@@ -133,6 +135,9 @@ class SimulatedDisk:
         self.rotten.add(path.name)
         if self.machine.chance(0.5):
             at = self.machine.rng.randrange(len(inode.data))
+            record_at = _content_size(inode.data)
+            if record_at <= at < record_at + len(_RECORD):
+                at = record_at + len(_RECORD)  # so that we know its content by it
             inode.write(at, bytes([inode.data[at] ^ 1]))
             inode.sync()
         else:
@@ -154,5 +159,5 @@ class SimulatedDisk:
 
 def _content_size(copy: bytearray) -> int:
     """Without the record behind it, be it written half-way."""
-    record_at = copy.rfind(b'{"path":')
+    record_at = copy.rfind(_RECORD)
     return record_at if record_at >= 0 else len(copy)

@@ -152,8 +152,11 @@ class Machine:
 
     # --- the sidecar's clock
 
+    def wall_clock(self, elapsed: float) -> float:
+        return _EPOCH + elapsed + self.wall_offset
+
     def now(self) -> float:
-        return _EPOCH + self.elapsed + self.wall_offset
+        return self.wall_clock(self.elapsed)
 
     def monotonic(self) -> float:
         return self.elapsed

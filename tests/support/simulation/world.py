@@ -248,6 +248,7 @@ class World:
             machine.planned_end = machine.steps + int(math.exp(rng.uniform(0, math.log(2500)))), end
         drain_s = 600.0 if self.calm else rng.choice([15.0, 60.0, 600.0])
         settings = msgspec.structs.replace(self.settings, drain_timeout_seconds=drain_s)
+        listening_since = machine.now()
         connection: sqlite3.Connection | None = None
         report: PodReport | None = None
         try:
@@ -258,7 +259,7 @@ class World:
             self.journal = Journal(Database(connection, io.BytesIO()))
             bell = Event()
             sidecar = self._sidecar(settings, bell)
-            report = sidecar.run(bell, lambda: self.training.over_at is not None)
+            report = sidecar.run(bell, lambda: self._told_at(listening_since))
             if report.final:
                 machine.planned_end = None
             self.journal.close()
@@ -275,6 +276,11 @@ class World:
             self.volume_files.cut(rng)
             self.training.power_cut()
         return report
+
+    def _told_at(self, listening_since: float) -> float | None:
+        """When the signal came that says so: at the writers' end, or at once to a process that began after it."""
+        over_at = self.training.over_at
+        return None if over_at is None else max(listening_since, self.machine.wall_clock(over_at))
 
     def _judge_death(self, error: Exception) -> None:
         if self.machine.end is not None:

@@ -104,6 +104,23 @@ def test_an_upload_of_a_lost_copy_is_aborted_even_if_the_first_try_fails(pod: Po
     assert pod.api.report.files == {FileState.QUARANTINED: 1}
 
 
+def test_a_verdict_on_a_lost_copy_does_not_meet_the_one_that_was_made_meanwhile(pod: Pod) -> None:
+    content = os.urandom(2 * PART_BYTES)
+    pod.write("big", content)
+    pod.start()
+    pod.run_until(pod.store.uploads)
+    (files_folder(pod.settings) / pod.copies()[0]).unlink()
+    (pod.volume / "big").unlink()
+    pod.store.fail_next(UNREACHABLE, times=6)  # the upload can't be aborted for a while
+    pod.run_for(1)
+    pod.write("big", content)
+    pod.run_until(pod.copies)
+    (pod.volume / "big").unlink()
+    pod.run_for(200)
+    assert_ashore(pod, "big", content)
+    assert pod.api.report.files == {FileState.RECORDED: 1}
+
+
 def test_a_file_touched_since_its_copy_was_lost_still_lies_there(pod: Pod) -> None:
     file = pod.write("a", b"precious")
     pod.store.fail_next(UNREACHABLE, times=8)

@@ -175,24 +175,35 @@ def test_a_copy_lost_while_draining_is_made_again_before_the_end(pod: Pod) -> No
     assert paths(pod) == ["a"]
 
 
-def test_what_was_written_during_a_long_pass_is_judged_by_when_the_pass_began(pod: Pod) -> None:
+def test_what_was_written_before_a_signal_that_came_during_a_long_pass_may_be_torn(pod: Pod) -> None:
     pod.api.ended = WriterEnd.FAILED
-    ended = False
+    told_at: float | None = None
 
     class SlowVolume(LocalVolume):
         def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
-            nonlocal ended
-            if not ended:
-                ended = True
+            nonlocal told_at
+            if told_at is None:
                 pod.write("torn", b"1")
                 age(pod, "torn", 0)
+                told_at = pod.clock.now()
                 pod.clock.advance(10 * pod.settings.settle_seconds)
             return super().scan(enter)
 
     pod.seen_volume = SlowVolume(str(pod.volume))
     pod.start()
-    report = pod.sidecar.run(pod.bell, lambda: ended)
+    report = pod.sidecar.run(pod.bell, lambda: told_at)
     assert report.final
+    assert {row.path: row.suspect for row in pod.api.rows.values()} == {"torn": True}
+
+
+def test_what_was_written_before_a_signal_that_came_during_a_long_start_may_be_torn(pod: Pod) -> None:
+    pod.api.ended = WriterEnd.FAILED
+    pod.write("torn", b"1")
+    age(pod, "torn", 0)
+    told_at = pod.clock.now()
+    pod.clock.advance(10 * pod.settings.settle_seconds)
+    pod.start()
+    assert pod.sidecar.run(pod.bell, lambda: told_at).final
     assert {row.path: row.suspect for row in pod.api.rows.values()} == {"torn": True}
 
 
