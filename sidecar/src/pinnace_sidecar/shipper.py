@@ -143,6 +143,9 @@ class Shipper:
         aborted = job.operation is Operation.ABORT and not _again(answer.result)
         if transfer.verdict and transfer.idle and (transfer.upload is None or aborted):
             self._end(transfer, transfer.verdict)
+        elif aborted:
+            transfer.begins_anew = False
+            self._set_upload(transfer, None)
         if not self._transfers and self._failing_at:
             # Nothing is left that could show whether that works again.
             self._store_works()
@@ -257,8 +260,7 @@ class Shipper:
             self._failing_at = max(self._failing_at, DEMANDS[job.operation])
             self._problems.raised(STORE, error.code, str(error), now, files=len(self._transfers))
         elif _may_work_later(error, job.operation) or (smaller_next and error.code == "EntityTooLarge"):
-            # A completion that is refused had wrong parts in it: the store's own list mends that.
-            transfer.listed = transfer.listed and job.operation is not Operation.COMPLETE
+            transfer.refused(job, bytes_wrong=isinstance(error, CorruptContent))
             transfer.backoff = transfer.backoff.failed(now, self._rng)
             self._raise(transfer, error.code, f"{transfer.file.path}: {error}")
         elif transfer.verdict is None:
