@@ -7,15 +7,15 @@ that this very file can't be stored.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from pinnace.ids import object_key
 from pinnace.records import FileState
-from pinnace.stores.store import Evidence, Multipart, NoSuchMultipart, StoreError
+from pinnace.stores.store import CorruptContent, Evidence, Multipart, NoSuchMultipart, StoreError
 from pinnace_sidecar import backoff
-from pinnace_sidecar.batches import LONGEST_S, Batches
+from pinnace_sidecar.batches import LONGEST_S, MOST_JOBS, batches, is_small
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.concurrency import Concurrency
 from pinnace_sidecar.crash import Crash, CrashPoint
@@ -97,7 +97,6 @@ class Shipper:
         #: How much was asked of the store when it failed for every file.
         self._failing_at = 0
         self._concurrency = Concurrency(workers.size)
-        self._batches = Batches()
         self._gave_at = 0.0
         self._crash_points: list[CrashPoint] = []
         #: Since the start of the process.
@@ -130,7 +129,6 @@ class Shipper:
         transfer.came_back(job)
         if isinstance(answer.result, Untried):
             return
-        self._batches.took(job, answer.seconds)
         if isinstance(answer.result, Failed):
             # What can't be looked at is not shared.
             transfer.shared = None
@@ -144,6 +142,7 @@ class Shipper:
                 self._store_works()
         aborted = job.operation is Operation.ABORT and not _again(answer.result)
         if aborted:
+            transfer.begins_anew = False
             self._set_upload(transfer, None)
         if transfer.verdict and transfer.idle and transfer.upload is None and not self._copied_again(transfer):
             self._end(transfer, transfer.verdict)
@@ -261,8 +260,7 @@ class Shipper:
             self._failing_at = max(self._failing_at, DEMANDS[job.operation])
             self._problems.raised(STORE, error.code, str(error), now, files=len(self._transfers))
         elif may_work_later(error, job.operation) or (smaller_next and error.code == "EntityTooLarge"):
-            # A completion that is refused had wrong parts in it: the store's own list mends that.
-            transfer.listed = transfer.listed and job.operation is not Operation.COMPLETE
+            transfer.refused(job, bytes_wrong=isinstance(error, CorruptContent))
             transfer.backoff = transfer.backoff.failed(now, self._rng)
             self._raise(transfer, error.code, f"{transfer.file.path}: {error}")
         elif transfer.verdict is None:
@@ -322,20 +320,23 @@ class Shipper:
         if not self._store_backoff.due(now) or self._concurrency.wait_left(now) > 0:
             return 0
         given = 0
-        for batch in self._batches.of(self._next_jobs(now), self._batch_size):
-            given += len(batch)
-            self._send(batch)
-        return given
-
-    def _next_jobs(self, now: float) -> Iterator[Job]:
+        small: list[Job] = []
         for transfer in self._under_way(now):
-            room = self._room()
+            room = self._room() - -(-len(small) // self._most_together)
             if room < 1:
                 break
-            if not self._sharing.awaits(transfer):
-                for job in transfer.next_jobs(room):
-                    transfer.gave(job)
-                    yield job
+            if self._sharing.awaits(transfer):
+                continue
+            for job in transfer.next_jobs(room):
+                transfer.gave(job)
+                given += 1
+                if is_small(job):
+                    small.append(job)
+                else:
+                    self._send([job])
+        for batch in batches(small, self._room()):
+            self._send(batch)
+        return given
 
     def due_in(self) -> float | None:
         """Seconds until a pause ends; None when none is under way."""
@@ -357,15 +358,13 @@ class Shipper:
         return 2 * self._workers.size - self._workers.busy
 
     @property
-    def _batch_size(self) -> int:
-        if self._store_backoff.failures or self._concurrency.is_reduced:
-            return 1
-        return self._batches.size
+    def _most_together(self) -> int:
+        return 1 if self._store_backoff.failures or self._concurrency.is_reduced else MOST_JOBS
 
     def _under_way(self, now: float) -> list[Transfer]:
         """Files with something to do, oldest first, loading more of them from the journal as there is room."""
         waiting = [transfer for transfer in self._transfers.values() if transfer.backoff.due(now)]
-        room = max(0, min(self._room() * self._batch_size, _MAX_TRANSFERS - len(self._transfers)))
+        room = max(0, min(self._room() * self._most_together, _MAX_TRANSFERS - len(self._transfers)))
         files = self._journal.files.in_state(
             FileState.BUFFERED, FileState.UPLOADED, after=self._loaded_up_to, limit=room
         )
@@ -389,7 +388,7 @@ class Shipper:
         self._transfers[file.id] = transfer
         return transfer
 
-    def _send(self, jobs: list[Job]) -> None:
+    def _send(self, jobs: Sequence[Job]) -> None:
         self._workers.submit(lambda: self._calls.call(jobs, LONGEST_S))
 
 

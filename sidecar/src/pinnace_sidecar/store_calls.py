@@ -109,11 +109,10 @@ Result = Found | Opened | Listed | Sent | Acknowledged | Compared | Aborted | Fa
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a job, and for how many seconds it was under way."""
+    """What came of a job."""
 
     job: Job
     result: Result
-    seconds: float = 0.0
 
 
 class StoreCalls:
@@ -145,12 +144,11 @@ class StoreCalls:
         Errors of the store and of the copy are results, not exceptions.
         """
         answers: list[Answer] = []
-        began = at = self._monotonic()
+        began = self._monotonic()
         for job in jobs:
             result = self._tried(job)
-            before, at = at, self._monotonic()
-            answers.append(Answer(job, result, at - before))
-            if isinstance(result, Failed) or at - began > longest:
+            answers.append(Answer(job, result))
+            if isinstance(result, Failed) or self._monotonic() - began > longest:
                 break
         return (*answers, *(Answer(job, Untried()) for job in jobs[len(answers) :]))
 

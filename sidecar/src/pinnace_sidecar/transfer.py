@@ -100,6 +100,9 @@ class Transfer:
     #: Whether the API is still to be asked for another artifact's object with this content, and what it answered.
     asks: bool = True
     shared: RecordedContent | None = None
+    #: The upload can't be completed: it is aborted, and another one begun. (A MinIO that loses its client while it
+    #: completes an upload finds a wrong checksum in it from then on.)
+    begins_anew: bool = False
     #: Whether `parts` is all that the store has.
     listed: bool = False
     parts: dict[int, Part] = field(default_factory=dict)
@@ -135,6 +138,11 @@ class Transfer:
         else:
             self.busy = False
 
+    def refused(self, job: Job, *, bytes_wrong: bool) -> None:
+        """The store did not do it. A completion had wrong parts in it: its own list mends that, or another upload."""
+        if job.operation is Operation.COMPLETE:
+            self.listed, self.begins_anew = False, bytes_wrong
+
     @property
     def idle(self) -> bool:
         return not self.busy and not self.sending
@@ -153,7 +161,7 @@ class Transfer:
         """What to do now, at most `room` operations; nothing while an answer is awaited that decides it."""
         if self.busy or room < 1:
             return []
-        if self.verdict is not None:
+        if self.verdict is not None or self.begins_anew:
             return [self._job(Operation.ABORT)] if self.upload is not None and self.idle else []
         if DUTIES.get(self.file.state) is Duty.VERIFY:
             return [self._job(Operation.VERIFY)]

@@ -1,6 +1,7 @@
 """Small files go to the store in batches, each sent by one worker: what that saves, and what it must not change."""
 
 import logging
+from typing import cast
 
 import pytest
 
@@ -8,6 +9,8 @@ from pinnace.digests import PartDigest
 from pinnace.records import FileState
 from pinnace.stores.memory import MemoryStore
 from pinnace.stores.store import Source, Stored, TransientStoreError
+from pinnace_sidecar.batches import LONGEST_S, batches
+from pinnace_sidecar.transfer import Job
 from support.pod import ManualClock, Pod, paths
 
 RESET = TransientStoreError("reset", code="ConnectionReset")
@@ -45,7 +48,7 @@ def puts_per_pass(pod: Pod, store: SlowStore, number: int) -> list[int]:
     return sent
 
 
-def test_a_near_store_gets_large_batches(pod: Pod) -> None:
+def test_many_files_go_together(pod: Pod) -> None:
     store = pod.other_store = SlowStore(pod.clock, 0.0002)
     write(pod, 1000)
     pod.start()
@@ -54,41 +57,46 @@ def test_a_near_store_gets_large_batches(pod: Pod) -> None:
     assert max(sent) > 100
 
 
-def test_a_far_store_gets_its_files_from_all_workers(pod: Pod) -> None:
-    store = pod.other_store = SlowStore(pod.clock, 0.06)
-    write(pod, 100)
+def test_few_files_are_shared_out_to_all_workers(pod: Pod) -> None:
+    # Three in a row would take longer than a batch may.
+    store = pod.other_store = SlowStore(pod.clock, LONGEST_S * 0.6)
+    write(pod, 2 * pod.tuning.upload_threads)
     pod.start()
-    sent = puts_per_pass(pod, store, 100)
-    assert store.puts == 100
-    # One each, and one more that waits for each.
+    sent = puts_per_pass(pod, store, 2 * pod.tuning.upload_threads)
     assert max(sent) == 2 * pod.tuning.upload_threads
+
+
+@pytest.mark.parametrize(
+    ("number", "room", "sizes"), [(5, 8, [1] * 5), (16, 8, [2] * 8), (9, 4, [3, 3, 3]), (0, 0, [])]
+)
+def test_batches_are_of_one_size_and_no_more_than_there_is_room_for(number: int, room: int, sizes: list[int]) -> None:
+    jobs = [cast(Job, object()) for _ in range(number)]
+    found = list(batches(jobs, room))
+    assert [len(batch) for batch in found] == sizes
+    assert [job for batch in found for job in batch] == jobs
 
 
 def test_what_follows_a_failure_in_a_batch_is_sent_in_the_next_one_and_once(pod: Pod) -> None:
     store = pod.other_store = SlowStore(pod.clock, 0.0001)
     write(pod, 300)
-    pod.start()
-    pod.run_until(lambda: store.puts > 80)
     store.fail_next(RESET, times=3)
+    pod.start()
     pod.run_until(lambda: len(paths(pod)) == 300)
     assert store.puts == 303
     pod.run_for(2)
     assert pod.sidecar.status.upload_failures == {"ConnectionReset": 3}
 
 
-def test_a_store_that_grows_slow_in_the_middle_of_a_batch_holds_up_no_whole_batch(pod: Pod) -> None:
-    store = pod.other_store = SlowStore(pod.clock, 0.0001)
-    write(pod, 400)
+def test_a_slow_store_holds_up_no_file_behind_a_whole_batch(pod: Pod) -> None:
+    store = pod.other_store = SlowStore(pod.clock, 10.0)
+    write(pod, 200)
     pod.start()
-    pod.run_until(lambda: store.puts > 80)
-    store.seconds = 10.0
-    before, began = store.puts, pod.clock.monotonic()
-    pod.sidecar.ship_once()
-    pod.sidecar.ship_once()
+    pod.run_until(lambda: store.puts)
     # One of each batch, not all of each.
-    assert 0 < store.puts - before <= 4 * pod.tuning.upload_threads
-    assert pod.clock.monotonic() > began
-    pod.run_until(lambda: len(paths(pod)) == 400)
+    assert store.puts == 2 * pod.tuning.upload_threads
+    store.seconds = 0.001
+    pod.run_until(lambda: len(paths(pod)) == 200)
+    assert store.puts == 200
 
 
 def test_small_files_share_a_line_of_the_log_and_each_has_its_own_for_debugging(
