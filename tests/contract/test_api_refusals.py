@@ -184,7 +184,7 @@ def test_deep_parameters_are_refused(api: ApiServer) -> None:
     [
         ("projects/iris", {"description": 5}, "description"),
         (f"experiments/{EXPERIMENT}", {"project": "Iris", "name": "sweep"}, "project"),
-        (f"experiments/{EXPERIMENT}", {"project": "iris", "name": "sweep", "tags": ["a", ""]}, "tags[1]"),
+        (f"experiments/{EXPERIMENT}", {"project": "iris", "name": "sweep", "tags": {"a": 5}}, "tags[...]"),
         (f"iterations/{ITERATION}", {"experiment_id": str(EXPERIMENT), "index": "0"}, "index"),
         (f"iterations/{ITERATION}/metrics", {"points": [{"key": "a", "step": 1, "value": "many"}]}, "points[0].value"),
         (f"iterations/{ITERATION}/metrics", {"points": [{"key": "a", "step": 2**60, "value": 1}]}, "points[0].step"),
