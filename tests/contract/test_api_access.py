@@ -369,7 +369,7 @@ def test_an_experiment_outside_of_kubernetes_takes_nothing_from_pods(world: Worl
     outside = uuid4()
     iteration = ids.iteration_id(outside, 0)
     with world.api.admin() as admin:
-        admin.put_experiment(outside, ExperimentWrite(project="iris", name="local"))
+        admin.put_experiment(outside, ExperimentWrite(project="outside", name="local"))
         admin.put_iteration(iteration, IterationWrite(experiment_id=outside, index=0))
     with world.api.sidecar(iteration, namespace="ml", pod_uid="intruder") as client, pytest.raises(Forbidden):
         client.put_metrics(iteration, [MetricPoint(key="a", step=0, value=1.0)])
