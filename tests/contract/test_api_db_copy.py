@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from pinnace import ids
-from pinnace.client import Client
+from pinnace.client import Client, Unauthorized
 from pinnace.records import (
     DatasetRole,
     DatasetUseWrite,
@@ -20,9 +20,13 @@ from pinnace.records import (
     ExperimentWrite,
     IterationState,
     IterationWrite,
+    Member,
+    MemberKind,
     MetricPoint,
     MetricWrite,
+    ProjectRole,
     ProjectWrite,
+    UserWrite,
 )
 from pinnace_api import migrations
 from pinnace_api.copy_command import main, shown
@@ -38,6 +42,7 @@ EXPERIMENT = UUID("0c7b8a9e-3333-4222-8333-444455556666")
 ITERATION = ids.iteration_id(EXPERIMENT, 0)
 #: How many `fill` makes.
 POINTS = 2401
+PASSWORD = "correct horse battery staple"
 
 
 def fill(client: Client) -> None:
@@ -84,6 +89,12 @@ def fill(client: Client) -> None:
             for step, value in enumerate(values * 100)
         ],
     )
+    client.put_user("ada", UserWrite(password=PASSWORD, display_name="Ada é", groups=("vision",)))
+    client.put_member("iris", Member(kind=MemberKind.USER, name="ada", role=ProjectRole.EDITOR))
+    client.put_member("iris", Member(kind=MemberKind.GROUP, name="vision", role=ProjectRole.VIEWER))
+    with pytest.raises(Unauthorized):
+        client.log_in("ada", "wrong")
+    client.log_in("ada", PASSWORD)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +102,10 @@ def source_url(new_database: Callable[[], str], tmp_path_factory: pytest.TempPat
     url = new_database()
     with api_server(tmp_path_factory.mktemp("api"), database_url=url) as api, api.admin() as client:
         fill(client)
+    database = Database(url)
+    login = {"digest": "a" * 64, "browser": "b" * 64, "return_to": "/é", "port": 0, "challenge": "c", "user_id": None}
+    database.write(insert, "oidc_logins", {**login, "expires_at": MOMENT})
+    database.close()
     return url
 
 

@@ -275,15 +275,15 @@ class TestLists:
         assert len(answers.asked) == 1
         assert len(list(projects)) == 2
         assert [path for _, path, _, _ in answers.asked] == [
-            "/api/v1/projects?limit=1000",
-            "/api/v1/projects?limit=1000&after=a%2Fb%3D",
+            "/api/v1/projects?lifecycle=active&limit=1000",
+            "/api/v1/projects?lifecycle=active&limit=1000&after=a%2Fb%3D",
         ]
 
     def test_the_limit_is_for_all_pages_together(self, answers: Answers, client: Client) -> None:
         answers.tell(200, {"items": [PROJECT] * 1000, "next": "a"})
         answers.tell(200, {"items": [PROJECT] * 5, "next": "b"})
         assert len(list(client.projects(limit=1005))) == 1005
-        assert [path.partition("?")[2] for _, path, _, _ in answers.asked] == ["limit=1000", "limit=5&after=a"]
+        assert [path.partition("active&")[2] for _, path, _, _ in answers.asked] == ["limit=1000", "limit=5&after=a"]
 
     def test_a_limit_of_nothing_asks_nothing(self, answers: Answers, client: Client) -> None:
         assert list(client.projects(limit=0)) == []
@@ -292,7 +292,7 @@ class TestLists:
     def test_filters_that_are_not_given_are_not_sent(self, answers: Answers, client: Client) -> None:
         answers.tell(200, {"items": []})
         list(client.experiments(namespace="ml", limit=1))
-        assert answers.asked[0][1] == "/api/v1/experiments?namespace=ml&limit=1"
+        assert answers.asked[0][1] == "/api/v1/experiments?namespace=ml&lifecycle=active&limit=1"
 
     @pytest.mark.parametrize("items", [[], [PROJECT]])
     def test_a_list_that_goes_in_circles_is_ended(
