@@ -206,7 +206,7 @@ def a_user_made_by_many(_: World) -> Race:
 
 def a_group_that_becomes_a_member(_: World) -> Race:
     body = {"kind": "group", "name": uuid4().hex, "role": "viewer"}
-    return Race(route="projects/iris/members", body=lambda _: body, rows={"group_roles": 1, "audit_events": 1})
+    return Race(route="projects/iris/members", body=lambda _: body, rows={"group_roles": 1, "audit_events": SENDERS})
 
 
 def reports_of_one_pod(world: World) -> Race:
