@@ -21,6 +21,7 @@ from pinnace.records import (
     Member,
     MemberKind,
     MetricPoint,
+    ModelVersionWrite,
     ProblemDetails,
     ProjectRole,
     Scope,
@@ -87,6 +88,9 @@ LETS_IN = {
     "list_iteration_artifacts": READERS,
     "list_experiment_artifacts": READERS,
     "get_artifact": READERS,
+    "patch_artifact": WRITERS,
+    "list_artifact_sets": READERS,
+    "list_set_members": READERS,
     "put_metrics": WRITERS | {"sidecar"},
     "list_metrics": READERS,
     "put_pod_report": ADMINS | {"admin user, write", "sidecar"},
@@ -116,6 +120,28 @@ LETS_IN = {
     "delete_dataset_use": WRITERS,
     "list_iteration_datasets": READERS,
     "get_lineage": READERS,
+    "put_model": WRITERS,
+    "patch_model": WRITERS,
+    "trash_model": PROJECT_ADMINS | ADMINS | {"project admin, write", "admin user, write"},
+    "list_models": READERS | STRANGERS,
+    "get_model": READERS,
+    "put_model_version": WRITERS,
+    "patch_model_version": WRITERS,
+    "trash_model_version": WRITERS,
+    "put_model_stage": WRITERS,
+    "get_model_version": READERS,
+    "list_model_versions": READERS,
+    "get_numbered_version": READERS,
+    "get_newest_version": READERS,
+    "get_staged_version": READERS,
+    "get_called_version": READERS,
+    "put_model_alias": WRITERS,
+    "delete_model_alias": WRITERS,
+    "list_model_aliases": READERS,
+    "list_model_transitions": READERS,
+    "diff_model_versions": READERS,
+    "list_versions_of_iteration": READERS,
+    "list_versions_of_artifact": READERS,
 }
 #: What nobody vouches for.
 UNKNOWN = {"nobody", "unknown token", "disabled user", "expired session", "expired token", "ended session"}
@@ -125,6 +151,8 @@ POOL = urllib3.PoolManager(retries=False)
 
 
 DATASET = ids.dataset_id("iris", "iris.csv", "sha256:1")
+#: Two versions of a model; the second one has an alias.
+VERSIONS = (uuid4(), uuid4())
 
 
 @dataclass(frozen=True)
@@ -177,6 +205,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
             admin.put_iteration(id_, IterationWrite(experiment_id=experiment, index=index))
         admin.put_artifacts(iteration, [artifact(iteration)])
         admin.put_dataset(DATASET, DatasetWrite(project="iris", name="iris.csv", digest="sha256:1"))
+        for version in VERSIONS:
+            write = ModelVersionWrite(project="iris", model="tree", iteration_id=iteration)
+            admin.put_model_version(version, write)
         admin.put_project("other")
         accounts = Accounts(api)
         groups = {"viewer-by-group": ("watchers",), "editor-by-group": ("watchers", "makers")}
@@ -251,6 +282,11 @@ def address(path: str, world: World, kind: str = "admin") -> str:
         "{iteration_id:uuid}": str(world.iteration),
         "{artifact_id:uuid}": str(artifact(world.iteration).id),
         "{dataset_id:uuid}": str(DATASET),
+        "{model:str}": "tree",
+        "{version_id:uuid}": str(VERSIONS[0]),
+        "{number:int}": "1",
+        "{stage:str}": "none",
+        "{alias:str}": "champion",
         "{pod_uid:str}": "own",
     }
     if "{token_id:uuid}" in path:
@@ -281,6 +317,9 @@ def test_an_operation_lets_in_whom_it_should_and_nobody_else(
     for kind in sorted(world.tokens.keys() | USERS):
         if operation == "delete_user":
             world.make_victim()
+        if operation in ("get_called_version", "delete_model_alias"):
+            with world.api.admin() as admin:
+                admin.set_model_alias("iris", "tree", "champion", 2)
         if operation in ("log_out", "log_out_everywhere"):
             world.forget_tokens(kind)
         where = address(path, world, "admin" if operation == "delete_user" else kind)

@@ -34,6 +34,11 @@ TABLES = {
     "pods": "1, 2",
     "datasets": "1, 2",
     "dataset_uses": "1, 2",
+    "models": "1, 2",
+    "model_versions": "1, 2",
+    "model_aliases": "1, 2",
+    "model_transitions": "1, 2",
+    "artifact_set_members": "1, 2",
 }
 #: How another process keeps everybody else from writing, but not from reading.
 LOCKS = {
@@ -44,6 +49,8 @@ LOCKS = {
 EXPERIMENT = UUID("0c7b8a9e-1111-4222-8333-444455556666")
 ITERATION = ids.iteration_id(EXPERIMENT, 0)
 DATASET = ids.dataset_id("iris", "iris.csv", "sha256:1")
+VERSION = UUID("1d8c9baf-1111-4222-8333-444455556666")
+MANIFEST = artifact(ITERATION, "pinnace-manifest.json")
 #: The route and a body that it takes.
 BODIES: dict[str, dict[str, Any]] = {
     "projects/iris": {"description": "a"},
@@ -59,7 +66,11 @@ BODIES: dict[str, dict[str, Any]] = {
         "environment": {"commit": "c"},
     },
     f"iterations/{ITERATION}/artifacts": {
-        "artifacts": [msgspec.to_builtins(artifact(ITERATION, pod_uid="pod")), msgspec.to_builtins(artifact(ITERATION))]
+        "artifacts": [
+            msgspec.to_builtins(artifact(ITERATION, pod_uid="pod", description="a", tags={"a": "b"})),
+            msgspec.to_builtins(MANIFEST),
+        ],
+        "sets": [{"id": str(MANIFEST.id), "members": [str(artifact(ITERATION).id)]}],
     },
     f"iterations/{ITERATION}/metrics": {
         "points": [{"key": "loss", "step": 1, "value": "NaN", "time": "2026-01-31T12:00:00Z", "source": "s"}]
@@ -74,6 +85,18 @@ BODIES: dict[str, dict[str, Any]] = {
         "tags": {"a": ""},
     },
     f"iterations/{ITERATION}/datasets/{DATASET}": {"role": "consumed", "artifact_id": None, "context": "train"},
+    "projects/iris/models/tree": {"description": "a", "tags": {"a": ""}},
+    f"model-versions/{VERSION}": {
+        "project": "iris",
+        "model": "tree",
+        "iteration_id": str(ITERATION),
+        "artifact_id": str(MANIFEST.id),
+        "stage": "STAGING",
+        "description": "a",
+        "tags": {"a": ""},
+    },
+    f"model-versions/{VERSION}/stage": {"stage": "STAGING", "comment": "again"},
+    "projects/iris/models/tree/aliases/best": {"number": 1, "expected": None},
     f"iterations/{ITERATION}/pods/pod": msgspec.to_builtins(report(ITERATION, "pod", 1, files={"recorded": 1})),
 }
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, NullPool, create_engine, func, select, text
 
 from pinnace import ids
 from pinnace.client import Client
-from pinnace.records import DatasetWrite, ExperimentWrite, IterationWrite, MetricPoint, MetricWrite
+from pinnace.records import DatasetWrite, ExperimentWrite, IterationWrite, MetricPoint, MetricWrite, ModelVersionWrite
 from pinnace_api.schema import METADATA, TABLES
 from support.api_process import ApiProcess, api_processes
 from support.api_server import ADMIN_TOKEN
@@ -68,6 +68,8 @@ class World:
     experiment: UUID
     iteration: UUID
     dataset: UUID
+    #: One with two versions.
+    model: str
 
 
 def new_world(pair: Pair) -> World:
@@ -77,11 +79,15 @@ def new_world(pair: Pair) -> World:
         experiment=experiment,
         iteration=ids.iteration_id(experiment, 0),
         dataset=ids.dataset_id("iris", "d", digest),
+        model=f"m{digest}",
     )
     with pair.client() as client:
         client.put_experiment(experiment, ExperimentWrite(project="iris", name="sweep", namespace="ml"))
         client.put_iteration(world.iteration, IterationWrite(experiment_id=experiment, index=0))
         client.put_dataset(world.dataset, DatasetWrite(project="iris", name="d", digest=digest))
+        for _ in range(2):
+            version = ModelVersionWrite(project="iris", model=world.model, iteration_id=world.iteration)
+            client.put_model_version(uuid4(), version)
     return world
 
 
@@ -209,6 +215,54 @@ def a_group_that_becomes_a_member(_: World) -> Race:
     return Race(route="projects/iris/members", body=lambda _: body, rows={"group_roles": 1, "audit_events": SENDERS})
 
 
+def a_model(_: World) -> Race:
+    return Race(route=f"projects/iris/models/m{uuid4().hex}", body=lambda _: {}, rows={"models": 1})
+
+
+def a_version_of_a_new_model_in_production(world: World) -> Race:
+    body = {"project": "iris", "model": f"m{uuid4().hex}", "iteration_id": world.iteration, "stage": "PRODUCTION"}
+    return Race(
+        route=f"model-versions/{uuid4()}",
+        body=lambda _: body,
+        rows={"models": 1, "model_versions": 1, "model_transitions": 1, "audit_events": 1},
+    )
+
+
+def an_id_for_versions_of_two_models(world: World) -> Race:
+    model = f"m{uuid4().hex}"
+    return Race(
+        route=f"model-versions/{uuid4()}",
+        body=lambda number: {"project": "iris", "model": f"{model}-{number % 2}", "iteration_id": world.iteration},
+        rows={"models": 1, "model_versions": 1},
+        others=frozenset({200, 409}),
+    )
+
+
+def an_alias_for_a_first_time(world: World) -> Race:
+    return Race(
+        route=f"projects/iris/models/{world.model}/aliases/champion",
+        body=lambda number: {"number": number % 2 + 1, "expected": None},
+        rows={"model_aliases": 1, "audit_events": 1},
+        others=frozenset({200, 409}),
+    )
+
+
+def two_sets_of_one_manifest(world: World) -> Race:
+    files = [artifact(world.iteration, f"f/{number}") for number in range(4)]
+    manifest = artifact(world.iteration, "pinnace-manifest.json")
+
+    def body(number: int) -> object:
+        members = [each.id for each in files[number % 2 :: 2]]
+        return {"artifacts": [*files, manifest], "sets": [{"id": manifest.id, "members": members}]}
+
+    return Race(
+        route=f"iterations/{world.iteration}/artifacts",
+        body=body,
+        rows={"artifacts": 5, "artifact_set_members": 2},
+        others=frozenset({200, 409}),
+    )
+
+
 def reports_of_one_pod(world: World) -> Race:
     return Race(
         route=f"iterations/{world.iteration}/pods/pod",
@@ -236,6 +290,11 @@ def a_dataset_in_two_roles(world: World) -> Race:
 
 
 RACES = (
+    a_model,
+    a_version_of_a_new_model_in_production,
+    an_id_for_versions_of_two_models,
+    an_alias_for_a_first_time,
+    two_sets_of_one_manifest,
     a_dataset_in_a_new_project,
     a_dataset_in_two_roles,
     a_project_described_by_many,
@@ -265,9 +324,8 @@ def run(pair: Pair, race: Race) -> list[Any]:
 
 
 def test_there_is_a_race_for_each_table_with_a_rule() -> None:
-    raced = {
-        name for race in RACES for name in race(World(experiment=uuid4(), iteration=uuid4(), dataset=uuid4())).rows
-    }
+    world = World(experiment=uuid4(), iteration=uuid4(), dataset=uuid4(), model="m")
+    raced = {name for race in RACES for name in race(world).rows}
     # Every login makes a token of its own; test_api_accounts has the races for wrong ones and for codes.
     of_logins = {"tokens", "login_attempts", "oidc_logins", "user_roles"}
     assert raced == set(METADATA.tables) - of_logins

@@ -50,6 +50,8 @@ _READ_AS_POD: Final = Rule(parts=_EVERYBODY, user=ProjectRole.VIEWER, scope=Scop
 _LIST: Final = Rule(parts=_PLANNERS, user=ANYONE, scope=Scope.READ)
 _PLAN: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE, creates=True)
 _EDIT: Final = Rule(parts=_ADMIN, user=ProjectRole.EDITOR, scope=Scope.WRITE)
+#: Into PRODUCTION and out of it needs more; the service sees which stages are meant.
+_REGISTER: Final = Rule(parts=_ADMIN, user=ProjectRole.EDITOR, scope=Scope.WRITE, creates=True)
 _MANAGE: Final = Rule(parts=_ADMIN, user=ProjectRole.ADMIN, scope=Scope.WRITE)
 _REPORT: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE)
 _SIGN_OF_LIFE: Final = Rule(parts=_EVERYBODY, user=ProjectRole.EDITOR, scope=Scope.WRITE)
@@ -91,6 +93,9 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "list_pod_artifacts": _READ_AS_POD,
     "list_experiment_artifacts": _READ,
     "get_artifact": _READ,
+    "patch_artifact": _EDIT,
+    "list_artifact_sets": _READ,
+    "list_set_members": _READ,
     "find_contents": _EVIDENCE,
     "put_metrics": _OUTCOME,
     "patch_metric": _EDIT,
@@ -106,6 +111,28 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "delete_dataset_use": _EDIT,
     "list_iteration_datasets": _READ,
     "get_lineage": _READ,
+    "put_model": _EDIT,
+    "patch_model": _EDIT,
+    "trash_model": _MANAGE,
+    "list_models": _LIST,
+    "get_model": _READ,
+    "put_model_version": _REGISTER,
+    "patch_model_version": _EDIT,
+    "trash_model_version": _EDIT,
+    "put_model_stage": _EDIT,
+    "get_model_version": _READ,
+    "list_model_versions": _READ,
+    "get_numbered_version": _READ,
+    "get_newest_version": _READ,
+    "get_staged_version": _READ,
+    "get_called_version": _READ,
+    "put_model_alias": _EDIT,
+    "delete_model_alias": _EDIT,
+    "list_model_aliases": _READ,
+    "list_model_transitions": _READ,
+    "diff_model_versions": _READ,
+    "list_versions_of_iteration": _READ,
+    "list_versions_of_artifact": _READ,
     "put_pod_report": _EVIDENCE,
     "get_writers": _READ_AS_POD,
     "list_pods": _READ,
@@ -139,6 +166,7 @@ MISSING: Final[Mapping[str, Callable[[Any], Refused]]] = {
     "iteration_id": IterationNotFound,
     "dataset_id": lambda dataset: NotFound(f"there is no dataset {dataset}"),
     "artifact_id": lambda artifact: NotFound(f"there is no artifact {artifact}"),
+    "version_id": lambda version: NotFound(f"there is no model version {version}"),
 }
 
 _MAX_REMEMBERED: Final = 10_000

@@ -15,6 +15,7 @@ from litestar.di import Provide
 
 from pinnace_api import health, migrations, openapi
 from pinnace_api.access import Access
+from pinnace_api.artifact_sets import routes as artifact_sets
 from pinnace_api.artifacts import routes as artifacts
 from pinnace_api.audit import routes as audit
 from pinnace_api.cookies import Cookies
@@ -29,6 +30,8 @@ from pinnace_api.iterations import routes as iterations
 from pinnace_api.iterations.sweep import sweep_until
 from pinnace_api.members import routes as members
 from pinnace_api.metrics import routes as metrics
+from pinnace_api.model_versions import routes as model_versions
+from pinnace_api.models import routes as models
 from pinnace_api.observing import Meters, observed
 from pinnace_api.oidc import routes as oidc
 from pinnace_api.oidc.provider import Provider
@@ -55,8 +58,11 @@ _RESOURCES: Final = (
     experiments,
     iterations,
     artifacts,
+    artifact_sets,
     metrics,
     datasets,
+    models,
+    model_versions,
     pods,
 )
 

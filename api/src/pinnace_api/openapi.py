@@ -63,6 +63,7 @@ def config() -> OpenAPIConfig:
             Tag(name="artifacts"),
             Tag(name="metrics"),
             Tag(name="datasets"),
+            Tag(name="models", description="Registered models: versions, stages, aliases"),
             Tag(name="pods"),
             Tag(name="health", description="For Kubernetes and Prometheus; needs no token"),
         ],

@@ -12,6 +12,8 @@ from pinnace_api.datasets.tables import DATASETS
 from pinnace_api.experiments.tables import EXPERIMENTS
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.iterations.tables import ITERATIONS
+from pinnace_api.model_versions.tables import MODEL_VERSIONS
+from pinnace_api.models.tables import MODELS
 from pinnace_api.projects.tables import PROJECTS
 
 _VALUE: Final[BindParameter[Any]] = bindparam("value")
@@ -26,6 +28,7 @@ _BY_PARAMETER: Final[Mapping[str, Select[Any]]] = {
     .join_from(ARTIFACTS, ITERATIONS)
     .join(EXPERIMENTS)
     .where(ARTIFACTS.c.id == _VALUE),
+    "version_id": select(MODELS.c.project_id).join_from(MODEL_VERSIONS, MODELS).where(MODEL_VERSIONS.c.id == _VALUE),
 }
 
 

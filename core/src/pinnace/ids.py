@@ -33,6 +33,11 @@ def dataset_id(project: str, name: str, digest: str) -> UUID:
     return uuid5(project_id(project), f"{digest}:{name}")
 
 
+def model_id(project: str, name: str) -> UUID:
+    """The id of the model `name` in `project`."""
+    return uuid5(project_id(project), f"model:{name}")
+
+
 def object_key(prefix: str, artifact: UUID) -> str:
     """Where the bytes of `artifact` lie in the bucket: `<prefix>/<aa>/<uuid>`, `aa` the id's first two digits."""
     text = str(artifact)

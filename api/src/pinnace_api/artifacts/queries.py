@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from pinnace.records import Artifact, ArtifactPage, ContentQuery, Location
 from pinnace_api import paging
@@ -15,6 +15,7 @@ from pinnace_api.pods.tables import POD_ARTIFACTS
 from pinnace_api.tables import insert_missing
 
 _FIND_ALL = select(ARTIFACTS).where(ARTIFACTS.c.id.in_(bindparam("ids", expanding=True)))
+_HOLD = select(ARTIFACTS).where(ARTIFACTS.c.id == bindparam("id")).with_for_update(key_share=True)
 _OF_ITERATION = Order(columns=(ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Moment, UUID])
 _OF_EXPERIMENT = Order(
     columns=(ITERATIONS.c.number, ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Number, Moment, UUID]
@@ -61,6 +62,8 @@ def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
             "pod_uid": artifact.pod_uid,
             "recorded_at": artifact.recorded_at,
             "etag": artifact.etag,
+            "description": artifact.description,
+            "tags": artifact.tags,
         }
         for artifact in sorted(artifacts, key=lambda artifact: artifact.id)
     ]
@@ -71,7 +74,7 @@ def find_all(connection: Connection, artifacts: Collection[UUID]) -> dict[UUID, 
     """Those of them that exist."""
     ids = sorted(artifacts)
     return {
-        row.id: _record(row)
+        row.id: record(row)
         for start in range(0, len(ids), _IN_LIST)
         for row in connection.execute(_FIND_ALL, {"ids": ids[start : start + _IN_LIST]})
     }
@@ -84,7 +87,7 @@ def find_contents(connection: Connection, experiment: UUID, query: ContentQuery)
     found: dict[str, Artifact] = {}
     for start in range(0, len(digests), _IN_LIST):
         for row in connection.execute(_CONTENTS, {"digests": digests[start : start + _IN_LIST], **where}):
-            found.setdefault(row.sha256, _record(row))
+            found.setdefault(row.sha256, record(row))
     return found
 
 
@@ -97,7 +100,22 @@ def find_user(connection: Connection, location: Location) -> tuple[Artifact, UUI
     object are of one experiment. Endpoints don't count: one store may have several.
     """
     row = connection.execute(_USER, {"bucket": location.bucket, "key": location.key}).first()
-    return None if row is None else (_record(row), row.experiment_id)
+    return None if row is None else (record(row), row.experiment_id)
+
+
+def hold(connection: Connection, artifact: UUID) -> Artifact | None:
+    """Nobody else edits it until the transaction ends."""
+    row = connection.execute(_HOLD, {"id": artifact}).one_or_none()
+    return None if row is None else record(row)
+
+
+def edit(connection: Connection, artifact: Artifact) -> None:
+    """Keep what of it can change by an edit."""
+    connection.execute(
+        update(ARTIFACTS)
+        .where(ARTIFACTS.c.id == artifact.id)
+        .values(description=artifact.description, tags=artifact.tags)
+    )
 
 
 def clear_suspicion(connection: Connection, artifact: UUID) -> None:
@@ -107,6 +125,19 @@ def clear_suspicion(connection: Connection, artifact: UUID) -> None:
 def page_of_iteration(connection: Connection, iteration: UUID, cut: Cut) -> ArtifactPage:
     statement = select(ARTIFACTS).where(ARTIFACTS.c.iteration_id == iteration)
     return _page(connection, statement, _OF_ITERATION, cut)
+
+
+def page_of_path(connection: Connection, iteration: UUID, path: str, *, newest: bool, cut: Cut) -> ArtifactPage:
+    """The contents of one path with their numbers."""
+    # Of those that came in one request, which are of one moment, the file's own time tells.
+    counted = func.row_number().over(order_by=(ARTIFACTS.c.recorded_at, ARTIFACTS.c.modified_at, ARTIFACTS.c.id))
+    contents = (
+        select(ARTIFACTS, counted.label("version"))
+        .where(ARTIFACTS.c.iteration_id == iteration, ARTIFACTS.c.path == path)
+        .subquery()
+    )
+    order = Order(columns=(contents.c.version,), key=tuple[Number], descending=newest)
+    return _page(connection, select(contents), order, cut)
 
 
 def page_of_pod(connection: Connection, iteration: UUID, pod_uid: str, cut: Cut) -> ArtifactPage:
@@ -125,10 +156,11 @@ def page_of_experiment(connection: Connection, experiment: UUID, cut: Cut) -> Ar
 
 def _page(connection: Connection, statement: Select[Any], order: Order, cut: Cut) -> ArtifactPage:
     part = paging.fetch(connection, statement, order, cut)
-    return ArtifactPage(items=tuple(_record(row) for row in part.rows), next=part.next)
+    return ArtifactPage(items=tuple(record(row) for row in part.rows), next=part.next)
 
 
-def _record(row: Row[Any]) -> Artifact:
+def record(row: Row[Any]) -> Artifact:
+    """An artifact of a row with its columns, and `version` where that was asked for."""
     return Artifact(
         id=row.id,
         iteration_id=row.iteration_id,
@@ -142,4 +174,7 @@ def _record(row: Row[Any]) -> Artifact:
         pod_uid=row.pod_uid,
         recorded_at=row.recorded_at,
         etag=row.etag,
+        description=row.description,
+        tags=row.tags,
+        version=getattr(row, "version", None),
     )

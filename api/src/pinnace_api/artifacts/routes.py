@@ -1,18 +1,27 @@
 """/artifacts, and those of an iteration or an experiment"""
 
+from typing import Annotated
 from uuid import UUID
 
-from litestar import Response, get, post, put
+from litestar import Response, get, patch, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
-from pinnace.records import Artifact, ArtifactBatch, ArtifactPage, ContentQuery, RecordedContents
+from pinnace.records import (
+    Artifact,
+    ArtifactBatch,
+    ArtifactPage,
+    ArtifactPatch,
+    ContentQuery,
+    RecordedContents,
+)
 from pinnace_api.access import check_pods
 from pinnace_api.artifacts import service
 from pinnace_api.database import Database
 from pinnace_api.identity import Caller
 from pinnace_api.openapi import created, refusals
 from pinnace_api.paging import Cut
+from pinnace_api.refusals import Invalid
 
 
 @put(
@@ -32,6 +41,7 @@ def put_artifacts(
     """All or nothing; answers the rows as stored, in the same order. Send it when the bytes are in the store.
 
     A row that is there stays as it was first recorded, but it stops being suspect when it comes as not suspect.
+    `sets` says which artifacts the manifests among them name; those must be recorded, or come along.
     """
     check_pods(caller, {artifact.pod_uid for artifact in data.artifacts})
     batch, is_new = service.put(database, iteration_id, data)
@@ -47,8 +57,17 @@ def put_artifacts(
     sync_to_thread=True,
 )
 def list_iteration_artifacts(
-    iteration_id: FromPath[UUID], database: NamedDependency[Database], cut: NamedDependency[Cut]
+    iteration_id: FromPath[UUID],
+    database: NamedDependency[Database],
+    cut: NamedDependency[Cut],
+    path: Annotated[str | None, QueryParameter(max_length=4096, description="The contents of this path only")] = None,
+    newest: Annotated[bool, QueryParameter(description="With a path: the newest content first")] = False,
 ) -> ArtifactPage:
+    """With a `path`, each has the `version` that it is of that path."""
+    if path is not None:
+        return service.page_of_path(database, iteration_id, path, newest=newest, cut=cut)
+    if newest:
+        raise Invalid("`newest` is about the contents of one path", field="newest", hint="give `path` too")
     return service.page_of_iteration(database, iteration_id, cut)
 
 
@@ -96,6 +115,21 @@ def get_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database
     return service.get(database, artifact_id)
 
 
+@patch(
+    "/artifacts/{artifact_id:uuid}",
+    operation_id="patch_artifact",
+    summary="Edit an artifact",
+    tags=["artifacts"],
+    responses=refusals(401, 403, 404, 409, 413, 422, 503),
+    sync_to_thread=True,
+)
+def patch_artifact(
+    artifact_id: FromPath[UUID], data: JSONBody[ArtifactPatch], database: NamedDependency[Database]
+) -> Artifact:
+    """A JSON merge patch."""
+    return service.patch(database, artifact_id, data)
+
+
 @post(
     "/iterations/{iteration_id:uuid}/contents",
     operation_id="find_contents",
@@ -121,5 +155,6 @@ ROUTES = (
     list_pod_artifacts,
     list_experiment_artifacts,
     get_artifact,
+    patch_artifact,
     find_contents,
 )

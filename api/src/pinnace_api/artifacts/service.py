@@ -10,14 +10,18 @@ from pinnace.records import (
     Artifact,
     ArtifactBatch,
     ArtifactPage,
+    ArtifactPatch,
+    ArtifactSetWrite,
     ContentQuery,
     RecordedContent,
     RecordedContents,
 )
 from pinnace.stores.store import MAX_KEY_BYTES
+from pinnace_api.artifact_sets import service as sets
 from pinnace_api.artifacts import queries
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
+from pinnace_api.edits import check_tags, edited_tags, edited_text
 from pinnace_api.experiments import queries as experiments
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.paging import Cut
@@ -34,7 +38,7 @@ from pinnace_api.values import check_number, check_text, utc
 
 
 def put(database: Database, iteration: UUID, batch: ArtifactBatch) -> tuple[ArtifactBatch, bool]:
-    """Register artifacts, all or nothing; the bool says whether any was new.
+    """Register artifacts and sets of them, all or nothing; the bool says whether any artifact was new.
 
     One that is there stays as it is, but for two things: it also becomes its new pod's, and it is no longer suspect
     when it comes again as not suspect. Another size or checksum under its id is a Conflict.
@@ -43,7 +47,13 @@ def put(database: Database, iteration: UUID, batch: ArtifactBatch) -> tuple[Arti
     unique: dict[UUID, Artifact] = {}
     for index, artifact in enumerate(sent):
         unique[artifact.id] = _agreed(unique.get(artifact.id, artifact), artifact, f"artifacts[{index}]")
-    return database.write(_put, iteration, sent, unique)
+    sets.check(batch.sets, unique)
+    return database.write(_put, iteration, sent, unique, batch.sets)
+
+
+def patch(database: Database, artifact: UUID, change: ArtifactPatch) -> Artifact:
+    """Edit it. Raises NotFound, Trashed, Invalid."""
+    return database.write(_patch, artifact, change)
 
 
 def find_contents(database: Database, iteration: UUID, query: ContentQuery) -> RecordedContents:
@@ -89,6 +99,15 @@ def page_of_iteration(database: Database, iteration: UUID, cut: Cut) -> Artifact
         return queries.page_of_iteration(connection, iteration, cut)
 
 
+def page_of_path(database: Database, iteration: UUID, path: str, *, newest: bool, cut: Cut) -> ArtifactPage:
+    """The contents of one path with their numbers, in the order of recording or the newest first."""
+    check_text(path, "path")
+    with database.read() as connection:
+        if not iterations.exists(connection, iteration):
+            raise IterationNotFound(iteration)
+        return queries.page_of_path(connection, iteration, path, newest=newest, cut=cut)
+
+
 def page_of_pod(database: Database, iteration: UUID, pod_uid: str, cut: Cut) -> ArtifactPage:
     """What the pod registered, whoever was first; a pod that nobody heard of registered nothing."""
     check_text(pod_uid, "pod_uid")
@@ -106,7 +125,11 @@ def page_of_experiment(database: Database, experiment: UUID, cut: Cut) -> Artifa
 
 
 def _put(
-    connection: Connection, iteration: UUID, sent: Sequence[Artifact], unique: Mapping[UUID, Artifact]
+    connection: Connection,
+    iteration: UUID,
+    sent: Sequence[Artifact],
+    unique: Mapping[UUID, Artifact],
+    named: Sequence[ArtifactSetWrite],
 ) -> tuple[ArtifactBatch, bool]:
     if not iterations.exists(connection, iteration):
         raise IterationNotFound(iteration)
@@ -121,8 +144,25 @@ def _put(
             if agreed != stored[artifact.id]:
                 queries.clear_suspicion(connection, artifact.id)
                 stored[artifact.id] = agreed
+    sets.record(connection, iteration, named)
     pods.add_artifacts(connection, iteration, {(each.pod_uid, each.id) for each in sent if each.pod_uid})
     return ArtifactBatch(artifacts=tuple(stored[artifact.id] for artifact in sent)), added > 0
+
+
+def _patch(connection: Connection, artifact: UUID, change: ArtifactPatch) -> Artifact:
+    stored = queries.hold(connection, artifact)
+    standing = None if stored is None else iterations.standing(connection, stored.iteration_id)
+    if stored is None or standing is None:
+        raise NotFound(f"there is no artifact {artifact}")
+    edition = msgspec.structs.replace(
+        stored,
+        description=edited_text(stored.description, change.description, "description"),
+        tags=edited_tags(stored.tags, change.tags),
+    )
+    if edition != stored:
+        standing.check_writable()
+        queries.edit(connection, edition)
+    return edition
 
 
 def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:
@@ -144,9 +184,13 @@ def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:
     for text in (location.endpoint, location.region, location.bucket, location.key):
         check_text(text, f"{field}.location")
     check_text(artifact.etag, f"{field}.etag")
+    check_text(artifact.description, f"{field}.description")
+    check_tags(artifact.tags)
     if len(location.key.encode()) > MAX_KEY_BYTES:
         raise Invalid(f"a key has at most {MAX_KEY_BYTES} bytes", field=f"{field}.location.key")
-    return msgspec.structs.replace(artifact, modified_at=utc(artifact.modified_at, f"{field}.modified_at"))
+    return msgspec.structs.replace(
+        artifact, modified_at=utc(artifact.modified_at, f"{field}.modified_at"), version=None
+    )
 
 
 def _check_shared(connection: Connection, iteration: UUID, artifacts: Mapping[UUID, Artifact]) -> None:

@@ -6,11 +6,12 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Index, text
 from sqlmodel import Field
 
-from pinnace_api.tables import Row, UtcDateTime, prose, table_of, word
+from pinnace_api.tables import Row, UtcDateTime, document, prose, table_of, with_default, word
 
 
 class ArtifactRow(Row, table=True):
-    """`id` is ids.artifact_id(iteration_id, path, sha256); everything but `suspect` stays as it was first recorded.
+    """`id` is ids.artifact_id(iteration_id, path, sha256). All but `suspect`, description and tags stays as it was
+    first recorded.
 
     `bucket` and `key` name an object that several rows of one experiment may share: see queries.find_user.
     """
@@ -40,6 +41,8 @@ class ArtifactRow(Row, table=True):
     recorded_at: datetime = Field(sa_type=UtcDateTime)
     #: Of the object when it was verified; empty: not known.
     etag: str = Field(sa_type=word(256), sa_column_kwargs={"server_default": text("''")})
+    description: str = Field(sa_type=prose(), sa_column_kwargs=with_default(""))
+    tags: dict[str, str] = Field(sa_type=document(), sa_column_kwargs=with_default("{}"))
 
 
 ARTIFACTS = table_of(ArtifactRow)

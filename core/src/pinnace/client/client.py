@@ -5,7 +5,7 @@ no retry loop in here: the operator, the sidecar and the command line each have 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -17,10 +17,12 @@ from pinnace import records
 from pinnace.client.accounts import AccountCalls
 from pinnace.client.connection import Connection
 from pinnace.client.errors import Invalid
+from pinnace.client.models import ModelCalls
 from pinnace.client.tracking import TrackingCalls
 from pinnace.records import (
     Artifact,
     ArtifactBatch,
+    ArtifactSetWrite,
     ContentQuery,
     Experiment,
     ExperimentWrite,
@@ -42,7 +44,7 @@ from pinnace.records import (
 from pinnace.settings import ClientSettings
 
 
-class Client(TrackingCalls, AccountCalls):
+class Client(TrackingCalls, ModelCalls, AccountCalls):
     """Calls one metadata API. Safe to use from several threads at once; connections are kept and shared.
 
     `timeout` in seconds is for each wait on the network (connect, read); a whole call takes at most three times that
@@ -87,8 +89,12 @@ class Client(TrackingCalls, AccountCalls):
         """
         return self._connection.put(f"/iterations/{iteration_id}", iteration, Iteration)
 
-    def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
+    def put_artifacts(
+        self, iteration_id: UUID, artifacts: Sequence[Artifact], sets: Mapping[UUID, Collection[UUID]] | None = None
+    ) -> tuple[Artifact, ...]:
         """Register artifacts; returns the rows as stored, in the same order.
+
+        `sets`: what the manifests among them name, by the manifest's id; its files come before it, or were recorded.
 
         All or nothing up to records.MAX_ARTIFACTS_PER_REQUEST; more are sent in several requests, in order.
         NotFound with code `iteration-not-found` when the iteration isn't there (yet).
@@ -96,7 +102,7 @@ class Client(TrackingCalls, AccountCalls):
         stored: list[Artifact] = []
         for start in range(0, len(artifacts), records.MAX_ARTIFACTS_PER_REQUEST):
             batch = tuple(artifacts[start : start + records.MAX_ARTIFACTS_PER_REQUEST])
-            stored.extend(self._put_artifact_batch(iteration_id, batch))
+            stored.extend(self._put_artifact_batch(iteration_id, batch, sets or {}))
         return tuple(stored)
 
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricWrite]) -> MetricReceipt:
@@ -187,18 +193,20 @@ class Client(TrackingCalls, AccountCalls):
 
     # --- how
 
-    def _put_artifact_batch(self, iteration_id: UUID, batch: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
+    def _put_artifact_batch(
+        self, iteration_id: UUID, batch: tuple[Artifact, ...], sets: Mapping[UUID, Collection[UUID]]
+    ) -> tuple[Artifact, ...]:
+        named = tuple(ArtifactSetWrite(id=each.id, members=tuple(sets[each.id])) for each in batch if each.id in sets)
         try:
             answer = self._connection.put(
-                f"/iterations/{iteration_id}/artifacts", ArtifactBatch(artifacts=batch), ArtifactBatch
+                f"/iterations/{iteration_id}/artifacts", ArtifactBatch(artifacts=batch, sets=named), ArtifactBatch
             )
         except Invalid as error:
             if error.status != 413 or len(batch) < 2:
                 raise
             half = len(batch) // 2
-            return self._put_artifact_batch(iteration_id, batch[:half]) + self._put_artifact_batch(
-                iteration_id, batch[half:]
-            )
+            first = self._put_artifact_batch(iteration_id, batch[:half], sets)
+            return first + self._put_artifact_batch(iteration_id, batch[half:], sets)
         return answer.artifacts
 
     def _put_metric_batch(self, iteration_id: UUID, batch: tuple[MetricWrite, ...], *, chosen: bool) -> MetricReceipt:

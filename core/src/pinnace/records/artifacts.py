@@ -4,12 +4,15 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from pinnace.records.record import Page, Record, Sha256
+from pinnace.records.lifecycle import Tags, TagsPatch
+from pinnace.records.record import Page, Record, Sha256, Text
 
 #: Limit of one request to the API.
 MAX_ARTIFACTS_PER_REQUEST = 1000
+#: How many files a manifest may name.
+MAX_SET_MEMBERS = 10_000
 
 #: Base64 of the big-endian CRC32C, as S3 has it.
 Crc32c = Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{6}==$", max_length=8)]
@@ -49,14 +52,37 @@ class Artifact(Record, frozen=True, kw_only=True):
     pod_uid: Annotated[str, Meta(max_length=64)] = ""
     #: The ETag that the store gave the object when it was verified; empty: not known.
     etag: Annotated[str, Meta(max_length=256)] = ""
+    #: These two are taken when it is recorded; afterwards they are edited by PATCH.
+    description: Text = ""
+    tags: Tags = {}
     #: Set by the API.
     recorded_at: datetime | None = None
+    #: Set by the API where the contents of one path are asked for: 1 for the one that was recorded first.
+    version: int | None = None
+
+
+class ArtifactSetWrite(Record, frozen=True, kw_only=True):
+    """What a manifest names, as artifacts: which content of each path is meant."""
+
+    #: The manifest, an artifact of the same request.
+    id: UUID
+    #: Artifacts of the same iteration in the manifest's folder, recorded before or in the same request.
+    members: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=MAX_SET_MEMBERS)]
 
 
 class ArtifactBatch(Record, frozen=True, kw_only=True):
     """PUT /iterations/{id}/artifacts: all or nothing; sending it again changes nothing."""
 
     artifacts: Annotated[tuple[Artifact, ...], Meta(max_length=MAX_ARTIFACTS_PER_REQUEST)]
+    #: The sets that manifests among them name; left out of the answer.
+    sets: Annotated[tuple[ArtifactSetWrite, ...], Meta(max_length=MAX_ARTIFACTS_PER_REQUEST)] = ()
+
+
+class ArtifactPatch(Record, frozen=True, kw_only=True):
+    """PATCH /artifacts/{id}"""
+
+    description: Text | UnsetType | None = UNSET
+    tags: TagsPatch | UnsetType | None = UNSET
 
 
 class Content(Record, frozen=True, kw_only=True):
@@ -90,3 +116,15 @@ class RecordedContents(Record, frozen=True, kw_only=True):
 
 class ArtifactPage(Page, frozen=True, kw_only=True):
     items: tuple[Artifact, ...]
+
+
+class ArtifactSet(Record, frozen=True, kw_only=True):
+    """A set that is complete: its manifest, and what the files that it names come to."""
+
+    manifest: Artifact
+    files: int
+    bytes: int
+
+
+class ArtifactSetPage(Page, frozen=True, kw_only=True):
+    items: tuple[ArtifactSet, ...]
