@@ -206,8 +206,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
         admin.put_artifacts(iteration, [artifact(iteration)])
         admin.put_dataset(DATASET, DatasetWrite(project="iris", name="iris.csv", digest="sha256:1"))
         for version in VERSIONS:
-            write = ModelVersionWrite(project="iris", model="tree", iteration_id=iteration)
-            admin.put_model_version(version, write)
+            admin.put_model_version(version, ModelVersionWrite(project="iris", model="tree", iteration_id=iteration))
         admin.put_project("other")
         accounts = Accounts(api)
         groups = {"viewer-by-group": ("watchers",), "editor-by-group": ("watchers", "makers")}
