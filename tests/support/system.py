@@ -20,6 +20,9 @@ IMAGE = "pinnace/examples:dev"
 TRAINING = "train"
 #: What a training with HOLD in its environment waits for.
 HOLD = "/tmp/go"
+#: How to find, among the store's files, objects that arrive whole, and uploads in parts.
+_WHOLE = "-path '*/.minio.sys/tmp/*' -not -path '*/.trash/*' -name part.1 -size +1M"
+_IN_PARTS = "-path '*/.minio.sys/multipart/*' -name xl.meta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +42,18 @@ class System:
 
     def uploads_under_way(self) -> list[str]:
         """Multipart uploads that the store holds parts of, read off its disk: its listing shows them per key only."""
-        return on_node("sh", "-c", self._find_uploads()).splitlines()
+        return on_node("sh", "-c", self._find(_IN_PARTS)).splitlines()
 
-    def freeze_store_in_mid_upload(self) -> None:
-        """Stop the store's process the moment a multipart upload is under way; `thaw_store` lets it go on.
+    def freeze_store_in_mid_put(self) -> None:
+        """Stop the store's process the moment it has a part of an object that is sent whole; `thaw_store` lets it go on.
 
         All of it runs inside the node, because an upload is over sooner than a few commands from outside.
         """
-        on_node("sh", "-c", f"until {self._find_uploads()} | grep -q .; do :; done; pkill -STOP minio", timeout=120)
+        self._freeze_when(_WHOLE)
+
+    def freeze_store_in_mid_upload(self) -> None:
+        """The same, the moment a multipart upload is under way."""
+        self._freeze_when(_IN_PARTS)
 
     def stop_store(self) -> None:
         """Stop the store's process; requests hang until `thaw_store`."""
@@ -55,11 +62,14 @@ class System:
     def thaw_store(self) -> None:
         on_node("pkill", "-CONT", "minio")
 
-    def _find_uploads(self) -> str:
+    def _freeze_when(self, there: str) -> None:
+        on_node("sh", "-c", f"until {self._find(there)} | grep -q .; do :; done; pkill -STOP minio", timeout=120)
+
+    def _find(self, what: str) -> str:
         claim = items("persistentvolumeclaims", STORE_NAMESPACE)[0]["spec"]["volumeName"]
         volume = get("persistentvolume", claim)
         assert volume is not None
-        return f"find {volume['spec']['hostPath']['path']} -path '*/.minio.sys/multipart/*' -name xl.meta"
+        return f"find {volume['spec']['hostPath']['path']} {what}"
 
     def scale(self, deployment: str, namespace: str, replicas: int) -> None:
         """Change a Deployment's size; returns when its pods are ready, or gone."""
