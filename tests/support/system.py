@@ -45,7 +45,7 @@ class System:
         return on_node("sh", "-c", self._find(_IN_PARTS)).splitlines()
 
     def freeze_store_in_mid_put(self) -> None:
-        """Stop the store's process the moment it has a part of an object that is sent whole; `thaw_store` lets it go on.
+        """Stop the store's process the moment a part of an object sent whole is there; `thaw_store` lets it go on.
 
         All of it runs inside the node, because an upload is over sooner than a few commands from outside.
         """
