@@ -1,6 +1,7 @@
 """The sidecar's own disk behind one seam, and the one way in which something is written there for good."""
 
 import ctypes
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 from pinnace_sidecar.files import OpenFile
 
 _FICLONE: Final = 0x40049409
+_NEVER: Final = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
 #: So many files are made durable one by one. For more the whole file system is written out at once: that is one wait
 #: for the disk instead of one for each file, but what others have written there since goes along.
 _FEW: Final = 8
@@ -58,16 +60,20 @@ class LocalDisk:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self._clones = True
 
     def create(self, path: Path) -> BinaryIO:
         return open(path, "w+b", buffering=0)  # noqa: PTH123 - the caller closes it
 
     def clone(self, source: OpenFile, target: BinaryIO) -> bool:
         try:
-            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
-        except OSError:
+            if self._clones:
+                fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+        except OSError as error:
+            # These are said of the file systems, and hold for every other file.
+            self._clones = error.errno not in _NEVER
             return False
-        return True
+        return self._clones
 
     def sync(self, file: BinaryIO) -> None:
         os.fsync(file.fileno())
