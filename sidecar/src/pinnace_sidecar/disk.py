@@ -58,9 +58,11 @@ class Disk(Protocol):
 class LocalDisk:
     """The machine's own file system."""
 
+    #: False once a clone was refused for the file systems' sake.
+    _clones = True
+
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._clones = True
 
     def create(self, path: Path) -> BinaryIO:
         return open(path, "w+b", buffering=0)  # noqa: PTH123 - the caller closes it
