@@ -10,7 +10,7 @@ from minio import Minio
 
 from cluster.installation import STORE_NAMESPACE, SYSTEM_NAMESPACE, Installation
 from cluster.kubectl import CommandFailed, get, items, kubectl, run
-from pinnace.client import Client
+from pinnace.client import Client, NotFound
 from pinnace.naming import SIDECAR_CONTAINER
 from pinnace.records import Artifact
 from support.eventually import eventually
@@ -38,7 +38,11 @@ class System:
         return self.installation.bucket
 
     def rows(self, experiment: UUID) -> list[Artifact]:
-        return list(self.api.experiment_artifacts(experiment))
+        """None also while the operator has not registered the experiment yet."""
+        try:
+            return list(self.api.experiment_artifacts(experiment))
+        except NotFound:
+            return []
 
     def uploads_under_way(self) -> list[str]:
         """Multipart uploads that the store holds parts of, read off its disk: its listing shows them per key only."""

@@ -277,12 +277,18 @@ class Buffer:
 
     def _fill(self, volume: Volume, order: Order, target: BinaryIO) -> ContentDigest:
         digester = Digester(order.part_size)
+        left = order.fingerprint.size
+        #: Read, not written yet: the last piece is written together with the record.
+        last = b""
         with closing(_reading(volume, order)) as source:
             cloned = self._disk.clone(source, target)
-            while data := (target.read(CHUNK_BYTES) if cloned else _read(source, order.path)):
+            # A file that grew meanwhile looks different afterwards, so there is no need to read on.
+            while left and (data := target.read(min(left, CHUNK_BYTES)) if cloned else _read(source, order.path, left)):
+                left -= len(data)
                 digester.update(data)
                 if not cloned:
-                    _write(target, data)
+                    _write(target, last)
+                    last = data
             digest = digester.finish()
             _compare(source, order)
         if digest.size != order.fingerprint.size:
@@ -290,7 +296,7 @@ class Buffer:
         record = CopyRecord.of(
             order.path, order.fingerprint, digest, suspect=order.suspect, settled_at=order.settled_at
         )
-        _write(target, record.encoded())
+        _write(target, last + record.encoded())
         return digest
 
 
@@ -312,9 +318,9 @@ def _compare(source: OpenFile, order: Order) -> None:
         raise Changed(f"{order.path} changed while it was being copied")
 
 
-def _read(source: OpenFile, path: str) -> bytes:
+def _read(source: OpenFile, path: str, left: int) -> bytes:
     try:
-        return source.read(CHUNK_BYTES)
+        return source.read(min(left, CHUNK_BYTES))
     except OSError as error:
         raise _volume_error(error, path) from error
 

@@ -1,6 +1,7 @@
 """The sidecar's own disk behind one seam, and the one way in which something is written there for good."""
 
 import ctypes
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 from pinnace_sidecar.files import OpenFile
 
 _FICLONE: Final = 0x40049409
+_NEVER: Final = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
 #: So many files are made durable one by one. For more the whole file system is written out at once: that is one wait
 #: for the disk instead of one for each file, but what others have written there since goes along.
 _FEW: Final = 8
@@ -56,6 +58,9 @@ class Disk(Protocol):
 class LocalDisk:
     """The machine's own file system."""
 
+    #: False once a clone was refused for the file systems' sake.
+    _clones = True
+
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
 
@@ -64,10 +69,13 @@ class LocalDisk:
 
     def clone(self, source: OpenFile, target: BinaryIO) -> bool:
         try:
-            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
-        except OSError:
+            if self._clones:
+                fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+        except OSError as error:
+            # These are said of the file systems, and hold for every other file.
+            self._clones = error.errno not in _NEVER
             return False
-        return True
+        return self._clones
 
     def sync(self, file: BinaryIO) -> None:
         os.fsync(file.fileno())

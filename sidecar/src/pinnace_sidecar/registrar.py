@@ -14,13 +14,13 @@ from typing import Final
 from uuid import UUID
 
 from pinnace.client import ApiError, Forbidden, NotFound, Unauthorized, Unavailable, Unreachable
-from pinnace.records import FileState, MetricPoint, PodReport, WriterEnd
+from pinnace.records import MAX_ARTIFACTS_PER_REQUEST, FileState, MetricPoint, PodReport, WriterEnd
 from pinnace_sidecar import backoff
 from pinnace_sidecar.api_calls import ApiAnswer, ApiCalls, Request
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import wire_path
-from pinnace_sidecar.journal import Journal, JournaledFile
+from pinnace_sidecar.journal import Journal, JournaledFile, Progress
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.sweeper import Sweeper
@@ -28,7 +28,7 @@ from pinnace_sidecar.workers import Workers
 
 _log = logging.getLogger(__name__)
 
-_ROWS_PER_REQUEST: Final = 500
+_ROWS_PER_REQUEST: Final = MAX_ARTIFACTS_PER_REQUEST
 _POINTS_PER_REQUEST: Final = 10_000
 #: Files up to this size share a line of the log.
 _SMALL_BYTES: Final = 2**20
@@ -146,7 +146,7 @@ class Registrar:
         self._crash(CrashPoint.ROW_SENT)
         recorded = [file for file in files if file.artifact_id not in refused]
         with self._journal.transaction():
-            self._journal.files.apply_all([file.id for file in recorded], Event.REGISTERED)
+            self._journal.files.apply_all({file.id: Progress((Event.REGISTERED,)) for file in recorded})
             for file in files:
                 if (why := refused.get(file.artifact_id)) and file.shared is not None:
                     _log.warning("an object is not shared after all", extra={"path": wire_path(file.path), "why": why})
