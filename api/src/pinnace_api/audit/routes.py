@@ -17,7 +17,7 @@ from pinnace_api.paging import Cut
 @get(
     "/audit",
     operation_id="list_audit",
-    summary="Who did what to accounts, tokens and members, the newest first",
+    summary="Who did what to accounts, tokens, members and models, the newest first",
     tags=["audit"],
     responses=refusals(401, 403, 422, 503),
     sync_to_thread=True,

@@ -20,7 +20,9 @@ class Calls:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def _pages(self, path: str, page: type[records.Page], limit: int | None, **filters: str | None) -> Iterator[_ItemT]:
+    def _pages(
+        self, path: str, page: type[records.Page], limit: int | None, /, **filters: str | None
+    ) -> Iterator[_ItemT]:
         remaining = math.inf if limit is None else limit
         after: str | None = None
         while remaining > 0:
