@@ -2,8 +2,9 @@
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 from uuid import UUID
 
@@ -41,6 +42,8 @@ _NEARLY_FULL: Final = "the disk that the buffer lies on is nearly full; free som
 #: Uploads make room all the time, and finding out costs little.
 _LONGEST_BUFFER_PAUSE_S: Final = 5.0
 
+#: The store has content in these states already; another copy of it is not needed.
+_ASHORE: Final = (FINAL_STATES - {FileState.QUARANTINED}) | {FileState.VERIFIED}
 _ON_THEIR_WAY: Final = (FileState.BUFFERED, FileState.UPLOADED, FileState.VERIFIED)
 
 #: The subject of problems that keep every file out of the buffer.
@@ -104,43 +107,49 @@ class Copier:
         """Journal the copies that are there, all durable together; returns how many answers there were."""
         answers = [answer for batch in self._workers.collect() for answer in batch]
         if answers:
+            needless: list[str] = []
             with self._journal.transaction():
-                needless = [name for answer in answers for name in self._settle(answer)]
+                for failed, some in groupby(answers, lambda answer: isinstance(answer.result, CopyError)):
+                    if failed:
+                        for answer in some:
+                            self._failed(answer)
+                    else:
+                        needless += self._copied(list(some))
             self._crash(CrashPoint.COPY_JOURNALED)
             for name in needless:
                 self._buffer.remove(name)
         return len(answers)
 
-    def _settle(self, answer: CopyAnswer) -> Iterator[str]:
+    def _copied(self, answers: Sequence[CopyAnswer]) -> list[str]:
         """Returns the copies that turned out to be of content that was shipped before."""
-        sighting, digest = answer.sighting, answer.result
-        if isinstance(digest, CopyError):
-            self._buffer.settle(answer.order.fingerprint.size, None)
-            self._failed(answer, digest)
-            return
+        copies = [self._copy_of(answer) for answer in answers]
         self._pauses.buffer = backoff.NONE
-        self._pauses.files.pop(sighting.path, None)
         self._problems.cleared(BUFFER)
-        self._problems.cleared(sighting.path)
-        name = self._name(sighting.path, digest)
-        self._buffer.settle(digest.size, name)
-        self._worthless.discard(name)
-        file = self._journal.files.add_copy(
-            Copy(
-                path=sighting.path,
-                fingerprint=answer.order.fingerprint,
-                suspect=answer.order.suspect,
-                settled_at=answer.order.settled_at,
-                artifact_id=UUID(name),
-                digest=digest,
-            )
-        )
-        self._intake.happened(sighting, Event.COPIED)
-        if file.state in FINAL_STATES - {FileState.QUARANTINED} or file.state is FileState.VERIFIED:
-            yield name
+        for copy in copies:
+            self._pauses.files.pop(copy.path, None)
+            self._problems.cleared(copy.path)
+            self._buffer.settle(copy.digest.size, str(copy.artifact_id))
+            self._worthless.discard(str(copy.artifact_id))
+        files = self._journal.files.add_copies(copies)
+        for answer in answers:
+            self._intake.happened(answer.sighting, Event.COPIED)
+        return [str(file.artifact_id) for file in files if file.state in _ASHORE]
 
-    def _failed(self, answer: CopyAnswer, error: CopyError) -> None:
-        now, sighting = self._clock.monotonic(), answer.sighting
+    def _copy_of(self, answer: CopyAnswer) -> Copy:
+        assert isinstance(answer.result, ContentDigest)
+        return Copy(
+            path=answer.sighting.path,
+            fingerprint=answer.order.fingerprint,
+            suspect=answer.order.suspect,
+            settled_at=answer.order.settled_at,
+            artifact_id=self._artifact(answer.sighting.path, answer.result),
+            digest=answer.result,
+        )
+
+    def _failed(self, answer: CopyAnswer) -> None:
+        now, sighting, error = self._clock.monotonic(), answer.sighting, answer.result
+        assert isinstance(error, CopyError)
+        self._buffer.settle(answer.order.fingerprint.size, None)
         match error:
             case Changed():
                 self._intake.happened(sighting, Event.CHANGED)
@@ -306,10 +315,10 @@ class Copier:
         self._workers.submit(lambda: self._copy(batch, orders))
 
     def _copy(self, batch: list[Sighting], orders: list[Order]) -> tuple[CopyAnswer, ...]:
-        results = self._buffer.copy_all(self._volume, orders, self._name)
+        results = self._buffer.copy_all(self._volume, orders, lambda path, digest: str(self._artifact(path, digest)))
         if any(isinstance(result, ContentDigest) for result in results):
             self._crash(CrashPoint.COPY_WRITTEN)
         return tuple(map(CopyAnswer, batch, orders, results))
 
-    def _name(self, path: str, digest: ContentDigest) -> str:
-        return str(artifact_id(self._iteration_id, wire_path(path), digest.sha256))
+    def _artifact(self, path: str, digest: ContentDigest) -> UUID:
+        return artifact_id(self._iteration_id, wire_path(path), digest.sha256)

@@ -20,7 +20,7 @@ from pinnace_sidecar.api_calls import ApiAnswer, ApiCalls, Request
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import wire_path
-from pinnace_sidecar.journal import Journal, JournaledFile
+from pinnace_sidecar.journal import Journal, JournaledFile, Progress
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.sweeper import Sweeper
@@ -146,7 +146,7 @@ class Registrar:
         self._crash(CrashPoint.ROW_SENT)
         recorded = [file for file in files if file.artifact_id not in refused]
         with self._journal.transaction():
-            self._journal.files.apply_all([file.id for file in recorded], Event.REGISTERED)
+            self._journal.files.apply_all({file.id: Progress((Event.REGISTERED,)) for file in recorded})
             for file in files:
                 if (why := refused.get(file.artifact_id)) and file.shared is not None:
                     _log.warning("an object is not shared after all", extra={"path": wire_path(file.path), "why": why})

@@ -19,7 +19,7 @@ from pinnace_sidecar.batches import LONGEST_S, MOST_JOBS, batches, is_small
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.concurrency import Concurrency
 from pinnace_sidecar.crash import Crash, CrashPoint
-from pinnace_sidecar.journal import Journal, JournaledFile
+from pinnace_sidecar.journal import Journal, JournaledFile, Progress
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.sharing import Sharing
@@ -99,6 +99,7 @@ class Shipper:
         self._concurrency = Concurrency(workers.size)
         self._gave_at = 0.0
         self._crash_points: list[CrashPoint] = []
+        self._verified: dict[int, Progress] = {}  # journaled together, after all other answers
         #: Since the start of the process.
         self.uploaded_bytes = 0
         self.shared_bytes = 0
@@ -119,9 +120,10 @@ class Shipper:
             with self._journal.transaction():
                 for answer in answers:
                     self._settle(answer)
-            for point in self._crash_points:
-                self._crash(point)
-            self._crash_points.clear()
+                self._journal.files.apply_all(self._verified)
+                self._verified.clear()
+            while self._crash_points:
+                self._crash(self._crash_points.pop(0))
         return len(answers)
 
     def _settle(self, answer: Answer) -> None:
@@ -220,14 +222,13 @@ class Shipper:
 
     def _confirmed(self, transfer: Transfer, evidence: Evidence, *events: Event, etag: str = "") -> None:
         self.verified[evidence] += 1
-        self._journal.files.apply(transfer.file.id, *(events or (Event.CONFIRMED,)), etag=etag)
+        self._verified[transfer.file.id] = Progress(events or (Event.CONFIRMED,), etag)
         del self._transfers[transfer.file.id]
         self._crash_points.append(CrashPoint.VERIFIED_JOURNALED)
 
     def _refuted(self, transfer: Transfer, difference: str) -> None:
         state = self._journal.files.apply(transfer.file.id, Event.REFUTED)
-        # With the ETag, as the journal keeps it: what the store acknowledged to us may be replaced.
-        transfer.file = replace(transfer.file, state=state)
+        transfer.file = replace(transfer.file, state=state)  # keeps the ETag: what was acknowledged may be replaced
         transfer.look = transfer.listed = False
         transfer.backoff = transfer.backoff.failed(self._clock.monotonic(), self._rng)
         self._raise(transfer, "ContentDiffers", f"{transfer.file.path}: {difference}; it is sent again")

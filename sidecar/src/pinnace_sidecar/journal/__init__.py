@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pinnace_sidecar.journal.database import STARTS, Database, JournalError
-from pinnace_sidecar.journal.files import Copy, FileTable, FileTotals, JournaledFile, Refusal, arrived
+from pinnace_sidecar.journal.entries import Copy, FileTotals, JournaledFile, Progress, Refusal, arrived
+from pinnace_sidecar.journal.files import FileTable
 from pinnace_sidecar.journal.metrics import MetricTable, MetricTotals, Tail
 from pinnace_sidecar.journal.sets import Arrived, Awaited, Held, Promise, SetTable, satisfies
 
@@ -24,6 +25,7 @@ __all__ = [
     "JournaledFile",
     "MetricTable",
     "MetricTotals",
+    "Progress",
     "Promise",
     "Refusal",
     "SetTable",

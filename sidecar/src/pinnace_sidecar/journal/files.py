@@ -1,74 +1,39 @@
 """The journal's files: one row is one content of one path, from the moment its copy is durable."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from pinnace.digests import ContentDigest, PartDigest
 from pinnace.records import Artifact, FileState, RecordedContent
 from pinnace.stores.store import Part
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.files import Fingerprint, folder_of
+from pinnace_sidecar.journal import rows
 from pinnace_sidecar.journal.database import Database
-from pinnace_sidecar.journal.sets import Arrived, Held, SetTable
+from pinnace_sidecar.journal.entries import (
+    COLUMNS,
+    Copy,
+    FileTotals,
+    JournaledFile,
+    Progress,
+    Refusal,
+    arrived,
+    digest_of,
+    fingerprint_of,
+    fresh_file,
+    journaled,
+    text_of,
+)
+from pinnace_sidecar.journal.rows import Row
+from pinnace_sidecar.journal.sets import Held, SetTable
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.manifest import is_manifest
 
-_COLUMNS: Final = "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag, shared"
 _IN_MANIFEST: Final = (FileState.RECORDED, FileState.SUSPECT)
 _NEED_THEIR_COPY: Final = (FileState.BUFFERED, FileState.UPLOADED, FileState.VERIFIED, FileState.QUARANTINED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournaledFile:
-    """A file with a durable copy in the buffer."""
-
-    id: int
-    path: str
-    fingerprint: Fingerprint
-    state: FileState
-    suspect: bool
-    settled_at: float
-    artifact_id: UUID
-    digest: ContentDigest
-    upload_id: str
-    etag: str
-    #: The object of another artifact that holds this content; None: it has, or will have, its own.
-    shared: RecordedContent | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
-    """What `FileTable.add_copy` is told of a fresh copy in the buffer. `settled_at` in seconds since the epoch."""
-
-    path: str
-    fingerprint: Fingerprint
-    suspect: bool
-    settled_at: float
-    artifact_id: UUID
-    digest: ContentDigest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a file is quarantined."""
-
-    path: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class FileTotals:
-    """Over all files of the journal. `oldest_settled_at`: of those still on their way, None when there are none."""
-
-    states: dict[FileState, int]
-    bytes_recorded: int
-    oldest_settled_at: float | None
 
 
 class FileTable:
@@ -88,7 +53,7 @@ class FileTable:
         rows = self._database.rows(
             "SELECT path, fingerprint FROM files WHERE current AND folder = ?", os.fsencode(folder)
         )
-        return {os.fsdecode(path): _fingerprint(text) for path, text in rows}
+        return {os.fsdecode(path): fingerprint_of(text) for path, text in rows}
 
     def add_copy(self, copy: Copy) -> JournaledFile:
         """Remember a copy as buffered, or find the row that has this content already; a quarantined one begins anew.
@@ -110,7 +75,7 @@ class FileTable:
                 " current = 1, folder = excluded.folder, path = excluded.path, fingerprint = excluded.fingerprint",
                 os.fsencode(folder_of(copy.path)),
                 os.fsencode(copy.path),
-                _text(copy.fingerprint),
+                text_of(copy.fingerprint),
                 lifecycle.step(FileState.SETTLED, Event.COPIED),
                 copy.suspect,
                 copy.settled_at,
@@ -129,6 +94,23 @@ class FileTable:
                 self._sets.strike(arrived(file))
             return file
 
+    def add_copies(self, copies: Sequence[Copy]) -> list[JournaledFile]:
+        """As `add_copy` for each in turn; all that the journal has never heard of in few statements."""
+        with self._database.transaction():
+            paths = {os.fsencode(copy.path) for copy in copies}
+            artifacts = {str(copy.artifact_id) for copy in copies}
+            if len(paths) < len(copies) or len(artifacts) < len(copies):
+                return [self.add_copy(copy) for copy in copies]
+            paths -= rows.current_paths(self._database, paths)
+            artifacts -= rows.known_artifacts(self._database, artifacts)
+            fresh = [c for c in copies if os.fsencode(c.path) in paths and str(c.artifact_id) in artifacts]
+            first = rows.next_id(self._database)
+            added = {copy.path: _row(file_id, copy) for file_id, copy in enumerate(fresh, first)}
+            rows.insert(self._database, list(added.values()))
+            return [
+                fresh_file(added[copy.path].id, copy) if copy.path in added else self.add_copy(copy) for copy in copies
+            ]
+
     def add_recorded(self, artifacts: Iterable[Artifact]) -> int:
         """Take rows that the API holds for ends of files of ours; returns how many were unknown."""
         with self._database.transaction():
@@ -140,13 +122,13 @@ class FileTable:
                     " artifact_id, digest) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
                     os.fsencode(folder_of(artifact.path)),
                     os.fsencode(artifact.path),
-                    _text(Fingerprint(0, artifact.size, round(artifact.modified_at.timestamp() * 1e9), 0)),
+                    text_of(Fingerprint(0, artifact.size, round(artifact.modified_at.timestamp() * 1e9), 0)),
                     FileState.SUSPECT if artifact.suspect else FileState.RECORDED,
                     artifact.suspect,
                     artifact.modified_at.timestamp(),
                     artifact.size,
                     str(artifact.id),
-                    msgspec.json.encode(_digest_of(artifact)),
+                    msgspec.json.encode(digest_of(artifact)),
                 )
                 self._sets.strike(arrived(self._file("artifact_id = ?", str(artifact.id))))
         return len(unknown)
@@ -160,7 +142,7 @@ class FileTable:
                 " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?)",
                 os.fsencode(folder_of(refusal.path)),
                 os.fsencode(refusal.path),
-                _text(fingerprint),
+                text_of(fingerprint),
                 lifecycle.step(FileState.SETTLED, Event.REFUSED),
                 settled_at,
                 fingerprint.size,
@@ -198,11 +180,16 @@ class FileTable:
                 self._sets.strike(arrived(self._file("id = ?", file_id)))
             return after
 
-    def apply_all(self, file_ids: Sequence[int], event: Event) -> None:
-        """As `apply` for each of them."""
+    def apply_all(self, steps: Mapping[int, Progress]) -> None:
+        """As `apply` for each of these files, by id; the usual steps in few statements."""
         with self._database.transaction():
-            for file_id in file_ids:
-                self.apply(file_id, event)
+            usual = {row.id: after for row in rows.read(self._database, steps) if (after := _after(row, steps[row.id]))}
+            rows.advance(self._database, usual.values())
+            for file_id, progress in steps.items():
+                if file_id not in usual:
+                    self.apply(file_id, *progress.events, etag=progress.etag)
+                elif usual[file_id].state in _IN_MANIFEST and self._sets.awaits_any:
+                    self._sets.strike(arrived(self._file("id = ?", file_id)))
 
     def share(self, file_id: int, recorded: RecordedContent) -> None:
         """Remember that the file's row will point at this object, until it is UNSHARED."""
@@ -215,21 +202,21 @@ class FileTable:
     def in_state(self, *states: FileState, after: int = 0, limit: int) -> list[JournaledFile]:
         """The first `limit` copied files in any of `states` whose id is greater than `after`, by id; none held."""
         rows = self._database.rows(
-            f"SELECT {_COLUMNS} FROM files WHERE state IN ({_marks(states)}) AND id > ?"  # noqa: S608
+            f"SELECT {COLUMNS} FROM files WHERE state IN ({_marks(states)}) AND id > ?"  # noqa: S608
             " AND artifact_id IS NOT NULL AND NOT held ORDER BY id LIMIT ?",
             *states,
             after,
             limit,
         )
-        return [_journaled(row) for row in rows]
+        return [journaled(row) for row in rows]
 
     def held(self, *kinds: Held) -> list[tuple[JournaledFile, str]]:
         """The manifests that are held for one of these reasons, each with what was said about it."""
         rows = self._database.rows(
-            f"SELECT {_COLUMNS}, message FROM files WHERE held IN ({_marks(kinds)}) ORDER BY id",  # noqa: S608
+            f"SELECT {COLUMNS}, message FROM files WHERE held IN ({_marks(kinds)}) ORDER BY id",  # noqa: S608
             *kinds,
         )
-        return [(_journaled(row[:-1]), row[-1]) for row in rows]
+        return [(journaled(row[:-1]), row[-1]) for row in rows]
 
     def current(self, path: str) -> JournaledFile | None:
         """The copied content that `path` showed last."""
@@ -349,51 +336,40 @@ class FileTable:
         return file
 
     def _find(self, where: str, value: object) -> JournaledFile | None:
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM files WHERE {where}", value)  # noqa: S608
-        return _journaled(rows[0]) if rows else None
-
-
-def arrived(file: JournaledFile) -> Arrived:
-    """What a set is told of a file that the API has."""
-    return Arrived(
-        path=file.path,
-        state=file.state,
-        size=file.digest.size,
-        artifact_id=file.artifact_id,
-        mtime_ns=file.fingerprint.mtime_ns,
-    )
+        rows = self._database.rows(f"SELECT {COLUMNS} FROM files WHERE {where}", value)  # noqa: S608
+        return journaled(rows[0]) if rows else None
 
 
 def _marks(values: tuple[Any, ...]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _text(fingerprint: Fingerprint) -> str:
-    # As text, because an inode may need all 64 bits and SQLite's integers are signed.
-    return f"{fingerprint.inode}:{fingerprint.size}:{fingerprint.mtime_ns}:{fingerprint.ctime_ns}"
-
-
-def _fingerprint(text: str) -> Fingerprint:
-    return Fingerprint(*map(int, text.split(":")))
-
-
-def _digest_of(artifact: Artifact) -> ContentDigest:
-    whole = PartDigest(offset=0, size=artifact.size, sha256=artifact.sha256, crc32c=artifact.crc32c)
-    return ContentDigest(size=artifact.size, sha256=artifact.sha256, crc32c=artifact.crc32c, parts=(whole,))
-
-
-def _journaled(row: tuple[Any, ...]) -> JournaledFile:
-    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag, shared = row
-    return JournaledFile(
+def _row(file_id: int, copy: Copy) -> Row:
+    """The row of a content that the journal has never heard of."""
+    after = lifecycle.step(FileState.SETTLED, Event.COPIED)
+    assert after is not None
+    return Row(
         id=file_id,
-        path=os.fsdecode(path),
-        fingerprint=_fingerprint(fingerprint),
-        state=FileState(state),
-        suspect=bool(suspect),
-        settled_at=settled_at,
-        artifact_id=UUID(artifact),
-        digest=msgspec.json.decode(digest, type=ContentDigest),
-        upload_id=upload_id,
-        etag=etag,
-        shared=msgspec.json.decode(shared, type=RecordedContent) if shared is not None else None,
+        folder=os.fsencode(folder_of(copy.path)),
+        path=os.fsencode(copy.path),
+        current=1,
+        fingerprint=text_of(copy.fingerprint),
+        state=after.value,
+        suspect=int(copy.suspect),
+        settled_at=float(copy.settled_at),
+        size=copy.digest.size,
+        artifact_id=str(copy.artifact_id),
+        digest=msgspec.json.encode(copy.digest),
+        held=int(Held.UNREAD if is_manifest(copy.path) else Held.NO),
     )
+
+
+def _after(row: Row, progress: Progress) -> Row | None:
+    """The row after these events; None when more changes with them than the state."""
+    after: FileState | None = FileState(row.state)
+    for event in progress.events:
+        assert after is not None
+        after = lifecycle.step(after, event, suspect=bool(row.suspect))
+    if after is None or row.upload_id or Event.UNSHARED in progress.events:
+        return None
+    return row._replace(state=after.value, etag=progress.etag or row.etag, reason="", message="")

@@ -1,0 +1,134 @@
+"""What the journal's files are to others, and how that is spelled in a row."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from pinnace.digests import ContentDigest, PartDigest
+from pinnace.records import Artifact, FileState, RecordedContent
+from pinnace_sidecar.files import Fingerprint
+from pinnace_sidecar.journal.sets import Arrived
+from pinnace_sidecar.lifecycle import Event
+
+COLUMNS: Final = "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag, shared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournaledFile:
+    """A file with a durable copy in the buffer."""
+
+    id: int
+    path: str
+    fingerprint: Fingerprint
+    state: FileState
+    suspect: bool
+    settled_at: float
+    artifact_id: UUID
+    digest: ContentDigest
+    upload_id: str
+    etag: str
+    #: The object of another artifact that holds this content; None: it has, or will have, its own.
+    shared: RecordedContent | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """What `FileTable.add_copy` is told of a fresh copy in the buffer. `settled_at` in seconds since the epoch."""
+
+    path: str
+    fingerprint: Fingerprint
+    suspect: bool
+    settled_at: float
+    artifact_id: UUID
+    digest: ContentDigest
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What `FileTable.apply_all` is told of one file."""
+
+    events: tuple[Event, ...]
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a file is quarantined."""
+
+    path: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileTotals:
+    """Over all files of the journal. `oldest_settled_at`: of those still on their way, None when there are none."""
+
+    states: dict[FileState, int]
+    bytes_recorded: int
+    oldest_settled_at: float | None
+
+
+def arrived(file: JournaledFile) -> Arrived:
+    """What a set is told of a file that the API has."""
+    return Arrived(
+        path=file.path,
+        state=file.state,
+        size=file.digest.size,
+        artifact_id=file.artifact_id,
+        mtime_ns=file.fingerprint.mtime_ns,
+    )
+
+
+def text_of(fingerprint: Fingerprint) -> str:
+    """A fingerprint as it stands in the journal."""
+    # As text, because an inode may need all 64 bits and SQLite's integers are signed.
+    return f"{fingerprint.inode}:{fingerprint.size}:{fingerprint.mtime_ns}:{fingerprint.ctime_ns}"
+
+
+def fingerprint_of(text: str) -> Fingerprint:
+    """The fingerprint that `text_of` wrote."""
+    return Fingerprint(*map(int, text.split(":")))
+
+
+def digest_of(artifact: Artifact) -> ContentDigest:
+    """The digest of a file whose row the API has."""
+    whole = PartDigest(offset=0, size=artifact.size, sha256=artifact.sha256, crc32c=artifact.crc32c)
+    return ContentDigest(size=artifact.size, sha256=artifact.sha256, crc32c=artifact.crc32c, parts=(whole,))
+
+
+def journaled(row: tuple[Any, ...]) -> JournaledFile:
+    """The file of a row read as `COLUMNS`."""
+    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag, shared = row
+    return JournaledFile(
+        id=file_id,
+        path=os.fsdecode(path),
+        fingerprint=fingerprint_of(fingerprint),
+        state=FileState(state),
+        suspect=bool(suspect),
+        settled_at=settled_at,
+        artifact_id=UUID(artifact),
+        digest=msgspec.json.decode(digest, type=ContentDigest),
+        upload_id=upload_id,
+        etag=etag,
+        shared=msgspec.json.decode(shared, type=RecordedContent) if shared is not None else None,
+    )
+
+
+def fresh_file(file_id: int, copy: Copy) -> JournaledFile:
+    """The file of a row that was just made of this copy."""
+    return JournaledFile(
+        id=file_id,
+        path=copy.path,
+        fingerprint=copy.fingerprint,
+        state=FileState.BUFFERED,
+        suspect=copy.suspect,
+        settled_at=copy.settled_at,
+        artifact_id=copy.artifact_id,
+        digest=copy.digest,
+        upload_id="",
+        etag="",
+    )
