@@ -14,7 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from pinnace.client import ApiError, Forbidden, NotFound, Unauthorized, Unavailable, Unreachable
-from pinnace.records import FileState, MetricPoint, PodReport, WriterEnd
+from pinnace.records import MAX_ARTIFACTS_PER_REQUEST, FileState, MetricPoint, PodReport, WriterEnd
 from pinnace_sidecar import backoff
 from pinnace_sidecar.api_calls import ApiAnswer, ApiCalls, Request
 from pinnace_sidecar.clock import Clock
@@ -28,7 +28,7 @@ from pinnace_sidecar.workers import Workers
 
 _log = logging.getLogger(__name__)
 
-_ROWS_PER_REQUEST: Final = 500
+_ROWS_PER_REQUEST: Final = MAX_ARTIFACTS_PER_REQUEST
 _POINTS_PER_REQUEST: Final = 10_000
 #: Files up to this size share a line of the log.
 _SMALL_BYTES: Final = 2**20
