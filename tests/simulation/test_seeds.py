@@ -25,6 +25,10 @@ _EVENTS = (
     "meddle with",
     "the wall clock jumps",
     "shares an object",
+    "of the journal changes",
+    "the journal is cut",
+    "the journal is gone",
+    "journal set aside",
 )
 
 

@@ -38,6 +38,8 @@ def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Proble
         else:
             nameless.append(name)
     found.sort(key=lambda item: item[1].settled_at)
+    if found:
+        buffer.sync_names()
     with journal.transaction():
         for artifact, record in found:
             journal.files.add_copy(_copy(artifact, record))

@@ -26,6 +26,7 @@ CHUNK_BYTES: Final = 2**20
 #: What is left free of the buffer's disk, or that share of a small one: a node that runs out of space evicts the pod.
 _RESERVE_BYTES: Final = 256 * 2**20
 _RESERVE_SHARE: Final = 20
+_READ_TRIES: Final = 5
 _TEMPORARY: Final = ".incoming-"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
@@ -118,13 +119,16 @@ class Buffer:
         for name in sorted(set(self._sizes) - self.names()):
             self.remove(name)
 
+    def sync_names(self) -> None:
+        """Make the copies' names durable, for those that a process left behind without having done so."""
+        self._disk.sync_folder(self._folder)
+
     def record(self, name: str) -> CopyRecord | None:
-        """What a copy says of itself; None when it can't be read or says nothing."""
-        try:
-            with self.open(name) as copy:
+        """What a copy says of itself; None when it says nothing, or can't be read for more than a moment."""
+        for _ in range(_READ_TRIES):
+            with suppress(OSError), self.open(name) as copy:
                 return copy_record.read(copy)
-        except OSError:
-            return None
+        return None
 
     def reserve(self, size: int) -> bool:
         """Set `size` bytes aside for a copy; False when that would exceed the limit."""

@@ -32,7 +32,7 @@ class Training:
         self._numbers = 0
         self._synced_lines = False
         self.history: dict[str, set[bytes]] = {}
-        #: Files whose writer has not said its last word; when each got a content that it never had before.
+        #: Files whose writer has not said its last word; when each got its content, if it never had that before.
         self.unfinished: set[str] = set()
         self.written_at: dict[str, float] = {}
         #: Steps of the metric lines written whole, and those that may be missing: their file was rotated or cut.
@@ -285,6 +285,8 @@ class Training:
         self.unfinished.add(path)
         if self._remember(path):
             self.written_at[path] = self._machine.elapsed
+        else:
+            self.written_at.pop(path, None)
         self._machine.note("writer:", what, path)
         self._happened(path, moved_from)
 

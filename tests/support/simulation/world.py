@@ -1,12 +1,10 @@
 """One seed's world: who lives in it, what goes wrong and when, and the run from the first file to the last word."""
 
 import errno
-import io
 import math
 import sqlite3
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 from uuid import UUID
 
@@ -17,23 +15,23 @@ from pinnace.records import FileState, PodReport, WriterEnd
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace_sidecar.crash import CrashPoint
 from pinnace_sidecar.journal import Journal
-from pinnace_sidecar.journal.database import Database, _begin, prepare
+from pinnace_sidecar.journal.database import Database
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.sidecar import Sidecar
 from pinnace_sidecar.sidecar import World as Surroundings
 from support.simulation.api import ApiFaults, SimulatedApi
 from support.simulation.disk import FOLDER, SimulatedDisk
 from support.simulation.filesystem import FileSystem
+from support.simulation.journal import SimulatedPlace, damage
 from support.simulation.machine import End, Killed, Machine, SimulatedWorkers
 from support.simulation.oracle import Oracle
-from support.simulation.sqlite_vfs import JournalDisk, connect
+from support.simulation.sqlite_vfs import JournalDisk
 from support.simulation.store import SimulatedStore, StoreFaults
 from support.simulation.training import Training
 from support.simulation.volume import ROOT, SimulatedVolume, SimulatedWatcher
 
 _STORE = StoreSettings(endpoint="http://store.test", bucket="artifacts", prefix="runs")
 _PART_BYTES = 64
-_JOURNAL = f"{FOLDER}/journal.db"
 _MAX_PROCESSES = 20
 #: How long nothing may fail before everything must have been recorded.
 _QUIET_S = 200.0
@@ -105,6 +103,7 @@ class World:
         self.clock_jumps = False
         self.restarted_at = 0.0
         self.ends_left = 0
+        self.journal_is_damaged = False
         self.journal: Journal
         self._plan()
 
@@ -112,6 +111,7 @@ class World:
         """What will happen."""
         rng = self.machine.rng
         self.ends_left = rng.choice([0, 1, 1, 2, 3, 5])
+        self.journal_is_damaged = rng.random() < 0.1
         span = rng.uniform(2.0, 25.0)
         self.training.begin(
             files=rng.randrange(1, 9), metrics=rng.random() < 0.4, span=span, synced_lines=self.ends_left > 0
@@ -209,6 +209,10 @@ class World:
             report = self._live()
             if began_calm and not self.oracle.violations and not (report and report.final):
                 self.oracle.violated("nothing fails any more, and it does not come to its end")
+            if self.journal_is_damaged and not self.calm:
+                self.journal_is_damaged = False
+                self.oracle.journal_was_damaged = True
+                damage(self.journal_disk)
             if processes > _MAX_PROCESSES:
                 self.oracle.violated("it was started too often")
             self.machine.pass_time(self.machine.rng.choice([0.1, 1.0, 10.0, 30.0]))
@@ -249,16 +253,13 @@ class World:
         drain_s = 600.0 if self.calm else rng.choice([15.0, 60.0, 600.0])
         settings = msgspec.structs.replace(self.settings, drain_timeout_seconds=drain_s)
         listening_since = machine.now()
-        connection: sqlite3.Connection | None = None
+        journal: Journal | None = None
         report: PodReport | None = None
         try:
-            connection = connect(self.journal_disk, _JOURNAL)
-            prepare(connection, Path(_JOURNAL))
-            if not connection.execute("SELECT 1 FROM counters WHERE name = 'starts'").fetchall():
-                _begin(connection, anew=False)
-            self.journal = Journal(Database(connection, io.BytesIO()))
+            journal = self.journal = Journal(Database.open(SimulatedPlace(self.journal_disk), machine.now))
             bell = Event()
             sidecar = self._sidecar(settings, bell)
+            self.oracle.journaled(journal.files.in_state(FileState.BUFFERED, limit=1000))
             report = sidecar.run(bell, lambda: self._told_at(listening_since))
             if report.final:
                 machine.planned_end = None
@@ -269,8 +270,8 @@ class World:
             self._judge_death(error)
         finally:
             machine.end_process()
-            if connection is not None:
-                connection.close()
+            if journal is not None:
+                journal.close()
         if machine.end is End.POWER_CUT:
             self.buffer.cut(rng)
             self.volume_files.cut(rng)

@@ -5,11 +5,14 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+import pytest
+
 from pinnace.records import FileState
 from pinnace.stores.store import StoreUnreachable
+from pinnace_sidecar.crash import CrashPoint, never
 from pinnace_sidecar.disk import LocalDisk
 from pinnace_sidecar.sidecar import files_folder
-from support.pod import PART_BYTES, Pod, paths
+from support.pod import PART_BYTES, Crashed, Pod, paths
 
 UNREACHABLE = StoreUnreachable("no answer")
 
@@ -89,6 +92,47 @@ def test_a_copy_that_can_not_be_read_is_made_again_after_some_tries(pod: Pod) ->
     pod.run_for(120)
     assert_ashore(pod, "a", b"precious")
     assert pod.sidecar.status.upload_failures["CopyUnreadable"] == 6
+
+
+def copied_and_not_journaled(pod: Pod) -> None:
+    """The end of a process between the two."""
+    pod.crash_at(CrashPoint.COPY_WRITTEN, 1)
+    pod.start()
+    with pytest.raises(Crashed):
+        pod.drain()
+    pod.stop()
+    pod.crash = never
+
+
+class CarefulDisk(LocalDisk):
+    """Knows what it was told to make durable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.synced: list[Path] = []
+
+    def sync_folder(self, folder: Path) -> None:
+        super().sync_folder(folder)
+        self.synced.append(folder)
+
+
+def test_a_copy_found_at_a_start_is_journaled_when_its_name_is_durable(pod: Pod) -> None:
+    pod.write("a", b"precious")
+    copied_and_not_journaled(pod)
+    pod.disk = disk = CarefulDisk()
+    pod.start()
+    assert disk.synced == [files_folder(pod.settings)]
+    assert pod.journal.files.count(FileState.BUFFERED) == 1
+
+
+def test_a_copy_that_can_not_be_read_for_a_moment_at_a_start_is_found_all_the_same(pod: Pod) -> None:
+    file = pod.write("a", b"precious")
+    copied_and_not_journaled(pod)
+    file.unlink()
+    pod.disk = BadDisk(4)
+    pod.start()
+    pod.run_for(10)
+    assert_ashore(pod, "a", b"precious")
 
 
 def test_an_upload_of_a_lost_copy_is_aborted_even_if_the_first_try_fails(pod: Pod) -> None:

@@ -7,9 +7,10 @@ lost or damaged, it is begun again from what volume, buffer, store and API hold.
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pinnace_sidecar.journal.database import STARTS, Database, JournalError
+from pinnace_sidecar.journal.database import STARTS, Database
 from pinnace_sidecar.journal.files import Copy, FileTable, FileTotals, JournaledFile, Refusal, arrived
 from pinnace_sidecar.journal.metrics import MetricTable, MetricTotals, Tail
+from pinnace_sidecar.journal.place import JournalError, LocalPlace
 from pinnace_sidecar.journal.sets import Arrived, Awaited, Held, Promise, SetTable, satisfies
 
 __all__ = [
@@ -45,8 +46,8 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> "Journal":
-        """The journal at `path`, created when it isn't there; see Database.open."""
-        return cls(Database.open(path))
+        """The journal at `path`, created when it isn't there; see Database.open. JournalError when another has it."""
+        return cls(Database.open(LocalPlace(path)))
 
     def transaction(self) -> AbstractContextManager[None]:
         """Group what is inside into one commit. Transactions inside it are part of it."""

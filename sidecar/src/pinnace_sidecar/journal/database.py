@@ -1,17 +1,15 @@
 """One SQLite file: locked, checked to the last value, brought to the newest schema, written in transactions."""
 
-import fcntl
 import logging
-import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
-from pinnace.errors import PinnaceError
 from pinnace_sidecar.journal import seals
+from pinnace_sidecar.journal.place import JournalError, Place
 from pinnace_sidecar.journal.schema import STEPS
 
 _log = logging.getLogger(__name__)
@@ -32,47 +30,43 @@ _OF_THE_DISK: Final = frozenset(
 )
 
 
-class JournalError(PinnaceError):
-    """The journal can't be used: held by another process or written by a newer version. Nothing was changed."""
-
-
 class Database:
-    """Open with `Database.open`; a lock keeps a second process out until `close`. For one thread.
+    """Open with `Database.open`; its place keeps a second process out until `close`. For one thread.
 
     `begun_anew` is True when an earlier file was damaged or gone, also in later processes.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: BinaryIO) -> None:
+    def __init__(self, connection: sqlite3.Connection, place: Place) -> None:
         self._connection = connection
-        self._lock = lock
+        self._place = place
         self._open_transaction = False
         self.begun_anew = bool(self.count(_BEGUN_ANEW, 0))
 
     @classmethod
-    def open(cls, path: Path) -> "Database":
-        """The database at `path`, created when it isn't there.
+    def open(cls, place: Place, now: Callable[[], float] = time.time) -> "Database":
+        """The database at `place`, created when it isn't there; `place` is released by `close`, or by an error.
 
-        JournalError when another process holds it or it is of a newer version. A file that is damaged is set aside as
-        `<name>.damaged` and a new one begun. OperationalError when the disk fails, not the content.
+        JournalError when it is of a newer version. A file that is damaged is set aside as `<name>.damaged` and a new
+        one begun. OperationalError when the disk fails, not the content.
         """
-        lock = path.with_suffix(".lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise JournalError(
-                f"{path} is in use by another sidecar", hint="one buffer serves one pod; wait for the other to end"
-            ) from None
-        try:
-            return cls(_open_locked(path, lock), lock)
-        except BaseException:
-            lock.close()
-            raise
+        with ExitStack() as on_error:
+            on_error.callback(place.release)
+            had_one = place.had_one()
+            connection, was_damaged = _connect_to_a_sound_one(place)
+            on_error.callback(connection.close)
+            if not connection.execute("SELECT 1 FROM counters WHERE name = ?", (STARTS,)).fetchall():
+                anew = had_one or was_damaged
+                # After another, starts are counted from now on: reports are newer than all that the lost one knew of.
+                _begin(connection, [(_BEGUN_ANEW, 1), (STARTS, int(now()))] if anew else [(STARTS, 0)])
+                place.begun()
+            database = cls(connection, place)
+            on_error.pop_all()
+        return database
 
     def close(self) -> None:
         """Safe to call twice."""
         self._connection.close()
-        self._lock.close()
+        self._place.release()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -117,52 +111,40 @@ class Database:
         return int(value)
 
 
-def _open_locked(path: Path, lock: BinaryIO) -> sqlite3.Connection:
-    # What is written into the lock file says that there has been a journal.
-    there_was_one = os.fstat(lock.fileno()).st_size > 0
+def _connect_to_a_sound_one(place: Place) -> tuple[sqlite3.Connection, bool]:
+    """Also returns whether a damaged one had to be set aside for that."""
     try:
-        connection = _connect(path)
+        return _connect(place), False
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         # The latter when SQLite's own message quotes what it found.
-        if _is_of_the_disk(error, path):
+        if _is_of_the_disk(error, place):
             raise
-        _log.error("the journal is damaged and set aside", extra={"path": str(path), "damage": str(error)})
-        for suffix in ("", "-wal", "-shm"):
-            damaged = Path(f"{path}{suffix}")
-            if damaged.exists():
-                damaged.replace(f"{path}{suffix}.damaged")
-        connection, there_was_one = _connect(path), True
-    if not connection.execute("SELECT 1 FROM counters WHERE name = ?", (STARTS,)).fetchall():
-        _begin(connection, anew=there_was_one)
-        lock.write(b"begun\n")
-        lock.flush()
-        os.fsync(lock.fileno())
-    return connection
+        _log.error("the journal is damaged and set aside", extra={"path": str(place.path), "damage": str(error)})
+    place.set_aside()
+    return _connect(place), True
 
 
-def _begin(connection: sqlite3.Connection, *, anew: bool) -> None:
+def _begin(connection: sqlite3.Connection, counters: list[tuple[str, int]]) -> None:
     """Make the first entries of a journal, together; without them it counts as new."""
-    # After another, starts are counted from now on: reports are newer than all that the lost journal knew of.
-    first = [(_BEGUN_ANEW, 1), (STARTS, int(time.time()))] if anew else [(STARTS, 0)]
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany("INSERT INTO counters (name, value) VALUES (?, ?)", first)
+    connection.executemany("INSERT INTO counters (name, value) VALUES (?, ?)", counters)
     connection.execute("COMMIT")
 
 
-def _is_of_the_disk(error: Exception, path: Path) -> bool:
+def _is_of_the_disk(error: Exception, place: Place) -> bool:
     """Whether the disk or another process is in the way, and the content may be sound."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_READONLY:
         # Also said of a header that claims to be of a later SQLite.
-        return not os.access(path, os.W_OK)
+        return not place.writable()
     return code in _OF_THE_DISK
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(place: Place) -> sqlite3.Connection:
     """A connection to a sound journal of this version."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+    connection = place.connect()
     try:
-        prepare(connection, path)
+        prepare(connection, place.path)
     except BaseException:
         connection.close()
         raise
