@@ -133,7 +133,10 @@ class Oracle:
             self.violated("there is no final report")
             return
         self._all_is_there("end")
+        spoilt = {object_key(self._prefix, UUID(name)) for name in self.rotten}
         for upload in self.store.uploads:
+            if upload.key in spoilt and self.journal_was_damaged:
+                continue  # nobody knows any more what it was to become
             self.violated(f"{upload.upload_id} of {upload.key} is left dangling")
         mine = [artifact for _, artifact in self.api.truth.sources]
         if (len(mine), manifest_sha256(mine)) != (self.final.manifest.count, self.final.manifest.sha256):
@@ -141,7 +144,7 @@ class Oracle:
         for name in self._buffer.listing(COPIES).keys() - self.rotten:
             self.violated(f"the copy {name} is left in the buffer")
         objects = {object_key(self._prefix, row) for row in self.api.truth.rows}
-        for key in self.store.objects.keys() - objects:
+        for key in self.store.objects.keys() - objects - spoilt:
             self.violated(f"the object {key} has no row")
 
     def suspects(self, *, since: float, clean: bool) -> None:
