@@ -129,7 +129,7 @@ class SimulatedDisk:
 
     def _rot(self, path: Path) -> None:
         inode = self.system.names.get(str(path))
-        if inode is None or not self.rot_rate:
+        if inode is None or not inode.data or not self.rot_rate:
             return
         self.machine.note("disk: rots", path.name)
         self.rotten.add(path.name)

@@ -115,6 +115,11 @@ class FileSystem:
     def inodes(self) -> Iterable[Inode]:
         return {inode.number: inode for inode in self.names.values()}.values()
 
+    def survives(self, path: str) -> bool:
+        """Whether a power cut now would leave the file as it is."""
+        inode = self.names.get(path)
+        return inode is not None and self._synced.get(path) is inode and inode.synced == inode.data
+
     def sync_all(self) -> None:
         for inode in self.inodes():
             inode.sync()

@@ -58,6 +58,9 @@ class Oracle:
         for file in files:
             if file.artifact_id not in self.acknowledged:
                 self.acknowledged[file.artifact_id] = file.path
+                name = str(file.artifact_id)
+                if name not in self.rotten and not self._buffer.survives(f"{COPIES}/{name}"):
+                    self.violated(f"the copy of {file.path} is journaled, and would not survive a power cut")
                 if bytes.fromhex(file.digest.sha256) not in self.training.history.get(file.path, set()):
                     self.violated(f"{file.path} was copied with a content that it never had")
 

@@ -24,7 +24,7 @@ Planting = Callable[[World, pytest.MonkeyPatch], None]
 
 
 #: So many seeds are tried for each.
-SEARCHED: Final = 200
+SEARCHED: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +205,14 @@ def _no_difference(info: Any, digest: ContentDigest, etag: str = "") -> str:
     return ""
 
 
+_GREAT_HASTE: Final = {"machine.interleaving": 0.3}
+
 PLANTS: Final = {
     "copy-not-synced": Plant("a copy is renamed without being synced", _copy_not_synced),
     "folder-not-synced": Plant("a copy's name is not synced", _folder_not_synced),
-    "journal-not-synced": Plant("the journal's commits are not synced", _journal_not_synced),
+    "journal-not-synced": Plant(
+        "the journal's commits are not synced", _journal_not_synced, {"ends_left": 5, "training.synced_lines": True}
+    ),
     "not-verified": Plant("what the store holds is not compared", _not_verified, {"store.faults.lose": 0.5}),
     "row-before-upload": Plant("rows are registered before the upload", _row_before_upload),
     "no-look": Plant("after an answer that was lost it is sent again without looking", _no_look),
@@ -241,12 +245,12 @@ PLANTS: Final = {
     "late-ending": Plant(
         "writers end when the loop notices it",
         _late_ending,
-        {"machine.interleaving": 0.3},
+        _GREAT_HASTE,
     ),
     "slow-volume-puts-off": Plant(
         "a scan that took long puts off the next for long",
         _slow_volume_puts_off,
-        {"machine.interleaving": 0.3},
+        _GREAT_HASTE,
     ),
     "room-not-given-back": Plant(
         "a copy that failed late keeps its room", _room_not_given_back, {"disk.fault_rate": 0.1}

@@ -96,6 +96,8 @@ class SimulatedStore:
         self.hashes_parts = hashes_parts
         #: Will be lost when it is trusted, unless somebody looks at it before.
         self._doomed: set[str] = set()
+        #: Whether what is lost may be lost in part.
+        self.truncates = True
         self.faults = StoreFaults()
         #: Until when every call is refused, and with which code.
         self.refused = (0.0, "AccessDenied")
@@ -276,7 +278,7 @@ class SimulatedStore:
             return
         self._doomed.discard(key)
         held = self.objects.pop(key)
-        if held.data and self._machine.chance(0.5):
+        if held.data and self.truncates and self._machine.chance(0.5):
             self.objects[key] = self._content(held.data[:-1], hashlib.md5(held.data[:-1]).hexdigest())
         self._machine.note("store: acknowledged, and lost", key[-12:])
         self._watch.lost(key)

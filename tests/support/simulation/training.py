@@ -30,7 +30,7 @@ class Training:
         self._running: dict[int, tuple[str, Writer]] = {}
         self._begun: set[int] = set()
         self._numbers = 0
-        self._synced_lines = False
+        self.synced_lines = False
         self.history: dict[str, set[bytes]] = {}
         #: Files whose writer has not said its last word; when each got its content, if it never had that before.
         self.unfinished: set[str] = set()
@@ -46,7 +46,7 @@ class Training:
 
     def begin(self, *, files: int, metrics: bool, span: float, synced_lines: bool) -> None:
         """`synced_lines`: what goes to metric files is synced at once, so that a power cut makes none shorter."""
-        self._synced_lines = synced_lines
+        self.synced_lines = synced_lines
         kinds = [
             self._plain,
             self._appending,
@@ -189,13 +189,13 @@ class Training:
             cut = self._rng.randrange(len(line)) if self._rng.random() < 0.3 else 0
             if cut:
                 self._append(path, line[:cut])
-                if self._synced_lines:
+                if self.synced_lines:
                     self._sync(path)
                 yield self._rng.uniform(0.1, 3.0)
             self._append(path, line[cut:])
             self.lines[step] += 1
             whole.append(step)
-            if self._synced_lines:
+            if self.synced_lines:
                 self._sync(path)
             yield self._rng.uniform(0.0, 2.0)
             if rotates and self._rng.random() < 0.15:

@@ -112,6 +112,8 @@ class World:
         rng = self.machine.rng
         self.ends_left = rng.choice([0, 1, 1, 2, 3, 5])
         self.journal_is_damaged = rng.random() < 0.1
+        # Without its journal the sidecar can't know a torn object for its own, and does not touch it.
+        self.store.truncates = not self.journal_is_damaged
         span = rng.uniform(2.0, 25.0)
         self.training.begin(
             files=rng.randrange(1, 9), metrics=rng.random() < 0.4, span=span, synced_lines=self.ends_left > 0
