@@ -164,7 +164,7 @@ def test_what_is_not_there_is_not_found(client: Client, registry: Registry) -> N
     registry.version()
     for which in ({"number": 2}, {"number": 2**40}, {"stage": "production"}, {"stage": "best"}, {"alias": "a"}):
         with pytest.raises(NotFound):
-            client.model_version(registry.project, "tree", **which)  # type: ignore[arg-type]
+            client.model_version(registry.project, "tree", **which)
 
 
 # --- versions
@@ -349,10 +349,11 @@ def test_an_editor_registers_and_an_admin_of_the_project_promotes(
         version = editor.put_model_version(uuid4(), registry.write(stage=STAGING))
         assert version.created_by == f"user:{names[ProjectRole.EDITOR]}"
         assert viewer.model_version(registry.project, "tree") == version
-        for call in (
+        promotions: tuple[Callable[[], object], ...] = (
             lambda: editor.set_model_stage(version.id, PRODUCTION),
             lambda: editor.put_model_version(uuid4(), registry.write(stage=PRODUCTION)),
-        ):
+        )
+        for call in promotions:
             with pytest.raises(Forbidden):
                 call()
         assert admin.set_model_stage(version.id, PRODUCTION).stage is PRODUCTION
@@ -361,11 +362,12 @@ def test_an_editor_registers_and_an_admin_of_the_project_promotes(
         assert editor.set_model_alias(registry.project, "tree", "best", 1).number == 1
         assert registry.stages() == {1: PRODUCTION}
         stranger = Registry(client)
-        for call in (
+        elsewhere: tuple[Callable[[], object], ...] = (
             lambda: editor.put_model_version(uuid4(), stranger.write()),
             lambda: editor.put_model_version(stranger.version().id, registry.write()),
             lambda: editor.model(stranger.project, "tree"),
-        ):
+        )
+        for call in elsewhere:
             with pytest.raises(NotFound):
                 call()
         assert [each.project for each in editor.models()] == [registry.project]

@@ -127,4 +127,5 @@ def _parses_or_is_bad(line: bytes) -> None:
     except BadLine:
         return
     batch = MetricBatch(points=found)
-    assert msgspec.json.decode(msgspec.json.encode(batch), type=MetricBatch) == batch
+    arrived = msgspec.json.decode(msgspec.json.encode(batch), type=MetricBatch)
+    assert msgspec.to_builtins(arrived) == msgspec.to_builtins(batch)
