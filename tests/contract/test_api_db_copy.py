@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 
 from pinnace import ids
 from pinnace.client import Client, Unauthorized
+from pinnace.naming import MANIFEST_NAME
 from pinnace.records import (
     DatasetRole,
     DatasetUseWrite,
@@ -24,6 +25,8 @@ from pinnace.records import (
     MemberKind,
     MetricPoint,
     MetricWrite,
+    ModelStage,
+    ModelVersionWrite,
     ProjectRole,
     ProjectWrite,
     UserWrite,
@@ -73,6 +76,14 @@ def fill(client: Client) -> None:
     for number in range(3):
         for path in ("Z", "a", "é", "\U0001f600", "\uffff"):
             client.put_artifacts(ITERATION, [artifact(ITERATION, f"{path}/{number}", pod_uid=f"pod-{path}-{number}")])
+    file, manifest = artifact(ITERATION, "Z/0"), artifact(ITERATION, f"Z/{MANIFEST_NAME}")
+    client.put_artifacts(ITERATION, [manifest], {manifest.id: [file.id]})
+    for stage in (ModelStage.PRODUCTION, ModelStage.PRODUCTION, ModelStage.NONE):
+        version = ModelVersionWrite(
+            project="iris", model="tree", iteration_id=ITERATION, artifact_id=manifest.id, stage=stage
+        )
+        client.put_model_version(uuid4(), version)
+    client.set_model_alias("iris", "tree", "best", 2)
     client.put_pod_report(report(ITERATION, "pod-a-1", 3, metric_points=7))
     data = ids.dataset_id("iris", "é", "sha256:1")
     client.put_dataset(

@@ -294,7 +294,7 @@ def test_identical_puts_at_the_same_moment_make_one_row(api: ApiServer) -> None:
         iterations = list(threads.map(lambda _: client.put_iteration(iteration, begin), range(16)))
         batches = list(threads.map(lambda _: client.put_artifacts(iteration, mine), range(16)))
         receipts = list(threads.map(lambda _: client.put_metrics(iteration, points), range(16)))
-        assert len(set(batches)) == 1
+        assert all(batch == batches[0] for batch in batches)
         assert all(each == experiments[0] for each in experiments)
         assert all(each == iterations[0] for each in iterations)
         assert sum(receipt.added for receipt in receipts) == 50

@@ -188,7 +188,8 @@ class TestArtifacts:
         assert all(each.recorded_at is not None for each in stored)
         assert client.put_artifacts(iteration, sent) == stored[:3]
         assert client.artifact(sent[1].id) == stored[1]
-        assert set(client.iteration_artifacts(iteration)) == set(stored)
+        found = sorted(client.iteration_artifacts(iteration), key=lambda each: each.id)
+        assert found == sorted(stored[:3], key=lambda each: each.id)
 
     def test_a_path_written_again_is_another_artifact(self, client: Client, iteration: UUID) -> None:
         client.put_artifacts(iteration, [artifact(iteration, content=b"one")])
