@@ -10,6 +10,8 @@ from cluster.kubectl import items, kubectl
 from support.eventually import eventually
 from support.system import Experiment, System, on_node
 
+pytestmark = pytest.mark.cluster
+
 Start = Callable[..., Experiment]
 
 WRITES_FOR_20_S = {"SMALL_FILES": "20", "SECONDS_TO_RUN": "20"}

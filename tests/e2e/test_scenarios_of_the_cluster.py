@@ -24,6 +24,8 @@ HOLDS = {"HOLD": HOLD, "SMALL_FILES": "3", "SECONDS_TO_RUN": "0.5"}
 #: chooses.
 EXHAUST_MEMORY = """
 import os, signal
+
+pytestmark = pytest.mark.cluster
 with open("/proc/1/oom_score_adj", "w") as score:
     score.write("1000")
 for _ in range(200):
