@@ -60,6 +60,7 @@ class Inode:
         elif self.synced != self.data:
             self.ctime_ns -= 1
         self.data = bytearray(self.synced)
+        self.synced_times = (self.mtime_ns, self.ctime_ns)
         self.pending.clear()
 
 
