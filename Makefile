@@ -21,7 +21,7 @@ demo-down: ## undo the demo: the release, MinIO and the cluster
 
 .PHONY: test check unit e2e fix
 test: $(VENV)/ready ## all tests: unit, contract, chart, end to end on the cluster
-	$(WITH_CLUSTER) $(BIN)/pytest --numprocesses=auto --dist=loadgroup
+	$(WITH_CLUSTER) $(BIN)/pytest
 
 check: $(VENV)/ready ## format, lint, types, import rules, unit tests: under a minute, no cluster
 	$(BIN)/ruff format --check .

@@ -46,7 +46,7 @@ def test_the_worlds_are_not_all_alike() -> None:
     """What the thousand seeds are worth: crashes, faults and rows are in the first of them already."""
     unseen = set(_EVENTS)
     outcomes = []
-    for seed in range(200):
+    for seed in range(600):
         outcome = simulate(seed, tracing=bool(unseen))
         outcomes.append(outcome)
         unseen = {event for event in unseen if not any(event in line for line in outcome.trace)}
