@@ -16,6 +16,8 @@ from support.ledger import Ledger, differences
 from support.store_keys import disable_key, make_key
 from support.system import HOLD, Experiment, System, on_node
 
+pytestmark = pytest.mark.cluster
+
 Start = Callable[..., Experiment]
 
 HOLDS = {"HOLD": HOLD, "SMALL_FILES": "3", "SECONDS_TO_RUN": "0.5"}
@@ -24,8 +26,6 @@ HOLDS = {"HOLD": HOLD, "SMALL_FILES": "3", "SECONDS_TO_RUN": "0.5"}
 #: chooses.
 EXHAUST_MEMORY = """
 import os, signal
-
-pytestmark = pytest.mark.cluster
 with open("/proc/1/oom_score_adj", "w") as score:
     score.write("1000")
 for _ in range(200):
