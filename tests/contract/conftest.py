@@ -1,9 +1,11 @@
-"""One PostgreSQL for all contract tests; those of the API run on it and on SQLite."""
+"""One PostgreSQL for all contract tests; those of the API run on it and on SQLite, each module with its own server."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from pinnace.client import Client
+from support.api_server import ApiServer, api_server
 from support.postgres_server import PostgresServer, postgres_server
 
 NewDatabase = Callable[[], str]
@@ -28,3 +30,15 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 def database_url(new_database: NewDatabase) -> str:
     """A database that the tests of a module share."""
     return new_database()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("api"), database_url=database_url) as server:
+        yield server
+
+
+@pytest.fixture
+def client(api: ApiServer) -> Iterator[Client]:
+    with api.admin() as client:
+        yield client

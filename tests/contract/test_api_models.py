@@ -1,9 +1,7 @@
 """The model registry, versions of a path, and sets of artifacts."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -41,23 +39,11 @@ from pinnace_api.model_versions import protection
 from pinnace_api.model_versions.tables import MODEL_TRANSITIONS, MODEL_VERSIONS
 from pinnace_api.projects.tables import PROJECTS
 from support.accounts import PASSWORD, Accounts
-from support.api_server import ApiServer, api_server
+from support.api_server import ApiServer
+from support.at_once import WRITERS, at_once
 from support.samples import artifact
 
-WRITERS = 8
 PRODUCTION, STAGING, ARCHIVED, NONE = ModelStage.PRODUCTION, ModelStage.STAGING, ModelStage.ARCHIVED, ModelStage.NONE
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[ApiServer]:
-    with api_server(tmp_path_factory.mktemp("api"), database_url=database_url) as server:
-        yield server
-
-
-@pytest.fixture
-def client(api: ApiServer) -> Iterator[Client]:
-    with api.admin() as client:
-        yield client
 
 
 @pytest.fixture
@@ -97,21 +83,6 @@ class Registry:
 @pytest.fixture
 def registry(client: Client) -> Registry:
     return Registry(client)
-
-
-def at_once(call: Callable[[int], Any], writers: int = WRITERS) -> list[Any]:
-    """What `call` gives to each of several threads that begin together; a refusal is a result."""
-    barrier = Barrier(writers)
-
-    def begin(number: int) -> Any:
-        barrier.wait()
-        try:
-            return call(number)
-        except ApiError as error:
-            return error
-
-    with ThreadPoolExecutor(writers) as threads:
-        return list(threads.map(begin, range(writers)))
 
 
 # --- models

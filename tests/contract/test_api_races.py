@@ -1,9 +1,7 @@
 """Two and more writers at once on every rule that something is there once."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from collections.abc import Iterator
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -25,10 +23,10 @@ from pinnace.records import (
 from pinnace_api.database import Database
 from pinnace_api.iterations import service
 from support.api_server import ApiServer, api_server
+from support.at_once import WRITERS, at_once
 from support.eventually import eventually
 
 _T = TypeVar("_T")
-WRITERS = 8
 
 
 @pytest.fixture(scope="module")
@@ -38,31 +36,10 @@ def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator
 
 
 @pytest.fixture
-def client(api: ApiServer) -> Iterator[Client]:
-    with api.admin() as client:
-        yield client
-
-
-@pytest.fixture
 def experiment(client: Client) -> UUID:
     id_ = uuid4()
     client.put_experiment(id_, ExperimentWrite(project=f"p{id_.hex[:8]}", name="race"))
     return id_
-
-
-def at_once(call: Callable[[int], _T], writers: int = WRITERS) -> list[_T | ApiError]:
-    """What `call` gives to each of several threads that begin together; a refusal is a result."""
-    barrier = Barrier(writers)
-
-    def begin(number: int) -> _T | ApiError:
-        barrier.wait()
-        try:
-            return call(number)
-        except ApiError as error:
-            return error
-
-    with ThreadPoolExecutor(writers) as threads:
-        return list(threads.map(begin, range(writers)))
 
 
 def test_15_each_new_iteration_gets_a_number_of_its_own(client: Client, experiment: UUID) -> None:

@@ -1,6 +1,6 @@
 """What the API keeps, through the real client and the real server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,6 @@ from pinnace.records import (
 )
 from support.api_server import ApiServer, api_server
 from support.samples import MOMENT, artifact, report
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[ApiServer]:
-    with api_server(tmp_path_factory.mktemp("api"), database_url=database_url) as server:
-        yield server
-
-
-@pytest.fixture
-def client(api: ApiServer) -> Iterator[Client]:
-    with api.admin() as client:
-        yield client
 
 
 @pytest.fixture

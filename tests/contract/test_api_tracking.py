@@ -46,12 +46,6 @@ def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator
 
 
 @pytest.fixture
-def client(api: ApiServer) -> Iterator[Client]:
-    with api.admin() as client:
-        yield client
-
-
-@pytest.fixture
 def project() -> str:
     return f"p{uuid4().hex[:12]}"
 

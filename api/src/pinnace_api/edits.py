@@ -1,15 +1,18 @@
 """What every edit has in common: merge patches (RFC 7396) of texts and tags, and what lies in the trash."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import UnsetType
 
-from pinnace.records import MAX_TAGS, Lifecycle
+from pinnace.records import MAX_TAGS, Experiment, Lifecycle, Model, ModelVersion, Project
 from pinnace_api.refusals import Invalid, Trashed
 from pinnace_api.values import check_text
 
 _T = TypeVar("_T")
+#: What has a lifecycle.
+_Kept = TypeVar("_Kept", Experiment, Model, ModelVersion, Project)
 
 
 def edited(stored: _T, given: _T | UnsetType) -> _T:
@@ -59,6 +62,15 @@ def check_writable(lifecycles: Mapping[str, Lifecycle]) -> None:
     for what, lifecycle in lifecycles.items():
         if lifecycle is Lifecycle.TRASHED:
             raise Trashed(f"{what} is in the trash", hint='take it back first: PATCH {"lifecycle": "ACTIVE"}')
+
+
+def check_edit(stored: _Kept, edition: _Kept, around: Callable[[Lifecycle], Mapping[str, Lifecycle]]) -> None:
+    """Raise Trashed when more than its lifecycle changes of something that is in the trash and stays there.
+
+    `around` says what decides that, given the lifecycle that counts as its own.
+    """
+    if edition != msgspec.structs.replace(stored, lifecycle=edition.lifecycle):
+        check_writable(around(deciding(stored.lifecycle, edition.lifecycle)))
 
 
 def deciding(before: Lifecycle, after: Lifecycle) -> Lifecycle:

@@ -30,10 +30,11 @@ def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Proble
     found: list[tuple[UUID, CopyRecord]] = []
     nameless: list[str] = []
     for name in sorted(buffer.names() - journal.files.buffered_names()):
-        record = buffer.record(name)
         if journal.files.knows(name):
             buffer.remove(name)
-        elif record is not None and str(record.artifact(iteration_id)) == name:
+            continue
+        record = buffer.record(name)
+        if record is not None and str(record.artifact(iteration_id)) == name:
             found.append((UUID(name), record))
         else:
             nameless.append(name)

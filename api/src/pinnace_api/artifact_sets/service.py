@@ -10,7 +10,7 @@ from pinnace_api.artifacts import queries as artifacts
 from pinnace_api.database import Connection, Database
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.paging import Cut
-from pinnace_api.refusals import Conflict, Invalid, IterationNotFound, NotFound
+from pinnace_api.refusals import Conflict, Invalid, NotFound
 
 
 def check(sets: Sequence[ArtifactSetWrite], sent: Mapping[UUID, Artifact]) -> None:
@@ -58,8 +58,7 @@ def record(connection: Connection, iteration: UUID, sets: Sequence[ArtifactSetWr
 
 def page(database: Database, iteration: UUID, cut: Cut) -> ArtifactSetPage:
     with database.read() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         return queries.page(connection, iteration, cut)
 
 

@@ -94,8 +94,7 @@ def get(database: Database, artifact: UUID) -> Artifact:
 
 def page_of_iteration(database: Database, iteration: UUID, cut: Cut) -> ArtifactPage:
     with database.read() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         return queries.page_of_iteration(connection, iteration, cut)
 
 
@@ -103,8 +102,7 @@ def page_of_path(database: Database, iteration: UUID, path: str, *, newest: bool
     """The contents of one path with their numbers, in the order of recording or the newest first."""
     check_text(path, "path")
     with database.read() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         return queries.page_of_path(connection, iteration, path, newest=newest, cut=cut)
 
 
@@ -112,8 +110,7 @@ def page_of_pod(database: Database, iteration: UUID, pod_uid: str, cut: Cut) -> 
     """What the pod registered, whoever was first; a pod that nobody heard of registered nothing."""
     check_text(pod_uid, "pod_uid")
     with database.read() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         return queries.page_of_pod(connection, iteration, pod_uid, cut)
 
 
@@ -131,8 +128,7 @@ def _put(
     unique: Mapping[UUID, Artifact],
     named: Sequence[ArtifactSetWrite],
 ) -> tuple[ArtifactBatch, bool]:
-    if not iterations.exists(connection, iteration):
-        raise IterationNotFound(iteration)
+    iterations.check_exists(connection, iteration)
     moment = now()
     stored = {key: msgspec.structs.replace(artifact, recorded_at=moment) for key, artifact in unique.items()}
     _check_shared(connection, iteration, unique)

@@ -74,14 +74,12 @@ def edit(connection: Connection, dataset: Dataset) -> None:
 
 
 def find(connection: Connection, dataset: UUID) -> Dataset | None:
-    row = connection.execute(_FIND, {"id": dataset}).one_or_none()
-    return None if row is None else _record(row)
+    return _one(connection, _FIND, dataset)
 
 
 def hold(connection: Connection, dataset: UUID) -> Dataset | None:
     """As `find`, and nobody else edits it until the transaction ends."""
-    row = connection.execute(_HOLD, {"id": dataset}).one_or_none()
-    return None if row is None else _record(row)
+    return _one(connection, _HOLD, dataset)
 
 
 def page(
@@ -159,6 +157,11 @@ def _use(row: Any) -> DatasetUse:
         used_at=row.used_at,
         dataset=_record(row),
     )
+
+
+def _one(connection: Connection, statement: Any, dataset: UUID) -> Dataset | None:
+    row = connection.execute(statement, {"id": dataset}).one_or_none()
+    return None if row is None else _record(row)
 
 
 def _record(row: Any) -> Dataset:

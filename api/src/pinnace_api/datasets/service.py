@@ -91,8 +91,7 @@ def delete_use(database: Database, iteration: UUID, dataset: UUID) -> None:
 
 def uses_of_iteration(database: Database, iteration: UUID, cut: Cut) -> DatasetUsePage:
     with database.read() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         return queries.uses_of_iteration(connection, iteration, cut)
 
 

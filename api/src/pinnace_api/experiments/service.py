@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -17,7 +18,7 @@ from pinnace.records import (
 )
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
-from pinnace_api.edits import check_tags, check_writable, deciding, edited, edited_tags, edited_text
+from pinnace_api.edits import check_edit, check_tags, check_writable, edited, edited_tags, edited_text
 from pinnace_api.experiments import queries
 from pinnace_api.experiments.declaration import Declaration, declare
 from pinnace_api.experiments.queries import Held
@@ -116,8 +117,7 @@ def _patch(connection: Connection, experiment: UUID, change: ExperimentPatch) ->
         lifecycle=edited(stored.lifecycle, change.lifecycle),
     )
     if edit != stored:
-        if edit != msgspec.structs.replace(stored, lifecycle=edit.lifecycle):
-            check_writable(_around(held, deciding(stored.lifecycle, edit.lifecycle)))
+        check_edit(stored, edit, partial(_around, held))
         queries.edit(connection, edit, held.declared)
     return edit
 

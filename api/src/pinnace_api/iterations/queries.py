@@ -18,6 +18,7 @@ from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.lists import is_shown
 from pinnace_api.paging import Cut, Number, Order
 from pinnace_api.projects.tables import PROJECTS
+from pinnace_api.refusals import IterationNotFound
 from pinnace_api.tables import insert_missing
 
 #: The environment can be long, and hardly anybody who lists iterations wants it.
@@ -173,6 +174,12 @@ def sweep(connection: Connection, *, at: datetime, uptime: float) -> tuple[UUID,
 
 def exists(connection: Connection, iteration: UUID) -> bool:
     return connection.execute(_EXISTS, {"id": iteration}).first() is not None
+
+
+def check_exists(connection: Connection, iteration: UUID) -> None:
+    """Raise IterationNotFound when there is no such iteration."""
+    if not exists(connection, iteration):
+        raise IterationNotFound(iteration)
 
 
 def experiment(connection: Connection, iteration: UUID) -> UUID | None:

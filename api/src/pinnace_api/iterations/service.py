@@ -117,16 +117,14 @@ def page(database: Database, experiment: UUID, shown: Shown, cut: Cut) -> Iterat
 def children(database: Database, iteration: UUID, shown: Shown, cut: Cut) -> IterationPage:
     """Those right below it, by index."""
     with database.read() as connection:
-        if not queries.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        queries.check_exists(connection, iteration)
         return _page(connection, *queries.children(connection, iteration, shown, cut))
 
 
 def subtree(database: Database, iteration: UUID, cut: Cut) -> Subtree:
     """It and all below it, and what they come to."""
     with database.read() as connection:
-        if not queries.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        queries.check_exists(connection, iteration)
         return tree_queries.subtree(connection, iteration, cut)
 
 

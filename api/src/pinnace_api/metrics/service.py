@@ -70,8 +70,7 @@ def delete(database: Database, iteration: UUID, key: str, step: int | None) -> N
 def series(database: Database, iteration: UUID, cut: Cut) -> MetricSeriesPage:
     """The keys with their summaries, by key."""
     with database.read() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         return edit_queries.series(connection, iteration, cut)
 
 
@@ -79,8 +78,7 @@ def page(database: Database, iteration: UUID, key: str | None, cut: Cut) -> Metr
     """By (key, step, time)."""
     check_text(key or "", "key")
     with database.read() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         items, following = queries.page(connection, iteration, key, cut)
     return MetricPage(items=items, next=following)
 
@@ -163,8 +161,7 @@ def _delete(connection: Connection, iteration: UUID, key: str, step: int | None)
 def _check_open(connection: Connection, iteration: UUID, *, by_part: bool = False) -> None:
     """Raise IterationNotFound, Ended or Trashed; the last two never to one of the system's own parts."""
     if by_part:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         return
     standing = iterations.standing(connection, iteration)
     if standing is None:

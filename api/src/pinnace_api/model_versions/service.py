@@ -3,6 +3,7 @@
 Whatever writes holds the model's row first, so versions, stages and aliases of one model change one after the other.
 """
 
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from pinnace_api.access import check_project
 from pinnace_api.audit.service import note
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
-from pinnace_api.edits import check_tags, check_writable, deciding, edited, edited_tags, edited_text
+from pinnace_api.edits import check_edit, check_tags, check_writable, edited, edited_tags, edited_text
 from pinnace_api.identity import Visit
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.model_versions import queries
@@ -35,7 +36,7 @@ from pinnace_api.models import queries as models
 from pinnace_api.models import service as model_service
 from pinnace_api.models.queries import Held
 from pinnace_api.paging import Cut
-from pinnace_api.refusals import Conflict, Invalid, IterationNotFound, NotFound
+from pinnace_api.refusals import Conflict, Invalid, NotFound
 from pinnace_api.values import check_text
 
 _T = TypeVar("_T")
@@ -114,8 +115,7 @@ def page_of_model(
 
 def page_of_iteration(database: Database, iteration: UUID, cut: Cut) -> ModelVersionPage:
     with database.read() as connection:
-        if not iterations.exists(connection, iteration):
-            raise IterationNotFound(iteration)
+        iterations.check_exists(connection, iteration)
         return queries.page_of_iteration(connection, iteration, cut)
 
 
@@ -197,8 +197,7 @@ def _patch(connection: Connection, version: UUID, change: ModelVersionPatch) -> 
     )
     if edition == stored:
         return stored
-    if edition != msgspec.structs.replace(stored, lifecycle=edition.lifecycle):
-        check_writable(_around(held, stored, deciding(stored.lifecycle, edition.lifecycle)))
+    check_edit(stored, edition, partial(_around, held, stored))
     if edition.lifecycle is Lifecycle.TRASHED and stored.lifecycle is not Lifecycle.TRASHED:
         _check_unused(stored)
     queries.edit(connection, edition)

@@ -10,7 +10,7 @@ from pinnace import ids
 from pinnace.records import Lifecycle, Model, ModelName, ModelPage, ModelPatch, ModelWrite, Shown
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
-from pinnace_api.edits import check_tags, check_writable, deciding, edited, edited_tags, edited_text
+from pinnace_api.edits import check_edit, check_tags, check_writable, edited, edited_tags, edited_text
 from pinnace_api.models import queries
 from pinnace_api.models.queries import Held
 from pinnace_api.paging import Cut
@@ -99,7 +99,6 @@ def _patch(connection: Connection, project: str, name: str, change: ModelPatch) 
         lifecycle=edited(stored.lifecycle, change.lifecycle),
     )
     if edition != stored:
-        if edition != msgspec.structs.replace(stored, lifecycle=edition.lifecycle):
-            check_writable(held.around(deciding(stored.lifecycle, edition.lifecycle)))
+        check_edit(stored, edition, held.around)
         queries.edit(connection, edition)
     return edition

@@ -46,8 +46,7 @@ def writers(database: Database, reviewer: TokenReviewer, iteration: UUID, pod_ui
 
 def _put_report(connection: Connection, report: PodReport, name: str) -> tuple[PodStanding, bool]:
     iteration, pod_uid = report.iteration_id, report.pod_uid
-    if not iterations.exists(connection, iteration):
-        raise IterationNotFound(iteration)
+    iterations.check_exists(connection, iteration)
     is_new = queries.add(connection, iteration, [pod_uid]) == 1
     queries.set_report(connection, report, name, now())
     standing, computed = queries.standing(connection, iteration, pod_uid)

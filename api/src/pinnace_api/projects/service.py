@@ -9,7 +9,7 @@ from pinnace.records import Lifecycle, Project, ProjectName, ProjectPage, Projec
 from pinnace_api.access import check_project
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
-from pinnace_api.edits import check_tags, check_writable, deciding, edited, edited_tags, edited_text
+from pinnace_api.edits import check_edit, check_tags, edited, edited_tags, edited_text
 from pinnace_api.identity import Visit
 from pinnace_api.members import service as members
 from pinnace_api.paging import Cut
@@ -83,7 +83,7 @@ def _edited(connection: Connection, stored: Project, change: ProjectPatch) -> Pr
         lifecycle=edited(stored.lifecycle, change.lifecycle),
     )
     if project != stored:
-        check_writable({f"project {stored.name!r}": deciding(stored.lifecycle, project.lifecycle)})
+        check_edit(stored, project, lambda own: {f"project {stored.name!r}": own})
         queries.edit(connection, project)
     return project
 

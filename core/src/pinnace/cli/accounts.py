@@ -6,7 +6,7 @@ import click
 
 from pinnace.cli import browser_login, credentials
 from pinnace.cli.options import json_option, limit_option, with_client
-from pinnace.cli.output import Column, moment, print_json, show
+from pinnace.cli.output import Column, moment, one_more, print_json, show
 from pinnace.cli.settings import client_settings
 from pinnace.client import Client
 from pinnace.records import (
@@ -103,7 +103,7 @@ def list_tokens(client: Client, *, user: str | None, as_json: bool, limit: int) 
         Column("USED", lambda row: moment(row.last_used_at)),
         Column("ID", lambda row: str(row.id)),
     )
-    show(client.tokens(user=user, limit=limit + 1 if limit else None), columns, as_json=as_json, limit=limit)
+    show(client.tokens(user=user, limit=one_more(limit)), columns, as_json=as_json, limit=limit)
 
 
 @tokens.command("revoke")
@@ -161,7 +161,7 @@ def list_users(client: Client, *, as_json: bool, limit: int) -> None:
         Column("GROUPS", lambda row: " ".join(row.groups)),
         Column("CREATED", lambda row: moment(row.created_at)),
     )
-    show(client.users(limit=limit + 1 if limit else None), columns, as_json=as_json, limit=limit)
+    show(client.users(limit=one_more(limit)), columns, as_json=as_json, limit=limit)
 
 
 @users.command("disable")
@@ -217,7 +217,7 @@ def list_members(client: Client, project: str, *, as_json: bool, limit: int) -> 
         Column("NAME", lambda row: row.name),
         Column("ROLE", lambda row: row.role.value),
     )
-    show(client.members(project, limit=limit + 1 if limit else None), columns, as_json=as_json, limit=limit)
+    show(client.members(project, limit=one_more(limit)), columns, as_json=as_json, limit=limit)
 
 
 @members.command("set")

@@ -3,7 +3,7 @@
 import click
 
 from pinnace.cli.options import json_option, limit_option, shown_option, with_client
-from pinnace.cli.output import Column, assignments, bytes_in_words, moment, show
+from pinnace.cli.output import Column, assignments, bytes_in_words, moment, one_more, show
 from pinnace.cli.references import find_either, find_experiment, find_iteration
 from pinnace.client import Client
 from pinnace.records import Artifact, Experiment, Iteration, MetricPoint, Project, Shown
@@ -23,7 +23,7 @@ def projects(client: Client, *, shown: Shown, as_json: bool, limit: int) -> None
         Column("TAGS", lambda row: assignments(row.tags)),
         Column("BY", lambda row: row.created_by),
     )
-    show(client.projects(lifecycle=shown, limit=_one_more(limit)), columns, as_json=as_json, limit=limit)
+    show(client.projects(lifecycle=shown, limit=one_more(limit)), columns, as_json=as_json, limit=limit)
 
 
 @click.command
@@ -44,7 +44,7 @@ def experiments(client: Client, *, project: str | None, shown: Shown, as_json: b
         Column("STATUS", lambda row: row.status.value),
         Column("TAGS", lambda row: assignments(row.tags)),
     )
-    found = client.experiments(project=project, lifecycle=shown, limit=_one_more(limit))
+    found = client.experiments(project=project, lifecycle=shown, limit=one_more(limit))
     show(found, columns, as_json=as_json, limit=limit)
 
 
@@ -67,7 +67,7 @@ def iterations(client: Client, *, experiment: str, shown: Shown, as_json: bool, 
         Column("NAME", lambda row: row.name),
         Column("TAGS", lambda row: assignments(row.tags)),
     )
-    found = client.iterations(find_experiment(client, experiment).id, lifecycle=shown, limit=_one_more(limit))
+    found = client.iterations(find_experiment(client, experiment).id, lifecycle=shown, limit=one_more(limit))
     show(found, columns, as_json=as_json, limit=limit)
 
 
@@ -88,7 +88,7 @@ def artifacts(client: Client, *, experiment_or_iteration: str, as_json: bool, li
     )
     found = find_either(client, experiment_or_iteration)
     of = client.experiment_artifacts if isinstance(found, Experiment) else client.iteration_artifacts
-    show(of(found.id, limit=_one_more(limit)), columns, as_json=as_json, limit=limit)
+    show(of(found.id, limit=one_more(limit)), columns, as_json=as_json, limit=limit)
 
 
 @click.command
@@ -105,10 +105,5 @@ def metrics(client: Client, *, iteration: str, key: str | None, as_json: bool, l
         Column("VALUE", lambda row: str(row.value)),
         Column("TIME", lambda row: moment(row.time)),
     )
-    found = client.metrics(find_iteration(client, iteration).id, key=key, limit=_one_more(limit))
+    found = client.metrics(find_iteration(client, iteration).id, key=key, limit=one_more(limit))
     show(found, columns, as_json=as_json, limit=limit)
-
-
-def _one_more(limit: int) -> int | None:
-    """What to ask the API for, so that it shows whether there is more."""
-    return limit + 1 if limit else None

@@ -15,7 +15,7 @@ from pinnace.cli.download import download
 from pinnace.cli.exits import LocalFileError, NothingFound
 from pinnace.cli.groups import listing
 from pinnace.cli.options import json_option, limit_option, shown_option, with_client
-from pinnace.cli.output import Column, assignments, bytes_in_words, escaped, moment, print_json, show
+from pinnace.cli.output import Column, assignments, bytes_in_words, escaped, moment, one_more, print_json, show
 from pinnace.cli.references import find_iteration
 from pinnace.cli.settings import store_settings
 from pinnace.client import Client
@@ -48,7 +48,7 @@ def models(client: Client, *, project: str | None, shown: Shown, as_json: bool, 
         Column("TAGS", lambda row: assignments(row.tags)),
         Column("BY", lambda row: row.created_by),
     )
-    found = client.models(project=project, lifecycle=shown, limit=limit + 1 if limit else None)
+    found = client.models(project=project, lifecycle=shown, limit=one_more(limit))
     show(found, columns, as_json=as_json, limit=limit)
 
 
@@ -73,7 +73,7 @@ def show_model(client: Client, *, model: str, shown: Shown, as_json: bool, limit
         Column("ID", lambda row: str(row.id)),
     )
     project, name = _named(model)
-    found = client.model_versions(project, name, lifecycle=shown, limit=limit + 1 if limit else None)
+    found = client.model_versions(project, name, lifecycle=shown, limit=one_more(limit))
     show(found, columns, as_json=as_json, limit=limit)
 
 

@@ -39,6 +39,11 @@ def show(rows: Iterable[_RowT], columns: tuple[Column[_RowT], ...], *, as_json: 
             click.echo("\t".join(escaped(column.value(row)) for column in columns))
 
 
+def one_more(limit: int) -> int | None:
+    """How many to ask the API for, so that `show` can tell whether there are more than `limit` (0: all)."""
+    return limit + 1 if limit else None
+
+
 def print_json(value: object) -> None:
     """One line of JSON. Unprintable characters are written as \\uXXXX, which means the same."""
     text = msgspec.json.encode(value).decode()

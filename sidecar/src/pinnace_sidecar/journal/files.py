@@ -50,10 +50,10 @@ class FileTable:
 
     def known(self, folder: str) -> dict[str, Fingerprint]:
         """How the files of `folder` (not of its subfolders) looked when they were last dealt with, by path."""
-        rows = self._database.rows(
+        found = self._database.rows(
             "SELECT path, fingerprint FROM files WHERE current AND folder = ?", os.fsencode(folder)
         )
-        return {os.fsdecode(path): fingerprint_of(text) for path, text in rows}
+        return {os.fsdecode(path): fingerprint_of(text) for path, text in found}
 
     def add_copy(self, copy: Copy) -> JournaledFile:
         """Remember a copy as buffered, or find the row that has this content already; a quarantined one begins anew.
@@ -201,22 +201,22 @@ class FileTable:
 
     def in_state(self, *states: FileState, after: int = 0, limit: int) -> list[JournaledFile]:
         """The first `limit` copied files in any of `states` whose id is greater than `after`, by id; none held."""
-        rows = self._database.rows(
+        found = self._database.rows(
             f"SELECT {COLUMNS} FROM files WHERE state IN ({_marks(states)}) AND id > ?"  # noqa: S608
             " AND artifact_id IS NOT NULL AND NOT held ORDER BY id LIMIT ?",
             *states,
             after,
             limit,
         )
-        return [journaled(row) for row in rows]
+        return [journaled(row) for row in found]
 
     def held(self, *kinds: Held) -> list[tuple[JournaledFile, str]]:
         """The manifests that are held for one of these reasons, each with what was said about it."""
-        rows = self._database.rows(
+        found = self._database.rows(
             f"SELECT {COLUMNS}, message FROM files WHERE held IN ({_marks(kinds)}) ORDER BY id",  # noqa: S608
             *kinds,
         )
-        return [(journaled(row[:-1]), row[-1]) for row in rows]
+        return [(journaled(row[:-1]), row[-1]) for row in found]
 
     def current(self, path: str) -> JournaledFile | None:
         """The copied content that `path` showed last."""
@@ -237,30 +237,30 @@ class FileTable:
 
     def refusals(self, limit: int) -> list[Refusal]:
         """The latest quarantined files."""
-        rows = self._database.rows(
+        found = self._database.rows(
             "SELECT path, reason, message FROM files WHERE state = ? ORDER BY id DESC LIMIT ?",
             FileState.QUARANTINED,
             limit,
         )
-        return [Refusal(path=os.fsdecode(path), reason=reason, message=message) for path, reason, message in rows]
+        return [Refusal(path=os.fsdecode(path), reason=reason, message=message) for path, reason, message in found]
 
     def refused_copies(self, reason: str) -> list[str]:
         """The artifacts that are quarantined for this reason."""
-        rows = self._database.rows(
+        found = self._database.rows(
             "SELECT artifact_id FROM files WHERE state = ? AND reason = ? AND artifact_id IS NOT NULL ORDER BY id",
             FileState.QUARANTINED,
             reason,
         )
-        return [name for (name,) in rows]
+        return [name for (name,) in found]
 
     def buffered_names(self) -> set[str]:
         """The artifacts whose copy in the buffer is still needed."""
-        rows = self._database.rows(
+        found = self._database.rows(
             f"SELECT artifact_id FROM files WHERE state IN ({_marks(_NEED_THEIR_COPY)})"  # noqa: S608
             " AND artifact_id IS NOT NULL",
             *_NEED_THEIR_COPY,
         )
-        return {name for (name,) in rows}
+        return {name for (name,) in found}
 
     def knows(self, artifact: str) -> bool:
         """Whether there is a row of this artifact, in any state."""
@@ -268,11 +268,11 @@ class FileTable:
 
     def recorded_artifacts(self) -> list[UUID]:
         """The artifacts that the API acknowledged."""
-        rows = self._database.rows(
+        found = self._database.rows(
             f"SELECT artifact_id FROM files WHERE state IN ({_marks(_IN_MANIFEST)})",  # noqa: S608
             *_IN_MANIFEST,
         )
-        return [UUID(artifact) for (artifact,) in rows]
+        return [UUID(artifact) for (artifact,) in found]
 
     def totals(self) -> FileTotals:
         """Counted only when something changed: it goes over all files, and is asked for again and again."""
@@ -281,15 +281,15 @@ class FileTable:
         return self._totals[1]
 
     def _count_all(self) -> FileTotals:
-        rows = self._database.rows("SELECT state, count(*), sum(size) FROM files GROUP BY state")
+        found = self._database.rows("SELECT state, count(*), sum(size) FROM files GROUP BY state")
         waiting = tuple(lifecycle.DUTIES)
         ((oldest,),) = self._database.rows(
             f"SELECT min(settled_at) FROM files WHERE state IN ({_marks(waiting)})",  # noqa: S608
             *waiting,
         )
         return FileTotals(
-            states={FileState(state): count for state, count, _ in rows},
-            bytes_recorded=sum(size for state, _, size in rows if state in _IN_MANIFEST),
+            states={FileState(state): count for state, count, _ in found},
+            bytes_recorded=sum(size for state, _, size in found if state in _IN_MANIFEST),
             oldest_settled_at=oldest,
         )
 
@@ -313,10 +313,10 @@ class FileTable:
                 )
 
     def parts(self, file_id: int) -> list[Part]:
-        rows = self._database.rows(
+        found = self._database.rows(
             "SELECT number, size, etag, crc32c FROM parts WHERE file = ? ORDER BY number", file_id
         )
-        return [Part(number=number, size=size, etag=etag, crc32c=crc32c) for number, size, etag, crc32c in rows]
+        return [Part(number=number, size=size, etag=etag, crc32c=crc32c) for number, size, etag, crc32c in found]
 
     def _retire(self, path: str) -> None:
         """The path shows something else now. What was never copied is gone for good; copies go their way."""
@@ -336,8 +336,8 @@ class FileTable:
         return file
 
     def _find(self, where: str, value: object) -> JournaledFile | None:
-        rows = self._database.rows(f"SELECT {COLUMNS} FROM files WHERE {where}", value)  # noqa: S608
-        return journaled(rows[0]) if rows else None
+        found = self._database.rows(f"SELECT {COLUMNS} FROM files WHERE {where}", value)  # noqa: S608
+        return journaled(found[0]) if found else None
 
 
 def _marks(values: tuple[Any, ...]) -> str:
