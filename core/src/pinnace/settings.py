@@ -99,6 +99,8 @@ class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
     markers: bool = True
     #: Whether content that the experiment has recorded already is not uploaded again.
     deduplicate: bool = True
+    #: How hard zstd works on the copies of files that are not compressed already, 1 to 19. 0: they stay as they are.
+    zstd_level: Annotated[int, Meta(ge=0, le=19)] = 0
     #: Files of metric lines to tail: globs like `include`.
     metrics_files: tuple[str, ...] = ("metrics.jsonl",)
     #: From SIGTERM to the end, at most.

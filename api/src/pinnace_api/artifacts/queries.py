@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
-from pinnace.records import Artifact, ArtifactPage, ContentQuery, Location
+from pinnace.digests import Encoding
+from pinnace.records import Artifact, ArtifactPage, ContentQuery, Location, Stored
 from pinnace_api import paging
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.iterations.tables import ITERATIONS
@@ -64,6 +65,10 @@ def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
             "etag": artifact.etag,
             "description": artifact.description,
             "tags": artifact.tags,
+            "stored_encoding": artifact.stored and artifact.stored.encoding,
+            "stored_size": artifact.stored and artifact.stored.size,
+            "stored_sha256": artifact.stored and artifact.stored.sha256,
+            "stored_crc32c": artifact.stored and artifact.stored.crc32c,
         }
         for artifact in sorted(artifacts, key=lambda artifact: artifact.id)
     ]
@@ -177,4 +182,16 @@ def record(row: Row[Any]) -> Artifact:
         description=row.description,
         tags=row.tags,
         version=getattr(row, "version", None),
+        stored=_stored(row),
+    )
+
+
+def _stored(row: Row[Any]) -> Stored | None:
+    if row.stored_encoding is None:
+        return None
+    return Stored(
+        encoding=Encoding(row.stored_encoding),
+        size=row.stored_size,
+        sha256=row.stored_sha256,
+        crc32c=row.stored_crc32c,
     )

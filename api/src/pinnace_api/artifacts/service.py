@@ -76,6 +76,7 @@ def find_contents(database: Database, iteration: UUID, query: ContentQuery) -> R
                 sha256=artifact.sha256,
                 crc32c=artifact.crc32c,
                 location=artifact.location,
+                stored=artifact.stored,
                 etag=artifact.etag,
             )
             for artifact in found.values()
@@ -180,6 +181,8 @@ def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:
     check_text(artifact.path, f"{field}.path")
     check_text(artifact.pod_uid, f"{field}.pod_uid")
     check_number(artifact.size, f"{field}.size")
+    if artifact.stored is not None:
+        check_number(artifact.stored.size, f"{field}.stored.size")
     location = artifact.location
     for text in (location.endpoint, location.region, location.bucket, location.key):
         check_text(text, f"{field}.location")
@@ -195,7 +198,11 @@ def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:
 
 def _check_shared(connection: Connection, iteration: UUID, artifacts: Mapping[UUID, Artifact]) -> None:
     """Raise ObjectNotRecorded when a new row would point at an object that holds no such content of its experiment."""
-    sharing = {key: each for key, each in artifacts.items() if not ids.is_own_key(each.location.key, key)}
+    sharing = {
+        key: each
+        for key, each in artifacts.items()
+        if not ids.is_own_key(each.location.key, key, each.stored.sha256 if each.stored else "")
+    }
     if not sharing:
         return
     experiment = iterations.experiment(connection, iteration)
@@ -214,7 +221,8 @@ def _check_shared(connection: Connection, iteration: UUID, artifacts: Mapping[UU
 def _object(artifact: Artifact) -> tuple[object, ...]:
     """What artifacts that share an object have in common."""
     location = artifact.location
-    return artifact.sha256, artifact.size, artifact.crc32c, location.endpoint, location.bucket, location.key
+    content = artifact.sha256, artifact.size, artifact.crc32c
+    return *content, artifact.stored, location.endpoint, location.bucket, location.key
 
 
 def _agreed(stored: Artifact, sent: Artifact, field: str) -> Artifact:

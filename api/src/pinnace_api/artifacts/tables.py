@@ -34,6 +34,11 @@ class ArtifactRow(Row, table=True):
     region: str = Field(sa_type=word(64))
     bucket: str = Field(sa_type=word(63))
     key: str = Field(sa_type=prose())
+    #: What the object holds in place of the content; all four or none.
+    stored_encoding: str | None = Field(sa_type=word(16), nullable=True)
+    stored_size: int | None = Field(sa_type=BigInteger, nullable=True)
+    stored_sha256: str | None = Field(sa_type=word(64), nullable=True)
+    stored_crc32c: str | None = Field(sa_type=word(8), nullable=True)
     modified_at: datetime = Field(sa_type=UtcDateTime)
     suspect: bool
     #: The first that registered it; `pod_artifacts` has all of them.

@@ -46,6 +46,7 @@ from pinnace.records.artifacts import (
     RecordedContent,
     RecordedContents,
     RelativePath,
+    Stored,
 )
 from pinnace.records.datasets import (
     Count,
@@ -252,6 +253,7 @@ __all__ = [
     "Sha256",
     "Shown",
     "StageWrite",
+    "Stored",
     "Subtree",
     "TagKey",
     "TagValue",

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
+from pinnace.digests import Encoding
 from pinnace.records.lifecycle import Tags, TagsPatch
 from pinnace.records.record import Page, Record, Sha256, Text
 
@@ -28,6 +29,15 @@ class Location(Record, frozen=True, kw_only=True):
     key: Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
+class Stored(Record, frozen=True, kw_only=True):
+    """The bytes that an object holds instead of the content itself."""
+
+    encoding: Encoding
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Sha256
+    crc32c: Crc32c
+
+
 class Artifact(Record, frozen=True, kw_only=True):
     """One content of one path of one iteration; the one type from the sidecar's buffer to the API's row.
 
@@ -44,6 +54,8 @@ class Artifact(Record, frozen=True, kw_only=True):
     sha256: Sha256
     crc32c: Crc32c
     location: Location
+    #: What lies at `location`; null: the content as it is, which `size`, `sha256` and `crc32c` speak of always.
+    stored: Stored | None = None
     #: The file's own modification time.
     modified_at: datetime
     #: True when the writer ended before the file was known to be complete.
@@ -105,6 +117,7 @@ class RecordedContent(Content, frozen=True, kw_only=True):
     """Content that some artifact of the experiment has, and the object that holds it."""
 
     location: Location
+    stored: Stored | None = None
     etag: str = ""
 
 
