@@ -303,7 +303,7 @@ def address(path: str, world: World, kind: str = "admin") -> str:
         "{iteration_id:uuid}": str(world.iteration),
         "{artifact_id:uuid}": str(ids.artifact_id(world.iteration, "empty", EMPTY_SHA256)),
         "{upload_id:uuid}": str(UPLOAD),
-        "{path:path}": "/empty",
+        "{path:path}": "empty",
         "{dataset_id:uuid}": str(DATASET),
         "{model:str}": "tree",
         "{version_id:uuid}": str(VERSIONS[0]),
