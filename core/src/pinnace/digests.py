@@ -105,6 +105,10 @@ class Digester:
             if self._part_crc32c is not None:
                 self._part_crc32c = google_crc32c.extend(self._part_crc32c, chunk)
 
+    def open_part(self) -> PartDigest:
+        """The part that the content ends in so far, as it would be if no more came."""
+        return self._finish_part()
+
     def finish(self) -> ContentDigest:
         sha256 = self._sha256.hexdigest()
         last = self._finish_part(sha256="" if self._parts else sha256)

@@ -183,19 +183,21 @@ def with_usual_proxy(settings: StoreSettings, environ: Mapping[str, str]) -> Sto
     return msgspec.structs.replace(settings, proxy=url, no_proxy=no_proxy)
 
 
-def load(type_: type[_T], environ: Mapping[str, str], prefix: str) -> _T:
+def load(type_: type[_T], environ: Mapping[str, str], prefix: str, **given: Any) -> _T:
     """Read `type_` from `environ`; a variable that is absent or empty leaves the field's default.
+
+    Fields that are `given` are not read.
 
     Lists are JSON; a plain word is taken for a list of one. Raises SettingsError naming every variable that is wrong.
     """
     hints = get_type_hints(type_, include_extras=True)
-    values: dict[str, Any] = {}
+    values = dict(given)
     mistakes: list[str] = []
     for field in msgspec.structs.fields(type_):
         name = prefix + field.name.upper()
         text = environ.get(name, "")
-        if not text:
-            if field.required:
+        if not text or field.name in given:
+            if field.required and field.name not in given:
                 mistakes.append(f"{name} is not set")
             continue
         try:
