@@ -85,6 +85,7 @@ LETS_IN = {
     "put_iteration": WRITERS | {"operator"},
     "get_iteration": READERS | {"sidecar"},
     "list_iterations": READERS,
+    "search_iterations": READERS | STRANGERS,
     "put_artifacts": WRITERS | {"sidecar"},
     "list_iteration_artifacts": READERS,
     "list_experiment_artifacts": READERS,

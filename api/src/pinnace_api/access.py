@@ -88,6 +88,7 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "list_children": _READ,
     "get_subtree": _READ,
     "list_iterations": _READ,
+    "search_iterations": _LIST,
     "put_artifacts": _OUTCOME,
     "list_iteration_artifacts": _READ,
     "list_pod_artifacts": _READ_AS_POD,
