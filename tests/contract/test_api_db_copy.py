@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import urllib3
 from sqlalchemy import Connection, select
 
 from pinnace import ids
@@ -37,7 +38,7 @@ from pinnace_api.copying import OtherRows, copy
 from pinnace_api.database import Database
 from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.schema import METADATA, TABLES
-from support.api_server import api_server
+from support.api_server import ADMIN_TOKEN, api_server
 from support.postgres_server import PostgresServer
 from support.samples import MOMENT, artifact, report
 
@@ -108,11 +109,24 @@ def fill(client: Client) -> None:
     client.log_in("ada", PASSWORD)
 
 
+def fill_bytes(url: str) -> None:
+    """A file in the database, and one that is on its way."""
+    for method, path, body, headers in (
+        ("PUT", "files/inline", b"\0\xff" * 700_000, {}),
+        ("PUT", f"uploads/{ITERATION}", b'{"path": "begun"}', {}),
+        ("PATCH", f"uploads/{ITERATION}", b"first piece", {"upload-offset": "0"}),
+    ):
+        sent = {"authorization": f"Bearer {ADMIN_TOKEN}", **headers}
+        answer = urllib3.request(method, f"{url}/api/v1/iterations/{ITERATION}/{path}", body=body, headers=sent)
+        assert answer.status in (201, 204), answer.data
+
+
 @pytest.fixture(scope="module")
 def source_url(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> str:
     url = new_database()
     with api_server(tmp_path_factory.mktemp("api"), database_url=url) as api, api.admin() as client:
         fill(client)
+        fill_bytes(api.url)
     database = Database(url)
     login = {"digest": "a" * 64, "browser": "b" * 64, "return_to": "/é", "port": 0, "challenge": "c", "user_id": None}
     database.write(insert, "oidc_logins", {**login, "expires_at": MOMENT})

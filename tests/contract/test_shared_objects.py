@@ -8,17 +8,28 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+import urllib3
 from sqlalchemy import delete
 
 from pinnace import ids
 from pinnace.client import Client, Conflict, Forbidden, Invalid, NotFound
-from pinnace.records import Artifact, Content, ContentQuery, ExperimentWrite, IterationWrite, RecordedContent
+from pinnace.records import (
+    Artifact,
+    Content,
+    ContentQuery,
+    ExperimentWrite,
+    IterationWrite,
+    ProblemDetails,
+    RecordedContent,
+    Stored,
+)
 from pinnace_api.artifacts import queries
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.database import Connection, Database
 from pinnace_api.pods.tables import POD_ARTIFACTS
-from support.api_server import ApiServer, api_server
+from support.api_server import ADMIN_TOKEN, ApiServer, api_server
 from support.samples import MOMENT, artifact
+from support.store_content import stored_as
 
 
 @dataclass(frozen=True)
@@ -216,3 +227,65 @@ def test_a_key_that_no_store_takes_is_refused(world: World) -> None:
     key = f"{'ü' * 500}/{row.location.key}"
     with pytest.raises(Invalid):
         world.register(msgspec.structs.replace(row, location=msgspec.structs.replace(row.location, key=key)))
+
+
+# --- compressed
+
+
+def packed(iteration: UUID, path: str = "model.bin", content: bytes = b"content", frame: bytes = b"frame") -> Artifact:
+    """An artifact whose own object holds this frame."""
+    row = artifact(iteration, path, content, stored=stored_as(frame))
+    location = msgspec.structs.replace(row.location, key=ids.object_key("", row.id, stored_as(frame).sha256))
+    return msgspec.structs.replace(row, location=location)
+
+
+def test_what_an_object_holds_is_recorded_told_and_shared(world: World) -> None:
+    original = world.register(packed(world.first))
+    assert original.stored == stored_as(b"frame")
+    assert world.api.admin().artifact(original.id) == original
+    (found,) = world.find(world.second, original)
+    assert (found.size, found.stored) == (len(b"content"), stored_as(b"frame"))
+    copy = sharing(world.second, original)
+    assert world.register(msgspec.structs.replace(copy, stored=found.stored)).stored == found.stored
+
+
+@pytest.mark.parametrize("claimed", [None, stored_as(b"another frame")])
+def test_who_shares_an_object_says_what_it_holds(world: World, claimed: Stored | None) -> None:
+    original = world.register(packed(world.first))
+    with pytest.raises(Conflict) as refused:
+        world.register(msgspec.structs.replace(sharing(world.second, original), stored=claimed))
+    assert refused.value.code == "object-not-recorded"
+
+
+def test_a_key_that_does_not_name_what_the_object_holds_is_nobodys_own(world: World) -> None:
+    row = packed(world.first)
+    for wrong in (
+        msgspec.structs.replace(row, stored=None),
+        msgspec.structs.replace(row, stored=stored_as(b"another frame")),
+        artifact(world.first, stored=stored_as(b"frame")),
+    ):
+        with pytest.raises(Conflict):
+            world.register(wrong)
+
+
+def test_the_first_that_was_recorded_stays(world: World) -> None:
+    first = world.register(packed(world.first))
+    again = world.register(packed(world.first, frame=b"of another release"))
+    assert (again.stored, again.location) == (first.stored, first.location)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("encoding", "gzip"), ("size", -1), ("size", 2**63), ("sha256", "short"), ("crc32c", "no"), ("crc32c", None)],
+)
+def test_what_makes_no_sense_is_refused_with_its_field(world: World, name: str, value: object) -> None:
+    fields = msgspec.to_builtins(packed(world.first))
+    fields["stored"][name] = value
+    answer = urllib3.request(
+        "PUT",
+        f"{world.api.url}/api/v1/iterations/{world.first}/artifacts",
+        headers={"authorization": f"Bearer {ADMIN_TOKEN}"},
+        json={"artifacts": [fields]},
+    )
+    problem = msgspec.json.decode(answer.data, type=ProblemDetails)
+    assert (answer.status, problem.field) == (422, f"artifacts[0].stored.{name}")

@@ -22,6 +22,7 @@ from support.eventually import eventually
 from support.minio_server import minio_server
 from support.samples import artifact
 from support.sidecar_process import SidecarProcess
+from support.store_content import content_of
 
 BUCKET = "artifacts"
 NAMESPACE = "ml"
@@ -107,6 +108,7 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundi
 @pytest.fixture
 def sidecar(surroundings: Surroundings, tmp_path: Path) -> Iterator[SidecarProcess]:
     process = surroundings.sidecar(tmp_path / "pod")
+    process.settings = msgspec.structs.replace(process.settings, zstd_level=1)
     yield process
     process.close()
 
@@ -120,6 +122,7 @@ def write_files(surroundings: Surroundings, sidecar: SidecarProcess) -> dict[str
         "model.bin": os.urandom(100_000),
         "twin.bin": surroundings.record_elsewhere(sidecar, os.urandom(100_000)),
         "empty": b"",
+        "train.log": b"".join(b"step %d of the training\n" % step for step in range(20_000)),
         "checkpoints/last.ckpt": os.urandom(12 * 2**20),
         "metrics.jsonl": metrics,
         "checkpoints/set/shard-0": os.urandom(50_000),
@@ -150,8 +153,14 @@ def assert_all_ashore(surroundings: Surroundings, sidecar: SidecarProcess, ledge
     assert sorted((row.path, row.sha256, row.suspect) for row in rows) == sorted(
         (path, sha256, False) for path, sha256 in ledger.items()
     )
-    assert surroundings.objects(sidecar.store.prefix) == {row.location.key: row.sha256 for row in rows}
-    assert [row.path for row in rows if not is_own_key(row.location.key, row.id)] == ["twin.bin"]
+    held = surroundings.objects(sidecar.store.prefix)
+    assert held == {row.location.key: row.stored.sha256 if row.stored else row.sha256 for row in rows}
+    assert [row.path for row in rows if row.stored] == ["train.log"]
+    for row in rows:
+        with surroundings.bucket.get_object(BUCKET, row.location.key) as answer:
+            assert content_of(row, answer.read()) is not None
+    shared = [row for row in rows if not is_own_key(row.location.key, row.id, row.stored.sha256 if row.stored else "")]
+    assert [row.path for row in shared] == ["twin.bin"]
     assert surroundings.uploads_under_way() == []
     recorded_at = {row.path: row.recorded_at for row in rows if row.recorded_at}
     assert recorded_at[MANIFEST] == max(

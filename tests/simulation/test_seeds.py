@@ -29,6 +29,7 @@ _EVENTS = (
     "the journal is cut",
     "the journal is gone",
     "journal set aside",
+    ".zst",
 )
 
 

@@ -32,9 +32,9 @@ class ApiProcess:
             "admin_token_file": token_file,
             **settings,
         }
-        self._environment = {f"PINNACE_API_{name.upper()}": str(value) for name, value in values.items()}
+        self.environment = {f"PINNACE_API_{name.upper()}": str(value) for name, value in values.items()}
         # Where the packages are, when they aren't installed.
-        self._environment |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self.environment |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,12 +45,17 @@ class ApiProcess:
     def log(self) -> str:
         return self._log.read_text()
 
+    def status(self) -> str:
+        """What the kernel says of the process."""
+        assert self._process is not None
+        return Path(f"/proc/{self._process.pid}/status").read_text()
+
     def start(self) -> None:
         """Returns at once."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pinnace_api"],
-                env=self._environment,
+                env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -72,7 +72,8 @@ class FakeApi:
                 raise Invalid("wrong id", status=422, code="invalid")
             if row.path in self.refused_paths:
                 raise Invalid(f"{row.path} is refused", status=422, code="invalid")
-            if not is_own_key(row.location.key, row.id) and row.id not in self.rows and not self._is_recorded(row):
+            is_own = is_own_key(row.location.key, row.id, row.stored.sha256 if row.stored else "")
+            if not is_own and row.id not in self.rows and not self._is_recorded(row):
                 raise Conflict(f"{row.path} points at nothing", status=409, code="object-not-recorded")
         for row in batch.artifacts:
             stored = self.rows.get(row.id)
@@ -95,7 +96,8 @@ class FakeApi:
         return tuple(_travelled(content) for content in found.values())
 
     def _is_recorded(self, row: Artifact) -> bool:
-        return any((each.location, each.sha256) == (row.location, row.sha256) for each in self.rows.values())
+        wanted = row.location, row.sha256, row.stored
+        return any((each.location, each.sha256, each.stored) == wanted for each in self.rows.values())
 
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt:
         lost = self._enter("metrics", iteration_id)

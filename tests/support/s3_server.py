@@ -232,6 +232,8 @@ class S3Server(socketserver.ThreadingTCPServer):
         first, _, last = span.partition("-")
         piece = stored.body[int(first) : int(last) + 1 if last else None]
         end = int(first) + len(piece) - 1
+        if not piece:
+            raise S3Error(416, "InvalidRange")
         content_range = {"Content-Range": f"bytes {first}-{end}/{len(stored.body)}"}
         return Answer(status=206, body=piece, headers=described(stored) | content_range)
 

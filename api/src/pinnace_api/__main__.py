@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from pinnace.settings import SettingsError
-from pinnace_api import copy_command, logs, migrations, openapi, serving
+from pinnace_api import copy_command, logs, maintenance_command, migrations, openapi, serving
 from pinnace_api.app import create_app, database_of
 from pinnace_api.identity import NoKubernetes, TokenReviewer
 from pinnace_api.migrations import WrongDatabase
@@ -23,11 +23,19 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) == ["openapi"]:
         sys.stdout.write(openapi.document(create_app(ApiSettings(), reviewer=NoKubernetes())))
         return 0
-    if list(arguments[:2]) == ["db", "copy"]:
-        return copy_command.main(arguments[2:])
-    if arguments:
-        sys.stderr.write("usage: python -m pinnace_api [openapi | db copy …]\n")
-        return 2
+    match list(arguments):
+        case []:
+            return _serve()
+        case ["db", "copy", *rest]:
+            return copy_command.main(rest)
+        case ["artifacts", *rest]:
+            logs.configure("warning")
+            return maintenance_command.main(rest, os.environ)
+    sys.stderr.write("usage: python -m pinnace_api [openapi | db copy … | artifacts …]\n")
+    return 2
+
+
+def _serve() -> int:
     try:
         settings = ApiSettings.from_env(os.environ)
         settings.check_surroundings()

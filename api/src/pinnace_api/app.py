@@ -23,6 +23,8 @@ from pinnace_api.credentials import Passwords
 from pinnace_api.database import Database
 from pinnace_api.datasets import routes as datasets
 from pinnace_api.experiments import routes as experiments
+from pinnace_api.files import routes as files
+from pinnace_api.files.transfers import Transfers
 from pinnace_api.guard import Guard, caller_of
 from pinnace_api.headers import hardened
 from pinnace_api.identity import AdminToken, Caller, Identifier, TokenReviewer, Visit
@@ -43,8 +45,10 @@ from pinnace_api.requests import StrictRequest, provide_cut
 from pinnace_api.sessions import routes as sessions
 from pinnace_api.sessions import service as session_service
 from pinnace_api.settings import MAX_BODY_BYTES, ApiSettings
+from pinnace_api.storage.storage import storage_of
 from pinnace_api.tokens import routes as tokens
 from pinnace_api.tokens.service import StoredAccounts
+from pinnace_api.uploads import routes as uploads
 from pinnace_api.users import routes as users
 
 _RESOURCES: Final = (
@@ -59,6 +63,8 @@ _RESOURCES: Final = (
     iterations,
     artifacts,
     artifact_sets,
+    files,
+    uploads,
     metrics,
     datasets,
     models,
@@ -85,6 +91,10 @@ def create_app(
     an admin's token.
     """
     database = database_of(settings)
+    storage = storage_of(settings, database)
+    transfers = Transfers(
+        database, storage, limit=settings.artifact_limit_bytes, rests_seconds=settings.upload_expiry_seconds
+    )
     meters = Meters()
     identifier = Identifier(
         admin=AdminToken(Path(settings.admin_token_file)) if settings.admin_token_file else None,
@@ -113,6 +123,8 @@ def create_app(
                 await sweep
         finally:
             threads.shutdown()
+            transfers.close()
+            storage.close()
             database.close()
 
     app = Litestar(
@@ -128,6 +140,7 @@ def create_app(
         cors_config=_cors(settings),
         dependencies={
             "database": _provide(database),
+            "transfers": _provide(transfers),
             "reviewer": _provide(reviewer),
             "meters": _provide(meters),
             "settings": _provide(settings),

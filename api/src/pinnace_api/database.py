@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pinnace_api import failures
+from pinnace_api.filters import documents
 from pinnace_api.refusals import Unavailable
 
 #: `Connection` too, so that a service can name what it hands on to its queries.
@@ -207,6 +208,7 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     # The sidecar forgets its buffer once a row is acknowledged, so a commit must survive a power cut.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.create_function("pinnace_member", 3, documents.member, deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -18,10 +18,15 @@ _MEANINGS: Final = {
     401: "No token, or one that nobody vouches for",
     403: "The token is good, but not for this",
     404: "There is no such thing (yet)",
+    408: "The rest of the body did not come in time",
     409: "The id holds other content that may not change, or it has ended or lies in the trash; `code` says which",
+    412: "The path's content is not what If-Match or If-None-Match says",
     413: "The body is too large",
+    416: "There are no such bytes",
     422: "The request is wrong; `field` says where",
     429: "Too many wrong attempts; wait as long as Retry-After says",
+    500: "The bytes are not those that were recorded",
+    507: "There is no room for the bytes",
     503: "The database or Kubernetes can't be reached at the moment; try again",
 }
 
@@ -61,6 +66,7 @@ def config() -> OpenAPIConfig:
             Tag(name="experiments"),
             Tag(name="iterations"),
             Tag(name="artifacts"),
+            Tag(name="files", description="Artifacts' bytes, up and down"),
             Tag(name="metrics"),
             Tag(name="datasets"),
             Tag(name="models", description="Registered models: versions, stages, aliases"),
@@ -107,4 +113,4 @@ def document(app: Litestar) -> str:
 
 
 def _operations(path: Any) -> Iterable[Any]:
-    return (operation for operation in (path.get, path.put, path.post, path.patch, path.delete) if operation)
+    return (operation for operation in (path.get, path.head, path.put, path.post, path.patch, path.delete) if operation)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import ColumnElement, Connection, Row, Select, literal, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, literal, or_, tuple_
 
 from pinnace_api.refusals import Invalid
 
@@ -49,7 +49,24 @@ class Order:
 
     columns: tuple[ColumnElement[Any], ...]
     key: Any
-    descending: bool = False
+    #: Of all columns, or of each.
+    descending: bool | tuple[bool, ...] = False
+
+    @property
+    def directions(self) -> tuple[bool, ...]:
+        """Of each column, whether it descends."""
+        return (self.descending,) * len(self.columns) if isinstance(self.descending, bool) else self.descending
+
+    def behind(self, position: Sequence[Any]) -> ColumnElement[bool]:
+        """The condition that a row comes after the one at `position`."""
+        parts = [literal(part, column.type) for part, column in zip(position, self.columns, strict=True)]
+        if len(set(self.directions)) == 1:
+            key, reached = tuple_(*self.columns), tuple_(*parts)
+            return key < reached if self.directions[0] else key > reached
+        condition: ColumnElement[bool] = false()
+        for column, part, descends in reversed(list(zip(self.columns, parts, self.directions, strict=True))):
+            condition = or_(column < part if descends else column > part, and_(column == part, condition))
+        return condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +81,10 @@ def fetch(connection: Connection, statement: Select[Any], order: Order, cut: Cut
     """One page of `statement` in `order`. One row more than asked for tells whether another page follows."""
     position = cut.position(order.key)
     if position is not None:
-        key = tuple_(*order.columns)
-        reached = tuple_(*(literal(part, column.type) for part, column in zip(position, order.columns, strict=True)))
-        statement = statement.where(key < reached if order.descending else key > reached)
+        statement = statement.where(order.behind(position))
     keys = [column.label(f"key_{index}") for index, column in enumerate(order.columns)]
     ordered = statement.add_columns(*keys).order_by(
-        *(column.desc() if order.descending else column.asc() for column in order.columns)
+        *(column.desc() if down else column.asc() for column, down in zip(order.columns, order.directions, strict=True))
     )
     rows = connection.execute(ordered.limit(cut.limit + 1)).all()
     if len(rows) <= cut.limit:

@@ -5,14 +5,22 @@ Refused                      status and stable `code` are the class's; detail, h
 ├── Forbidden                403 forbidden
 ├── NotFound                 404 not-found
 │   ├── ExperimentNotFound   404 experiment-not-found
-│   └── IterationNotFound    404 iteration-not-found
+│   ├── IterationNotFound    404 iteration-not-found
+│   └── BytesMissing         404 bytes-missing: the row is there, what it names is not
 ├── MethodNotAllowed         405 method-not-allowed
+├── TimedOut                 408 timed-out
 ├── Conflict                 409 conflict
-│   └── ObjectNotRecorded    409 object-not-recorded
+│   ├── ObjectNotRecorded    409 object-not-recorded
+│   ├── StorageUnknown       409 storage-unknown: bytes lie where this API isn't configured to look
+│   └── OffsetMismatch       409 offset-mismatch
+├── PreconditionFailed       412 precondition-failed
 ├── TooLarge                 413 too-large
+├── RangeUnsatisfiable       416 range
 ├── TooManyAttempts          429 too-many-attempts, with Retry-After
 ├── Invalid                  422 invalid, with `field` where it is known
 ├── Unavailable              503 unavailable, with Retry-After
+├── StorageFull              507 storage-full
+├── BytesCorrupt             500 bytes-corrupt: the store's bytes are not those that were recorded
 └── Broken                   500 internal: a defect of the API
 """
 
@@ -23,7 +31,7 @@ from http import HTTPStatus
 from typing import ClassVar
 from uuid import UUID
 
-from pinnace.records import ProblemDetails
+from pinnace.records import Location, ProblemDetails
 
 
 class Refused(Exception):
@@ -84,6 +92,16 @@ class IterationNotFound(NotFound):
         super().__init__(f"there is no iteration {iteration}", hint="it may be about to be registered; try again")
 
 
+class BytesMissing(NotFound):
+    code = "bytes-missing"
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(
+            f"the bytes are not where they were recorded: {named(location)}",
+            hint="the artifact stays recorded; bring the bytes back from a backup, or upload the file again",
+        )
+
+
 class MethodNotAllowed(Refused):
     status = HTTPStatus.METHOD_NOT_ALLOWED
     code = "method-not-allowed"
@@ -98,10 +116,60 @@ class ObjectNotRecorded(Conflict):
     code = "object-not-recorded"
 
 
+class StorageUnknown(Conflict):
+    code = "storage-unknown"
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(
+            f"the bytes lie where this API is not configured to look: {named(location)}",
+            hint="configure the backend of old bytes too: PINNACE_API_ARTIFACTS_DIR, PINNACE_STORE_…, or "
+            "PINNACE_API_STORE_ENDPOINTS",
+        )
+
+
+class OffsetMismatch(Conflict):
+    """What arrives does not begin where what has arrived ends."""
+
+    code = "offset-mismatch"
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"{offset} bytes have arrived", hint="go on from there", field="upload-offset")
+        self._offset = offset
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"upload-offset": str(self._offset)}
+
+
+class PreconditionFailed(Refused):
+    status = HTTPStatus.PRECONDITION_FAILED
+    code = "precondition-failed"
+
+
+class RangeUnsatisfiable(Refused):
+    status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    code = "range"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"there are {size} bytes", field="range")
+        self._size = size
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"content-range": f"bytes */{self._size}"}
+
+
 class Ended(Conflict):
     """What has ended takes no more of this."""
 
     code = "ended"
+
+
+class TimedOut(Refused):
+    """The rest of the body did not come."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "timed-out"
 
 
 class Trashed(Conflict):
@@ -146,3 +214,28 @@ class Broken(Refused):
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     code = "internal"
+
+
+class StorageFull(Refused):
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    code = "storage-full"
+
+    def __init__(self, detail: str, *, hint: str = "nothing was recorded; make room, then send it again") -> None:
+        super().__init__(detail, hint=hint)
+
+
+class BytesCorrupt(Refused):
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = "bytes-corrupt"
+
+    def __init__(self, location: Location, what: str) -> None:
+        super().__init__(
+            f"the bytes are not those that were recorded: {named(location)} has {what}",
+            hint="bring them back from a backup, or delete the artifact and upload the file again",
+        )
+
+
+def named(location: Location) -> str:
+    """A location in one word."""
+    where = "/".join(part for part in (location.endpoint, location.bucket, location.key) if part)
+    return f"{location.backend}:{where}"

@@ -8,6 +8,7 @@ from litestar import Request
 from litestar.params import QueryParameter
 
 from pinnace.records import Shown
+from pinnace_api.filters.tokens import MAX_LENGTH
 from pinnace_api.paging import DEFAULT_LIMIT, MAX_LIMIT, Cut
 from pinnace_api.refusals import Invalid
 
@@ -16,6 +17,18 @@ After = Annotated[str | None, QueryParameter(max_length=8192, description="`next
 ShownQuery = Annotated[
     Shown, QueryParameter(description="Which to list; what lies in something trashed counts as trashed")
 ]
+FilterQuery = Annotated[
+    str,
+    QueryParameter(
+        name="filter",
+        max_length=MAX_LENGTH,
+        description="Which to list: an expression as docs/reference/filter-language.md describes",
+    ),
+]
+OrderQuery = Annotated[
+    str, QueryParameter(max_length=MAX_LENGTH, description="Sorted by what, as `metrics.accuracy.max desc, name`")
+]
+TotalQuery = Annotated[bool, QueryParameter(description="Count all that match, not only those of the page")]
 
 _PLACE = re.compile(r"^(?P<what>.*?) - at `(?:key in )?\$\.?(?P<field>.*)`$", re.DOTALL)
 

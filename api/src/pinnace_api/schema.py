@@ -14,8 +14,10 @@ from pinnace_api.oidc.tables import LOGINS
 from pinnace_api.pods.tables import POD_ARTIFACTS, PODS
 from pinnace_api.projects.tables import PROJECTS
 from pinnace_api.sessions.tables import ATTEMPTS
+from pinnace_api.storage.tables import INLINE_BLOCKS
 from pinnace_api.tables import METADATA
 from pinnace_api.tokens.tables import TOKENS
+from pinnace_api.uploads.tables import UPLOAD_PIECES, UPLOADS
 from pinnace_api.users.tables import USER_GROUPS, USERS
 
 TABLES = (
@@ -44,6 +46,9 @@ TABLES = (
     GROUP_ROLES,
     LOGINS,
     AUDIT,
+    INLINE_BLOCKS,
+    UPLOADS,
+    UPLOAD_PIECES,
 )
 
 __all__ = ["METADATA", "TABLES"]

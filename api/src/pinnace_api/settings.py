@@ -15,7 +15,7 @@ from msgspec import Meta
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from pinnace import settings
-from pinnace.settings import SettingsError
+from pinnace.settings import SettingsError, StoreSettings
 
 PREFIX: Final = "PINNACE_API_"
 
@@ -74,10 +74,25 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_admin_groups: tuple[str, ...] = ()
     #: PEM file with the authorities to trust for the provider instead of the system's.
     oidc_ca_file: str = ""
+    #: Where new artifacts' bytes go: `inline` (the database), `filesystem` or `s3`. Where old ones lie stands in their
+    #: rows, so what held them stays configured until `pinnace migrate-artifacts` has moved them.
+    artifacts_backend: Annotated[str, Meta(pattern="^(inline|filesystem|s3)$")] = "inline"
+    #: The folder of `filesystem`, absolute; every replica must see the same one.
+    artifacts_dir: str = ""
+    #: Other addresses of stores that rows may name (as sidecars recorded them) and that the API's key can read. Nothing
+    #: is ever asked of an address that is neither here nor PINNACE_STORE_ENDPOINT.
+    store_endpoints: tuple[str, ...] = ()
+    #: The store of `s3`: `PINNACE_STORE_…`, as sidecars have it. None without PINNACE_STORE_BUCKET.
+    store: StoreSettings | None = None
+    #: The largest file that is taken. 0: as much as there is room for.
+    artifact_limit_bytes: Annotated[int, Meta(ge=0)] = 0
+    #: How long an upload in several requests may rest before what arrived is thrown away.
+    upload_expiry_seconds: Annotated[int, Meta(ge=60)] = 7 * 86_400
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def __post_init__(self) -> None:
         check_database_url(self.database_url)
+        self._check_artifacts()
         if self.public_url:
             check_public_url(self.public_url, "public_url")
         for origin in self.cors_origins:
@@ -90,6 +105,14 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def session_lifetime(self) -> timedelta:
         return timedelta(seconds=self.session_seconds)
+
+    def _check_artifacts(self) -> None:
+        if self.artifacts_dir and not Path(self.artifacts_dir).is_absolute():
+            raise ValueError("artifacts_dir must be absolute: a relative one would mean another folder elsewhere")
+        if self.artifacts_backend == "filesystem" and not self.artifacts_dir:
+            raise ValueError("artifacts_backend is filesystem, and artifacts_dir is not set")
+        if self.artifacts_backend == "s3" and self.store is None:
+            raise ValueError("artifacts_backend is s3, and PINNACE_STORE_BUCKET is not set")
 
     def _check_oidc(self) -> None:
         parts = urlsplit(self.oidc_issuer)
@@ -113,9 +136,9 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         # Kubernetes announces a Service called `pinnace-api` to the pods of its namespace as
         # PINNACE_API_PORT=tcp://10.0.0.1:8080, which is not meant for us.
         announced = re.compile(r"(tcp|udp|sctp)://")
-        return settings.load(
-            cls, {name: value for name, value in environ.items() if not announced.match(value)}, PREFIX
-        )
+        own = {name: value for name, value in environ.items() if not announced.match(value)}
+        store = settings.load_store(environ) if environ.get(f"{settings.STORE_PREFIX}BUCKET") else None
+        return settings.load(cls, own, PREFIX, store=store)
 
     def effective_database_url(self) -> str:
         """The URL, from its file where there is one. Raises SettingsError, which does not show it."""

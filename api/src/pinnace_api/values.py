@@ -16,7 +16,7 @@ MAX_NUMBER: Final = 2**63 - 1
 #: From here on a float is spelled with an exponent.
 _NEEDS_EXPONENT: Final = 1e16
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -60,12 +60,12 @@ def utc(moment: datetime, field: str) -> datetime:
 
 def microseconds(moment: datetime, field: str) -> int:
     """Microseconds from 1970 to `moment`."""
-    return (utc(moment, field) - _EPOCH) // _MICROSECOND
+    return (utc(moment, field) - EPOCH) // _MICROSECOND
 
 
 def moment_of(microseconds: int) -> datetime:
     """The inverse of `microseconds`."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def canonical(value: Any) -> bytes:

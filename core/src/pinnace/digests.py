@@ -8,6 +8,7 @@ CRC32C.
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from uuid import UUID
 
 import google_crc32c
@@ -15,6 +16,13 @@ import msgspec
 
 #: SHA-256 of no bytes at all.
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+
+
+class Encoding(StrEnum):
+    """How an object's bytes come from the content."""
+
+    #: One frame of RFC 8878.
+    ZSTD = "zstd"
 
 
 class PartDigest(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +49,28 @@ class ContentDigest(msgspec.Struct, frozen=True, kw_only=True):
     def whole(self) -> PartDigest:
         """All of it as one part."""
         return PartDigest(offset=0, size=self.size, sha256=self.sha256, crc32c=self.crc32c)
+
+
+class EncodedDigest(ContentDigest, frozen=True, kw_only=True):
+    """Digests of the bytes that a content was encoded to."""
+
+    encoding: Encoding
+
+
+class Digests(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a content, and of the bytes that are kept in its place; without any, the content itself is kept."""
+
+    content: ContentDigest
+    stored: EncodedDigest | None = None
+
+    @property
+    def kept(self) -> ContentDigest:
+        return self.stored or self.content
+
+    @property
+    def stored_sha256(self) -> str:
+        """Empty when the content itself is kept: as `ids.object_name` wants it."""
+        return self.stored.sha256 if self.stored else ""
 
 
 class Digester:
@@ -75,6 +105,10 @@ class Digester:
             if self._part_crc32c is not None:
                 self._part_crc32c = google_crc32c.extend(self._part_crc32c, chunk)
 
+    def open_part(self) -> PartDigest:
+        """The part that the content ends in so far, as it would be if no more came."""
+        return self._finish_part()
+
     def finish(self) -> ContentDigest:
         sha256 = self._sha256.hexdigest()
         last = self._finish_part(sha256="" if self._parts else sha256)
@@ -84,6 +118,22 @@ class Digester:
         offset = len(self._parts) * self._part_size
         crc32c = self._crc32c if self._part_crc32c is None else self._part_crc32c
         return PartDigest(offset=offset, size=self._size - offset, sha256=sha256, crc32c=_base64(crc32c))
+
+
+class Checksum:
+    """Takes a content in order, for its size and CRC32C alone."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._crc32c = 0
+
+    def write(self, data: memoryview, /) -> None:
+        self.size += len(data)
+        self._crc32c = google_crc32c.extend(self._crc32c, bytes(data))
+
+    @property
+    def crc32c(self) -> str:
+        return _base64(self._crc32c)
 
 
 def composite_crc32c(parts: Sequence[PartDigest]) -> str:

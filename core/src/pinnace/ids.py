@@ -38,12 +38,20 @@ def model_id(project: str, name: str) -> UUID:
     return uuid5(project_id(project), f"model:{name}")
 
 
-def object_key(prefix: str, artifact: UUID) -> str:
-    """Where the bytes of `artifact` lie in the bucket: `<prefix>/<aa>/<uuid>`, `aa` the id's first two digits."""
-    text = str(artifact)
-    return "/".join(part for part in (prefix.strip("/"), text[:2], text) if part)
+def object_name(artifact: UUID, stored_sha256: str = "") -> str:
+    """What the bytes of `artifact` are called: by its id, and where they lie compressed by their own SHA-256 too.
+
+    Another release of the library compresses the same content to other bytes: they are never called the same.
+    """
+    return f"{artifact}.{stored_sha256[:16]}.zst" if stored_sha256 else str(artifact)
 
 
-def is_own_key(key: str, artifact: UUID) -> bool:
+def object_key(prefix: str, artifact: UUID, stored_sha256: str = "") -> str:
+    """Where the bytes of `artifact` lie in the bucket: `<prefix>/<aa>/<name>`, `aa` the id's first two digits."""
+    name = object_name(artifact, stored_sha256)
+    return "/".join(part for part in (prefix.strip("/"), name[:2], name) if part)
+
+
+def is_own_key(key: str, artifact: UUID, stored_sha256: str = "") -> bool:
     """Whether `key` is where the bytes of `artifact` lie under some prefix, and not where another's do."""
-    return f"/{key}".endswith(f"/{object_key('', artifact)}")
+    return f"/{key}".endswith(f"/{object_key('', artifact, stored_sha256)}")

@@ -99,6 +99,8 @@ class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
     markers: bool = True
     #: Whether content that the experiment has recorded already is not uploaded again.
     deduplicate: bool = True
+    #: How hard zstd works on the copies of files that are not compressed already, 1 to 19. 0: they stay as they are.
+    zstd_level: Annotated[int, Meta(ge=0, le=19)] = 0
     #: Files of metric lines to tail: globs like `include`.
     metrics_files: tuple[str, ...] = ("metrics.jsonl",)
     #: From SIGTERM to the end, at most.
@@ -181,19 +183,21 @@ def with_usual_proxy(settings: StoreSettings, environ: Mapping[str, str]) -> Sto
     return msgspec.structs.replace(settings, proxy=url, no_proxy=no_proxy)
 
 
-def load(type_: type[_T], environ: Mapping[str, str], prefix: str) -> _T:
+def load(type_: type[_T], environ: Mapping[str, str], prefix: str, **given: Any) -> _T:
     """Read `type_` from `environ`; a variable that is absent or empty leaves the field's default.
+
+    Fields that are `given` are not read.
 
     Lists are JSON; a plain word is taken for a list of one. Raises SettingsError naming every variable that is wrong.
     """
     hints = get_type_hints(type_, include_extras=True)
-    values: dict[str, Any] = {}
+    values = dict(given)
     mistakes: list[str] = []
     for field in msgspec.structs.fields(type_):
         name = prefix + field.name.upper()
         text = environ.get(name, "")
-        if not text:
-            if field.required:
+        if not text or field.name in given:
+            if field.required and field.name not in given:
                 mistakes.append(f"{name} is not set")
             continue
         try:

@@ -78,6 +78,10 @@ class Completion(Manifest, frozen=True, kw_only=True):
     markers: bool = True
 
 
+class Compression(Manifest, frozen=True, kw_only=True):
+    zstd_level: int = 0
+
+
 class EmptyDir(Manifest, frozen=True, kw_only=True):
     size_limit: int | str = "20Gi"
 
@@ -119,6 +123,7 @@ class Artifacts(Manifest, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ("*.tmp", "*.part")
     completion: Completion = Completion()
     deduplicate: bool = True
+    compression: Compression = Compression()
     volume: Volume = Volume()
     buffer: Buffer = Buffer()
     store: Store = Store()

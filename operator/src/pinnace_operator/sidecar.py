@@ -129,6 +129,7 @@ def _settings(experiment: Experiment, iteration: UUID, platform: Platform) -> Si
         settle_seconds=artifacts.completion.settle_seconds,
         markers=artifacts.completion.markers,
         deduplicate=artifacts.deduplicate,
+        zstd_level=artifacts.compression.zstd_level,
         metrics_files=_metrics_files(experiment.spec.metrics),
         drain_timeout_seconds=artifacts.drain_timeout_seconds,
         api_url=platform.sidecar_api_url,

@@ -34,16 +34,19 @@ def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Proble
             buffer.remove(name)
             continue
         record = buffer.record(name)
-        if record is not None and str(record.artifact(iteration_id)) == name:
-            found.append((UUID(name), record))
+        if record is not None and record.name(iteration_id) == name:
+            found.append((record.artifact(iteration_id), record))
         else:
             nameless.append(name)
     found.sort(key=lambda item: item[1].settled_at)
     if found:
         buffer.sync_names()
     with journal.transaction():
-        for artifact, record in found:
-            journal.files.add_copy(_copy(artifact, record))
+        copies = [_copy(artifact, record) for artifact, record in found]
+        needless = [copy.name for copy in copies if journal.files.add_copy(copy).name != copy.name]
+    for name in needless:
+        # The same content, compressed in another way.
+        buffer.remove(name)
     if found:
         _log.info("took copies that the journal did not know", extra={"copies": len(found)})
     if journal.begun_anew:
@@ -73,5 +76,5 @@ def _copy(artifact: UUID, record: CopyRecord) -> Copy:
         suspect=record.suspect,
         settled_at=record.settled_at,
         artifact_id=artifact,
-        digest=record.digest,
+        digests=record.digests,
     )

@@ -8,7 +8,6 @@ from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 from pinnace.client import ApiError, Conflict, Invalid
-from pinnace.ids import object_key
 from pinnace.records import (
     Artifact,
     ContentQuery,
@@ -19,6 +18,7 @@ from pinnace.records import (
     PodReport,
     PodStanding,
     RecordedContent,
+    Stored,
     WriterEnd,
     WriterStatus,
 )
@@ -126,6 +126,7 @@ class ApiCalls:
             sha256=file.digest.sha256,
             crc32c=file.digest.crc32c,
             location=file.shared.location if file.shared else self._own_location(file),
+            stored=file.shared.stored if file.shared else _stored(file),
             modified_at=_time(file.fingerprint.mtime_ns),
             suspect=file.suspect,
             pod_uid=self._pod_uid,
@@ -137,7 +138,7 @@ class ApiCalls:
             endpoint=self._store.endpoint,
             region=self._store.region,
             bucket=self._store.bucket,
-            key=object_key(self._store.prefix, file.artifact_id),
+            key=file.key(self._store.prefix),
         )
 
 
@@ -151,6 +152,12 @@ def _put_what_can_be(put: Callable[[Sequence[_T]], object], items: Sequence[_T])
         half = len(items) // 2
         return _put_what_can_be(put, items[:half]) + _put_what_can_be(put, items[half:])
     return []
+
+
+def _stored(file: JournaledFile) -> Stored | None:
+    if (own := file.stored) is None:
+        return None
+    return Stored(encoding=own.encoding, size=own.size, sha256=own.sha256, crc32c=own.crc32c)
 
 
 def _time(mtime_ns: int) -> datetime:

@@ -19,7 +19,7 @@ _SMALL_BYTES: Final = 256 * 2**10
 
 def is_small(job: Job) -> bool:
     """Whether it may go with others."""
-    return job.operation is Operation.PUT and job.file.digest.size <= _SMALL_BYTES
+    return job.operation is Operation.PUT and job.file.kept.size <= _SMALL_BYTES
 
 
 def batches(small: Sequence[Job], room: int) -> Iterator[Sequence[Job]]:

@@ -1,9 +1,10 @@
-"""The buffer: unchanging copies of the pod's files on the sidecar's own disk, named by their artifact's id.
+"""The buffer: unchanging copies of the pod's files on the sidecar's own disk, named as their objects in the store.
 
 A copy is made in one pass, read → digests → write, or cloned by the file system where it can (FICLONE) and then only
-read; behind its content lies a record of what it is (copy_record). It counts when the file looked the same before and
-after; memory does not depend on the file's size. `used_bytes` (copies and reservations) never grows beyond
-`limit_bytes`: space is reserved before a copy begins, and a file waits when there is none. Records are not counted.
+read, or compressed where that gains something; behind its bytes lies a record of what it is (copy_record). It counts
+when the file looked the same before and after; memory does not depend on the file's size. `used_bytes` (copies and
+reservations) never grows beyond `limit_bytes`: space is reserved before a copy begins, and a file waits when there is
+none. Records are not counted.
 """
 
 import errno
@@ -14,9 +15,10 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pinnace.digests import ContentDigest, Digester
+from pinnace.digests import Digester, Digests
 from pinnace.errors import PinnaceError
 from pinnace_sidecar import copy_record
+from pinnace_sidecar.compressing import Shrinking
 from pinnace_sidecar.copy_record import CopyRecord
 from pinnace_sidecar.disk import Disk, durable_write
 from pinnace_sidecar.files import Fingerprint, OpenFile, Volume
@@ -32,6 +34,10 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 #: Not there, or no longer a file below real folders (a link was put in the way).
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR})
+
+
+#: What is still to be written of a copy, together with its record, and its digests.
+_Filled = tuple[bytes, Digests]
 
 
 class CopyError(PinnaceError):
@@ -78,13 +84,16 @@ class BufferFailed(CopyError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A file to copy: `fingerprint` is how it must look before and after. `settled_at` in seconds since the epoch."""
+    """A file to copy: `fingerprint` is how it must look before and after. `settled_at` in seconds since the epoch;
+    `zstd_level` 0: not compressed.
+    """
 
     path: str
     fingerprint: Fingerprint
     part_size: int
     suspect: bool = False
     settled_at: float = 0.0
+    zstd_level: int = 0
 
 
 @dataclass(slots=True)
@@ -94,7 +103,7 @@ class _Draft:
     file: BinaryIO
     temporary: Path
     target: Path
-    digest: ContentDigest
+    digests: Digests
 
 
 class Buffer:
@@ -146,12 +155,12 @@ class Buffer:
         free, total = self._disk.space(self._folder)
         return free - size >= min(_RESERVE_BYTES, total // _RESERVE_SHARE)
 
-    def settle(self, size: int, name: str | None) -> None:
-        """The copy that `size` bytes were reserved for is there under `name`, or failed (None)."""
-        if name is None or name in self._sizes:
-            self.used_bytes -= size
-        else:
+    def settle(self, reserved: int, name: str | None, size: int = 0) -> None:
+        """The copy that so many bytes were reserved for is there under `name` with `size` bytes, or failed (None)."""
+        self.used_bytes -= reserved
+        if name is not None and name not in self._sizes:
             self._sizes[name] = size
+            self.used_bytes += size
 
     def remove(self, name: str) -> None:
         """Forget a copy. Not made durable: a copy that comes back after a power cut is removed at the next start."""
@@ -167,18 +176,18 @@ class Buffer:
         self.used_bytes -= self._sizes.pop(name, 0)
 
     def open(self, name: str) -> BinaryIO:
-        """A copy: its content, as long as its digest says, and then its record. OSError when it isn't there."""
+        """A copy: its bytes, as many as its digest says, and then its record. OSError when it isn't there."""
         return self._disk.open(self._folder / name)
 
-    def copy(self, volume: Volume, order: Order, name_of: Callable[[ContentDigest], str]) -> ContentDigest:
-        """Copy a file; the copy is durable under `name_of(digest)` when this returns. Raises CopyError."""
+    def copy(self, volume: Volume, order: Order, name_of: Callable[[Digests], str]) -> Digests:
+        """Copy a file; the copy is durable under `name_of(digests)` when this returns. Raises CopyError."""
 
         names: list[str] = []
 
-        def fill(target: BinaryIO) -> tuple[Path, ContentDigest]:
-            digest = self._fill(volume, order, target)
-            names.append(name_of(digest))
-            return self._folder / names[0], digest
+        def fill(target: BinaryIO) -> tuple[Path, Digests]:
+            digests = self._fill(volume, order, target)
+            names.append(name_of(digests))
+            return self._folder / names[0], digests
 
         temporary = self._folder / f"{_TEMPORARY}{next(self._temporaries)}"
         try:
@@ -195,18 +204,18 @@ class Buffer:
                     self._disk.remove(self._folder / name)
 
     def copy_all(
-        self, volume: Volume, orders: Sequence[Order], name_of: Callable[[str, ContentDigest], str]
-    ) -> list[ContentDigest | CopyError]:
+        self, volume: Volume, orders: Sequence[Order], name_of: Callable[[str, Digests], str]
+    ) -> list[Digests | CopyError]:
         """Copy several files as `copy` does, in turn; all that succeeded are durable together when this returns."""
         if len(orders) == 1:
             return [self._outcome(volume, orders[0], name_of)]
-        outcomes: list[ContentDigest | CopyError] = []
+        outcomes: list[Digests | CopyError] = []
         drafts: dict[int, _Draft] = {}
         try:
             for number, order in enumerate(orders):
                 try:
                     drafts[number] = draft = self._draft(volume, order, name_of)
-                    outcomes.append(draft.digest)
+                    outcomes.append(draft.digests)
                 except CopyError as error:
                     outcomes.append(error)
             for number, failure in self._finish(drafts).items():
@@ -217,27 +226,25 @@ class Buffer:
                 self._disk.remove(draft.temporary)
         return outcomes
 
-    def _outcome(
-        self, volume: Volume, order: Order, name_of: Callable[[str, ContentDigest], str]
-    ) -> ContentDigest | CopyError:
+    def _outcome(self, volume: Volume, order: Order, name_of: Callable[[str, Digests], str]) -> Digests | CopyError:
         try:
-            return self.copy(volume, order, lambda digest: name_of(order.path, digest))
+            return self.copy(volume, order, lambda digests: name_of(order.path, digests))
         except CopyError as error:
             return error
 
-    def _draft(self, volume: Volume, order: Order, name_of: Callable[[str, ContentDigest], str]) -> _Draft:
+    def _draft(self, volume: Volume, order: Order, name_of: Callable[[str, Digests], str]) -> _Draft:
         temporary = self._folder / f"{_TEMPORARY}{next(self._temporaries)}"
         try:
             file = self._disk.create(temporary)
             try:
-                digest = self._fill(volume, order, file)
+                digests = self._fill(volume, order, file)
             except BaseException:
                 file.close()
                 self._disk.remove(temporary)
                 raise
         except OSError as error:
             raise _disk_error(error) from error
-        return _Draft(file, temporary, self._folder / name_of(order.path, digest), digest)
+        return _Draft(file, temporary, self._folder / name_of(order.path, digests), digests)
 
     def _finish(self, drafts: dict[int, _Draft]) -> dict[int, OSError]:
         """Make drafts durable under their names, and leave those in `drafts` that could not be; returns why."""
@@ -275,10 +282,19 @@ class Buffer:
             return errors
         return {}
 
-    def _fill(self, volume: Volume, order: Order, target: BinaryIO) -> ContentDigest:
+    def _fill(self, volume: Volume, order: Order, target: BinaryIO) -> Digests:
+        last, digests = (order.zstd_level and _compress(volume, order, target)) or self._copy(volume, order, target)
+        record = CopyRecord.of(
+            order.path, order.fingerprint, digests, suspect=order.suspect, settled_at=order.settled_at
+        )
+        _write(target, last + record.encoded())
+        return digests
+
+    def _copy(self, volume: Volume, order: Order, target: BinaryIO) -> _Filled:
+        # Compressing may have written something, less than the content: it is written over.
+        target.seek(0)
         digester = Digester(order.part_size)
         left = order.fingerprint.size
-        #: Read, not written yet: the last piece is written together with the record.
         last = b""
         with closing(_reading(volume, order)) as source:
             cloned = self._disk.clone(source, target)
@@ -293,11 +309,25 @@ class Buffer:
             _compare(source, order)
         if digest.size != order.fingerprint.size:
             raise Changed(f"{order.path} had {order.fingerprint.size} bytes, and {digest.size} could be read")
-        record = CopyRecord.of(
-            order.path, order.fingerprint, digest, suspect=order.suspect, settled_at=order.settled_at
-        )
-        _write(target, last + record.encoded())
-        return digest
+        return last, Digests(content=digest)
+
+
+def _compress(volume: Volume, order: Order, target: BinaryIO) -> _Filled | None:
+    """None when it is not worth while, or the file is not as it was: then it is to be copied as it is."""
+    shrinking = Shrinking(order.zstd_level, order.fingerprint.size, order.part_size)
+    left = order.fingerprint.size
+    last = b""
+    with closing(_reading(volume, order)) as source:
+        while left and (data := _read(source, order.path, left)):
+            left -= len(data)
+            if (piece := shrinking.update(data)) is None:
+                return None
+            _write(target, last)
+            last = piece
+        if (end := shrinking.finish()) is None:
+            return None
+        _compare(source, order)
+    return last + end[0], end[1]
 
 
 def _reading(volume: Volume, order: Order) -> OpenFile:

@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
-from pinnace.digests import ContentDigest
-from pinnace.ids import artifact_id
+from pinnace.digests import Digests
+from pinnace.ids import artifact_id, object_name
 from pinnace.records import FINAL_STATES, FileState
 from pinnace.stores.store import MAX_PARTS
 from pinnace_sidecar import backoff
@@ -17,6 +17,7 @@ from pinnace_sidecar.adoption import COPIES
 from pinnace_sidecar.backoff import Backoff
 from pinnace_sidecar.buffer import Buffer, BufferFailed, BufferFull, Changed, CopyError, Gone, Order, Unreadable
 from pinnace_sidecar.clock import Clock
+from pinnace_sidecar.compressing import Compression
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import Volume, wire_path
 from pinnace_sidecar.intake import Intake, Sighting
@@ -56,7 +57,7 @@ class CopyAnswer:
 
     sighting: Sighting
     order: Order
-    result: ContentDigest | CopyError
+    result: Digests | CopyError
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class Copier:
         *,
         iteration_id: UUID,
         tuning: Tuning,
+        compression: Compression,
         intake: Intake,
         volume: Volume,
         buffer: Buffer,
@@ -87,6 +89,7 @@ class Copier:
     ) -> None:
         self._iteration_id = iteration_id
         self._tuning = tuning
+        self._compression = compression
         self._intake = intake
         self._volume = volume
         self._buffer = buffer
@@ -121,29 +124,33 @@ class Copier:
         return len(answers)
 
     def _copied(self, answers: Sequence[CopyAnswer]) -> list[str]:
-        """Returns the copies that turned out to be of content that was shipped before."""
+        """Returns the copies that turned out to be of content that was shipped before, or that there is a copy of."""
         copies = [self._copy_of(answer) for answer in answers]
         self._pauses.buffer = backoff.NONE
         self._problems.cleared(BUFFER)
         for copy in copies:
             self._pauses.files.pop(copy.path, None)
             self._problems.cleared(copy.path)
-            self._buffer.settle(copy.digest.size, str(copy.artifact_id))
-            self._worthless.discard(str(copy.artifact_id))
+            self._buffer.settle(copy.digests.content.size, copy.name, copy.digests.kept.size)
+            self._worthless.discard(copy.name)
         files = self._journal.files.add_copies(copies)
         for answer in answers:
             self._intake.happened(answer.sighting, Event.COPIED)
-        return [str(file.artifact_id) for file in files if file.state in _ASHORE]
+        return [
+            copy.name
+            for copy, file in zip(copies, files, strict=True)
+            if file.state in _ASHORE or file.name != copy.name
+        ]
 
     def _copy_of(self, answer: CopyAnswer) -> Copy:
-        assert isinstance(answer.result, ContentDigest)
+        assert isinstance(answer.result, Digests)
         return Copy(
             path=answer.sighting.path,
             fingerprint=answer.order.fingerprint,
             suspect=answer.order.suspect,
             settled_at=answer.order.settled_at,
             artifact_id=self._artifact(answer.sighting.path, answer.result),
-            digest=answer.result,
+            digests=answer.result,
         )
 
     def _failed(self, answer: CopyAnswer) -> None:
@@ -222,7 +229,7 @@ class Copier:
 
     def copy_again(self, file: JournaledFile) -> None:
         """The file lies on the volume, and what is left of its copy is worth nothing but the room it takes."""
-        self._worthless.add(str(file.artifact_id))
+        self._worthless.add(file.name)
         self._intake.look_again()
 
     def _remove_worthless(self) -> None:
@@ -272,10 +279,9 @@ class Copier:
         """The copies of quarantined files that still lie on the volume as they were."""
         quarantined = self._journal.files.in_state(FileState.QUARANTINED, limit=_QUARANTINED_LOOKED_AT)
         return [
-            name
+            file.name
             for file in quarantined
-            if self._buffer.holds(name := str(file.artifact_id))
-            and self._volume.fingerprint(file.path) == file.fingerprint
+            if self._buffer.holds(file.name) and self._volume.fingerprint(file.path) == file.fingerprint
         ]
 
     def _useless_copies(self) -> list[str]:
@@ -309,16 +315,20 @@ class Copier:
                 self._tuning.part_size(sighting.fingerprint.size, MAX_PARTS),
                 suspect=sighting.suspect,
                 settled_at=sighting.settled_at,
+                zstd_level=self._compression.level_for(sighting.path, sighting.fingerprint.size),
             )
             for sighting in batch
         ]
         self._workers.submit(lambda: self._copy(batch, orders))
 
     def _copy(self, batch: list[Sighting], orders: list[Order]) -> tuple[CopyAnswer, ...]:
-        results = self._buffer.copy_all(self._volume, orders, lambda path, digest: str(self._artifact(path, digest)))
-        if any(isinstance(result, ContentDigest) for result in results):
+        results = self._buffer.copy_all(self._volume, orders, self._name)
+        if any(isinstance(result, Digests) for result in results):
             self._crash(CrashPoint.COPY_WRITTEN)
         return tuple(map(CopyAnswer, batch, orders, results))
 
-    def _artifact(self, path: str, digest: ContentDigest) -> UUID:
-        return artifact_id(self._iteration_id, wire_path(path), digest.sha256)
+    def _name(self, path: str, digests: Digests) -> str:
+        return object_name(self._artifact(path, digests), digests.stored_sha256)
+
+    def _artifact(self, path: str, digests: Digests) -> UUID:
+        return artifact_id(self._iteration_id, wire_path(path), digests.content.sha256)

@@ -1,6 +1,6 @@
-"""What a copy in the buffer says of itself: a record behind its content, so that the copy is enough to ship it.
+"""What a copy in the buffer says of itself: a record behind its bytes, so that the copy is enough to ship it.
 
-content | record as JSON | magic, length and CRC32 of the record. It is written and made durable together with the
+stored bytes | record as JSON | magic, length and CRC32 of the record. It is written and made durable together with the
 content; nothing but a start that finds a copy which the journal doesn't know reads it.
 """
 
@@ -12,8 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.digests import ContentDigest
-from pinnace.ids import artifact_id
+from pinnace.digests import ContentDigest, Digests, EncodedDigest
+from pinnace.ids import artifact_id, object_name
 from pinnace_sidecar.files import Fingerprint, wire_path
 
 _FOOTER: Final = struct.Struct(">8sII")
@@ -29,17 +29,34 @@ class CopyRecord(msgspec.Struct, frozen=True, kw_only=True):
     suspect: bool
     settled_at: float
     digest: ContentDigest
+    #: The bytes before the record, where they are not the content itself.
+    stored: EncodedDigest | None = None
 
     @classmethod
     def of(
-        cls, path: str, fingerprint: Fingerprint, digest: ContentDigest, *, suspect: bool, settled_at: float
+        cls, path: str, fingerprint: Fingerprint, digests: Digests, *, suspect: bool, settled_at: float
     ) -> "CopyRecord":
         numbers = (fingerprint.inode, fingerprint.size, fingerprint.mtime_ns, fingerprint.ctime_ns)
-        return cls(path=os.fsencode(path), fingerprint=numbers, suspect=suspect, settled_at=settled_at, digest=digest)
+        return cls(
+            path=os.fsencode(path),
+            fingerprint=numbers,
+            suspect=suspect,
+            settled_at=settled_at,
+            digest=digests.content,
+            stored=digests.stored,
+        )
+
+    @property
+    def digests(self) -> Digests:
+        return Digests(content=self.digest, stored=self.stored)
 
     def artifact(self, iteration: UUID) -> UUID:
         """The artifact that this copy is, when it is of that iteration."""
         return artifact_id(iteration, wire_path(os.fsdecode(self.path)), self.digest.sha256)
+
+    def name(self, iteration: UUID) -> str:
+        """What this copy is called, when it is of that iteration."""
+        return object_name(self.artifact(iteration), self.digests.stored_sha256)
 
     def encoded(self) -> bytes:
         """What goes behind the content."""
@@ -64,4 +81,4 @@ def read(copy: BinaryIO) -> CopyRecord | None:
         record = msgspec.json.decode(body, type=CopyRecord)
     except msgspec.DecodeError:
         return None
-    return record if record.digest.size + length + _FOOTER.size == end else None
+    return record if record.digests.kept.size + length + _FOOTER.size == end else None

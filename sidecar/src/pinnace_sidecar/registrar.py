@@ -158,7 +158,7 @@ class Registrar:
             if file.artifact_id in refused and file.shared is not None:
                 self._send_alone(replace(file, state=FileState.BUFFERED, shared=None, etag=""))
         if recorded:
-            self._sweeper.sweep([str(file.artifact_id) for file in recorded])
+            self._sweeper.sweep([file.name for file in recorded])
         _say_recorded(recorded)
 
     def _sent(self, answer: ApiAnswer) -> None:

@@ -92,14 +92,14 @@ class Sets:
                 )
                 self._journal.sets.release(file.id)
         for file in gone:
-            self._buffer.remove(str(file.artifact_id))
+            self._buffer.remove(file.name)
         self._tell({})
 
     # --- reading
 
     def _read(self, file: JournaledFile) -> None:
         try:
-            with self._buffer.open(str(file.artifact_id)) as copy:
+            with self._buffer.open(file.name) as copy:
                 members = parse(copy.read(min(file.digest.size, MAX_MANIFEST_BYTES + 1)), file.path)
         except InvalidManifest as error:
             if file.suspect:

@@ -30,6 +30,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: off once.
     whole_bytes: Annotated[int, Meta(ge=0, le=MAX_PUT_BYTES)] = MAX_PUT_BYTES
 
+    #: From this size on a file is compressed, where that is wanted.
+    compress_bytes: Annotated[int, Meta(ge=1)] = 4 * 2**10
     #: From this size on the API is asked whether the experiment has a file's content already.
     share_bytes: Annotated[int, Meta(ge=1)] = 64 * 2**10
 

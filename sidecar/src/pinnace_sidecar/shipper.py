@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pinnace.ids import object_key
 from pinnace.records import FileState
 from pinnace.stores.store import CorruptContent, Evidence, Multipart, NoSuchMultipart, StoreError
 from pinnace_sidecar import backoff
@@ -160,7 +159,7 @@ class Shipper:
                 self._stored(transfer, etag, evidence)
             case Acknowledged(stored, verified):
                 whole = answer.job.operation is Operation.PUT
-                self.uploaded_bytes += transfer.file.digest.size if whole else 0
+                self.uploaded_bytes += transfer.file.kept.size if whole else 0
                 self._stored(transfer, stored.etag, Evidence.CRC32C if verified else None)
             case Compared(difference="", evidence=evidence):
                 self._confirmed(transfer, evidence)
@@ -375,7 +374,7 @@ class Shipper:
         return waiting
 
     def _begin(self, file: JournaledFile) -> Transfer:
-        key = object_key(self._prefix, file.artifact_id)
+        key = file.key(self._prefix)
         begun = self._look_at_everything or file.id <= self._last_inherited
         transfer = Transfer(
             file=file,
@@ -383,7 +382,7 @@ class Shipper:
             look=begun,
             # What an earlier process may have begun goes on where it ended: sent whole, a file would never get there
             # in a pod that is restarted over and over.
-            in_parts=begun or file.digest.size > self._whole_bytes or not self._calls.hashes_parts,
+            in_parts=begun or file.kept.size > self._whole_bytes or not self._calls.hashes_parts,
             upload=Multipart(key=key, upload_id=file.upload_id) if file.upload_id else None,
         )
         self._transfers[file.id] = transfer

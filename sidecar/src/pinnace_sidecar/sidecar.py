@@ -21,6 +21,7 @@ from pinnace_sidecar.api_calls import Api, ApiAnswer, ApiCalls
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.completeness import Ending
+from pinnace_sidecar.compressing import Compression
 from pinnace_sidecar.copier import Copier, CopyAnswer
 from pinnace_sidecar.crash import Crash
 from pinnace_sidecar.disk import Disk
@@ -118,6 +119,9 @@ class Sidecar:
         self._copier = Copier(
             iteration_id=settings.iteration_id,
             tuning=tuning,
+            compression=Compression(
+                level=settings.zstd_level, least_bytes=tuning.compress_bytes, metrics_files=settings.metrics_files
+            ),
             intake=self._intake,
             volume=world.volume,
             buffer=buffer,

@@ -20,8 +20,9 @@ from pinnace.records import FileState
 from pinnace_sidecar.files import wire_path
 from pinnace_sidecar.journal import Held
 
-#: Since this version of the schema files can be held.
+#: Since these versions of the schema files can be held, and compressed.
 _HELD_SINCE: Final = 2
+_STORED_SINCE: Final = 5
 
 _WHY: Final = {
     FileState.BUFFERED: "its copy is in the buffer and waits for the store",
@@ -77,8 +78,9 @@ def read(buffer_dir: Path, *, limit: int, state: FileState | None = None) -> Buf
 def _files(connection: sqlite3.Connection, limit: int, state: FileState | None) -> Iterator[FileStatus]:
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
     held, ashore = "held" if version >= _HELD_SINCE else "0", f"'{FileState.RECORDED}', '{FileState.SUSPECT}'"
+    kept = "coalesce(stored, digest)" if version >= _STORED_SINCE else "digest"
     rows = connection.execute(
-        f"SELECT id, path, state, size, current, artifact_id, digest, upload_id, reason, message, {held} FROM files"  # noqa: S608
+        f"SELECT id, path, state, size, current, artifact_id, {kept}, upload_id, reason, message, {held} FROM files"  # noqa: S608
         f" WHERE ?1 IS NULL OR state = ?1 ORDER BY state IN ({ashore}), id LIMIT ?2",
         (state, limit),
     )
@@ -94,7 +96,7 @@ def _files(connection: sqlite3.Connection, limit: int, state: FileState | None) 
 
 
 def _why(connection: sqlite3.Connection, file_id: int, state: FileState, details: list[Any]) -> str:
-    digest, upload_id, reason, message, held = details
+    kept, upload_id, reason, message, held = details
     if state is FileState.QUARANTINED:
         return f"{reason}: {message}"
     match Held(held):
@@ -112,7 +114,7 @@ def _why(connection: sqlite3.Connection, file_id: int, state: FileState, details
             pass
     if upload_id and state is FileState.BUFFERED:
         ((sent,),) = connection.execute("SELECT count(*) FROM parts WHERE file = ?", (file_id,)).fetchall()
-        parts = len(msgspec.json.decode(digest, type=ContentDigest).parts)
+        parts = len(msgspec.json.decode(kept, type=ContentDigest).parts)
         return f"on its way to the store: {sent} of {parts} parts are there"
     return _WHY[state]
 

@@ -190,7 +190,7 @@ class StoreCalls:
         info = self._store.head(job.key)
         evidence = self._same(job, info) if info else None
         uploads = [job.upload] if job.upload else []
-        if len(job.file.digest.parts) > 1:
+        if len(job.file.kept.parts) > 1:
             under_way = [upload for upload in self._store.list_multiparts(job.key) if upload.key == job.key]
             uploads += [upload for upload in under_way if upload != job.upload]
         if info and evidence:
@@ -234,9 +234,9 @@ class StoreCalls:
         return None
 
     def _put(self, job: Job) -> Acknowledged | Found:
-        digest = job.file.digest
+        digest = job.file.kept
         try:
-            with self._buffer.open(_name(job)) as source:
+            with self._buffer.open(job.file.name) as source:
                 stored = self._store.put(job.key, source, digest.whole, replace=job.replace)
         except ObjectExists:
             return self._found_there(job)
@@ -246,7 +246,7 @@ class StoreCalls:
     def _complete(self, job: Job) -> Acknowledged | Found:
         upload = _upload(job)
         try:
-            stored = self._store.complete_multipart(upload, job.parts, job.file.digest, replace=job.replace)
+            stored = self._store.complete_multipart(upload, job.parts, job.file.kept, replace=job.replace)
         except ObjectExists:
             found = self._found_there(job)
             self._store.abort_multipart(upload)
@@ -262,7 +262,7 @@ class StoreCalls:
         return Found(etag=info.etag, evidence=evidence)
 
     def _list(self, job: Job) -> Listed:
-        digests = job.file.digest.parts
+        digests = job.file.kept.parts
         return Listed(
             tuple(
                 part
@@ -272,8 +272,8 @@ class StoreCalls:
         )
 
     def _send(self, job: Job) -> Sent:
-        digest = job.file.digest.parts[job.number - 1]
-        with self._buffer.open(_name(job)) as source:
+        digest = job.file.kept.parts[job.number - 1]
+        with self._buffer.open(job.file.name) as source:
             return Sent(self._store.put_part(_upload(job), job.number, source, digest))
 
     def _verify(self, job: Job) -> Compared:
@@ -286,10 +286,10 @@ class StoreCalls:
         """Bytes that arrived wrong were damaged on the way or in the buffer: read them again to know which."""
         if not isinstance(error, CorruptContent):
             return error
-        digest = job.file.digest
+        digest = job.file.kept
         suspect = digest.parts[job.number - 1] if job.operation is Operation.SEND else digest.whole
         try:
-            intact = self._intact(_name(job), suspect)
+            intact = self._intact(job.file.name, suspect)
         except OSError as unread:
             return _unread(job, unread)
         return error if intact else CopyDamaged(f"the copy of {job.file.path} is not what it was")
@@ -309,10 +309,6 @@ class StoreCalls:
 def _unread(job: Job, error: OSError) -> CopyDamaged | CopyUnreadable:
     message = f"the copy of {job.file.path} can't be read: {error}"
     return CopyDamaged(message) if isinstance(error, FileNotFoundError) else CopyUnreadable(message)
-
-
-def _name(job: Job) -> str:
-    return str(job.file.artifact_id)
 
 
 def _upload(job: Job) -> Multipart:

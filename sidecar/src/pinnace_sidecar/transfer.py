@@ -117,7 +117,7 @@ class Transfer:
     @property
     def large(self) -> bool:
         """Whether it can go in parts: it was digested in parts then."""
-        return len(self.file.digest.parts) > 1
+        return len(self.file.kept.parts) > 1
 
     def divide(self) -> bool:
         """From now on it goes in parts; whether that is news."""
@@ -176,7 +176,7 @@ class Transfer:
             return [self._job(Operation.OPEN)]
         if not self.listed:
             return [self._job(Operation.LIST)]
-        count = len(self.file.digest.parts)
+        count = len(self.file.kept.parts)
         if len(self.parts) == count:
             return [self._job(Operation.COMPLETE)]
         missing = (number for number in range(1, count + 1) if number not in self.parts and number not in self.sending)

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import IO, Final
 
+from pinnace.compression import NotDecodable, unpacked
+from pinnace.digests import Encoding
 from pinnace.records import RecordedContent
 from pinnace.stores.store import Evidence, NoSuchObject, ObjectInfo, Store
 from pinnace_sidecar.buffer import CHUNK_BYTES, Buffer
@@ -48,11 +50,11 @@ class Verification:
 
     def compare(self, file: JournaledFile, info: ObjectInfo, etag: str = "") -> Compared:
         """`etag` is the one that the upload was acknowledged with. Raises StoreError."""
-        evidence = info.evidence(file.digest)
-        if difference := info.difference(file.digest, etag):
+        evidence = info.evidence(file.kept)
+        if difference := info.difference(file.kept, etag):
             return Compared(difference, evidence)
         if self._read_back:
-            return self._download(file.digest.sha256, info)
+            return self._read_back_of(file, info)
         return Compared("", evidence) if evidence is Evidence.CRC32C else self._compare_md5(file, info)
 
     def compare_recorded(self, recorded: RecordedContent, info: ObjectInfo) -> Compared:
@@ -61,14 +63,16 @@ class Verification:
         Raises StoreError.
         """
         evidence = Evidence.SIZE if info.crc32c is None else Evidence.CRC32C
-        if info.size != recorded.size:
-            return Compared(f"the store holds {info.size} bytes, not {recorded.size}", evidence)
-        if info.crc32c not in (None, recorded.crc32c):
-            return Compared(f"the store holds content of CRC32C {info.crc32c}, not {recorded.crc32c}", evidence)
+        kept = recorded.stored or recorded
+        if info.size != kept.size:
+            return Compared(f"the store holds {info.size} bytes, not {kept.size}", evidence)
+        if info.crc32c not in (None, kept.crc32c):
+            return Compared(f"the store holds content of CRC32C {info.crc32c}, not {kept.crc32c}", evidence)
         if recorded.etag and info.etag != recorded.etag:
             return Compared(f"the store holds ETag {info.etag}, and {recorded.etag} was recorded", evidence)
         if self._read_back:
-            return self._download(recorded.sha256, info)
+            encoding = recorded.stored.encoding if recorded.stored else None
+            return self._download(info, recorded.sha256, recorded.size, encoding)
         known = recorded.etag or info.crc32c is not None
         return Compared("" if known else "nothing tells more of it than its size", evidence)
 
@@ -81,31 +85,36 @@ class Verification:
         try:
             ours = self._md5_etag(file, in_parts="-" in info.etag)
         except OSError:
-            return self._download(file.digest.sha256, info)
+            return self._read_back_of(file, info)
         if ours == info.etag:
             self._etags_are_md5 = True
             return Compared("", Evidence.MD5)
-        compared = self._download(file.digest.sha256, info)
+        compared = self._read_back_of(file, info)
         if not (compared.difference or self._etags_are_md5):
             self._etags_are_md5 = False
         return compared
 
-    def _download(self, sha256: str, info: ObjectInfo) -> Compared:
+    def _read_back_of(self, file: JournaledFile, info: ObjectInfo) -> Compared:
+        return self._download(info, file.digest.sha256, file.digest.size, file.stored.encoding if file.stored else None)
+
+    def _download(self, info: ObjectInfo, sha256: str, size: int, encoding: Encoding | None) -> Compared:
         sink = _Hashing()
         try:
-            self._store.get(info.key, sink)
+            self._store.get(info.key, unpacked(sink, encoding, size))
         except NoSuchObject:
             return Compared("the store holds nothing under this key", Evidence.READ_BACK)
+        except NotDecodable as error:
+            return Compared(f"the store holds {error}", Evidence.READ_BACK)
         found = sink.sha256.hexdigest()
         difference = f"the store holds content of SHA-256 {found}, not {sha256}" if found != sha256 else ""
         return Compared(difference, Evidence.READ_BACK)
 
     def _md5_etag(self, file: JournaledFile, *, in_parts: bool) -> str:
         """The ETag that S3 gives this content, sent whole or in these parts."""
-        with self._buffer.open(str(file.artifact_id)) as copy:
+        with self._buffer.open(file.name) as copy:
             if not in_parts:
-                return _md5(copy, file.digest.size).hex()
-            sums = [_md5(copy, part.size) for part in file.digest.parts]
+                return _md5(copy, file.kept.size).hex()
+            sums = [_md5(copy, part.size) for part in file.kept.parts]
         return f"{hashlib.md5(b''.join(sums), usedforsecurity=False).hexdigest()}-{len(sums)}"
 
 
@@ -122,7 +131,7 @@ def _may_be_md5(file: JournaledFile, info: ObjectInfo) -> bool:
     match = _MD5_ETAG.fullmatch(info.etag)
     if not match or info.encryption.startswith("aws:kms"):
         return False
-    count = len(file.digest.parts)
+    count = len(file.kept.parts)
     return match[1] is None or (count > 1 and match[1] == str(count))
 
 

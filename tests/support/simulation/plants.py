@@ -105,7 +105,7 @@ def _copy_removed_after_sending(world: World, patch: pytest.MonkeyPatch) -> None
 
     def put(calls: StoreCalls, job: Job) -> Any:
         answer = right(calls, job)
-        calls._buffer.remove(str(job.file.artifact_id))
+        calls._buffer.remove(job.file.name)
         return answer
 
     patch.setattr(StoreCalls, "_put", put)
@@ -115,7 +115,7 @@ def _copies_swept_too_early(world: World, patch: pytest.MonkeyPatch) -> None:
     right = FileTable.in_state
 
     def buffered_names(table: FileTable) -> set[str]:
-        return {str(file.artifact_id) for file in right(table, FileState.VERIFIED, limit=1000)}
+        return {file.name for file in right(table, FileState.VERIFIED, limit=1000)}
 
     patch.setattr(FileTable, "buffered_names", buffered_names)
 

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.ids import object_key
 from pinnace.records import FileState, PodReport, WriterEnd
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace_sidecar.crash import CrashPoint
@@ -70,11 +69,14 @@ class World:
             drain_timeout_seconds=600.0,
             api_url="http://api.test",
             deduplicate=rng.random() < 0.5,
+            zstd_level=3 if seed % 3 == 2 else 0,
         )
         self.buffer, self.volume_files = FileSystem(), FileSystem()
         self.oracle = Oracle(
             machine, self.buffer, iteration=self.settings.iteration_id, prefix=_STORE.prefix, limit=limit
         )
+        # Another process may compress otherwise: it may be of another release.
+        self.oracle.recompressing = seed % 6 == 5
         self.store = SimulatedStore(
             machine,
             self.oracle,
@@ -255,6 +257,8 @@ class World:
         drain_s = 600.0 if self.calm else rng.choice([15.0, 60.0, 600.0])
         settings = msgspec.structs.replace(self.settings, drain_timeout_seconds=drain_s)
         listening_since = machine.now()
+        if self.oracle.recompressing:
+            settings = msgspec.structs.replace(settings, zstd_level=rng.choice([0, 1, 3, 19]))
         journal: Journal | None = None
         report: PodReport | None = None
         try:
@@ -310,7 +314,7 @@ class World:
             crash=self._pass,
             workers=lambda size, name: SimulatedWorkers(self.machine, bell, size, name, self._delay),
         )
-        tuning = Tuning(multipart_bytes=_PART_BYTES, part_bytes=_PART_BYTES, share_bytes=1)
+        tuning = Tuning(multipart_bytes=_PART_BYTES, part_bytes=_PART_BYTES, share_bytes=1, compress_bytes=1)
         return Sidecar(settings, tuning, _STORE, surroundings, self.journal)
 
     def _pass(self, point: CrashPoint) -> None:
@@ -318,7 +322,7 @@ class World:
             self.oracle.journaled(self.journal.files.in_state(FileState.BUFFERED, limit=1000))
         elif point is CrashPoint.STORED_JOURNALED:
             for file in self.journal.files.in_state(FileState.UPLOADED, limit=1000):
-                self.store.trusted(object_key(_STORE.prefix, file.artifact_id))
+                self.store.trusted(file.key(_STORE.prefix))
         self.machine.seam("passes", point)
 
 

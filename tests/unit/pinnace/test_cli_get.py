@@ -24,7 +24,7 @@ from pinnace.stores.store import ObjectInfo, Sink, StoreUnreachable
 from support.canned_api import CannedApi, canned_api
 from support.environment import without_settings
 from support.s3_server import ACCESS_KEY, REGION, SECRET_KEY, S3Server, s3_server
-from support.store_content import digest_of, put_bytes
+from support.store_content import compressed, digest_of, put_bytes, stored_as
 
 CONTENT = b"weights " * 50_000
 
@@ -283,3 +283,72 @@ def test_a_mismatch_names_both_digests(tmp_path: Path) -> None:
         download(store, row, tmp_path / "file", replace=False)
     assert row.sha256 in str(caught.value)
     assert hashlib.sha256(b"got this").hexdigest() in str(caught.value)
+
+
+# --- compressed in the store
+
+
+@pytest.fixture
+def packed(api: CannedApi, s3: S3Server, artifact: Artifact) -> Artifact:
+    """The artifact, compressed in the store."""
+    frame = compressed(CONTENT)
+    row = msgspec.structs.replace(artifact, stored=stored_as(frame))
+    api.records = {f"/artifacts/{row.id}": row}
+    with s3.lock:
+        s3._store(row.location.key, frame, None)
+    return row
+
+
+def test_what_lies_compressed_is_unpacked(packed: Artifact, tmp_path: Path) -> None:
+    result = run(str(packed.id), "-o", "here")
+    assert result.exit_code == Exit.OK, result.output
+    assert (tmp_path / "here").read_bytes() == CONTENT
+    assert packed.sha256 in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (compressed(CONTENT)[:-1], "compressed bytes instead of"),
+        (compressed(CONTENT)[:40], "bytes instead of"),
+        (compressed(CONTENT[:-1] + b"X"), "compressed bytes instead of"),
+        (compressed(CONTENT[:-1]), "bytes instead of"),
+        (compressed(CONTENT + b"X"), f"more than {len(CONTENT)} bytes"),
+        (compressed(bytes(2**28)), f"more than {len(CONTENT)} bytes"),
+        (compressed(CONTENT) + b"X", "compressed bytes instead of"),
+        (CONTENT, "no zstd frame"),
+        (b"", "bytes instead of"),
+    ],
+    ids=["no checksum", "cut off", "other content", "less", "more", "bomb", "something behind it", "plain", "nothing"],
+)
+def test_a_frame_that_is_not_the_recorded_one_leaves_no_file(
+    s3: S3Server, packed: Artifact, tmp_path: Path, held: bytes, said: str
+) -> None:
+    with s3.lock:
+        s3._store(packed.location.key, held, None)
+    result = run(str(packed.id), "-o", "here")
+    assert result.exit_code == Exit.DIGEST, result.output
+    assert said in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+class BreaksOff:
+    """Gives a third of what is asked for, then an error."""
+
+    def __init__(self, held: bytes) -> None:
+        self.held = held
+        self.starts: list[int] = []
+
+    def get(self, key: str, sink: Sink, *, start: int = 0, size: int | None = None) -> ObjectInfo:
+        self.starts.append(start)
+        sink.write(memoryview(self.held)[start : start + len(self.held) // 3])
+        raise StoreUnreachable("broke off")
+
+
+def test_a_frame_that_breaks_off_is_taken_up_where_it_ended(tmp_path: Path) -> None:
+    frame = compressed(CONTENT)
+    row = msgspec.structs.replace(artifact_of(CONTENT), stored=stored_as(frame))
+    store = BreaksOff(frame)
+    download(store, row, tmp_path / "here", replace=False)  # type: ignore[arg-type]
+    assert (tmp_path / "here").read_bytes() == CONTENT
+    assert store.starts[:3] == [0, len(frame) // 3, 2 * (len(frame) // 3)]

@@ -129,7 +129,7 @@ def test_iterations_of_an_experiment_are_shown_with_parameters_and_metrics(api: 
     api.records = {
         "/experiments": [of],
         f"/experiments/{of.id}": of,
-        f"/experiments/{of.id}/iterations": [iteration(of, 0), iteration(of, 1)],
+        "/iterations": [iteration(of, 0), iteration(of, 1)],
     }
     rows = table(run("iterations", of.name if by == "name" else str(of.id)))
     assert rows[1] == [
@@ -180,6 +180,26 @@ def test_metrics_keep_values_that_json_has_no_number_for(api: CannedApi) -> None
         ["loss", "1", "0.25", "2026-03-01T12:30:00+00:00"],
         ["loss", "2", "NaN", ""],
     ]
+
+
+def test_iterations_are_asked_for_by_filter_and_order_and_shown_in_the_chosen_columns(api: CannedApi) -> None:
+    of = experiment("sweep")
+    api.records = {"/iterations": [iteration(of, 0)]}
+    columns = 'index, params."lr", metrics.accuracy.max,params.none.deep , started_at'
+    rows = table(run("iterations", "--filter", "index = 0", "--sort", "name desc", "--columns", columns))
+    assert rows[0] == ["index", 'params."lr"', "metrics.accuracy.max", "params.none.deep", "started_at"]
+    assert rows[1][:2] == ["0", "0.1"]
+    assert rows[1][3:] == ["", "2026-03-01T12:30:00Z"]
+    assert "filter=index+%3D+0" in api.requests[-1]
+    assert "order_by=name+desc" in api.requests[-1]
+
+
+@pytest.mark.parametrize("columns", ["nmae", "params", "metrics.a.any", "name,", "tags.a.b", "name; id"])
+def test_columns_that_iterations_lack_are_refused(api: CannedApi, columns: str) -> None:
+    api.records = {"/iterations": []}
+    result = run("iterations", "--columns", columns, "--project", "x")
+    assert result.exit_code == Exit.USAGE
+    assert "--columns" in result.stderr
 
 
 def test_a_name_that_several_experiments_have_is_refused_with_the_candidates(api: CannedApi) -> None:

@@ -28,3 +28,13 @@ def test_object_key_is_prefix_shard_and_id() -> None:
     artifact = UUID("75ec270b-b003-4f3c-af3e-50e45fbeb610")
     assert ids.object_key("", artifact) == "75/75ec270b-b003-4f3c-af3e-50e45fbeb610"
     assert ids.object_key("/team a/", artifact) == "team a/75/75ec270b-b003-4f3c-af3e-50e45fbeb610"
+
+
+def test_a_compressed_object_is_named_by_its_own_bytes_too() -> None:
+    artifact = UUID("75ec270b-b003-4f3c-af3e-50e45fbeb610")
+    key = ids.object_key("runs", artifact, "ab" * 32)
+    assert key == "runs/75/75ec270b-b003-4f3c-af3e-50e45fbeb610.abababababababab.zst"
+    assert ids.is_own_key(key, artifact, "ab" * 32)
+    assert not ids.is_own_key(key, artifact)
+    assert not ids.is_own_key(key, artifact, "cd" * 32)
+    assert not ids.is_own_key(ids.object_key("runs", artifact), artifact, "ab" * 32)

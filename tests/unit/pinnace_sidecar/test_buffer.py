@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
-from pinnace.digests import ContentDigest
+from pinnace.digests import Digests
 from pinnace_sidecar.buffer import (
     CHUNK_BYTES,
     Buffer,
@@ -48,8 +48,8 @@ def order(volume: Path, path: str = "file") -> Order:
     return Order(path, fingerprint, PART_SIZE)
 
 
-def name_of(digest: ContentDigest) -> str:
-    return digest.sha256
+def name_of(digests: Digests) -> str:
+    return digests.content.sha256
 
 
 class FaultyDisk(LocalDisk):
@@ -157,7 +157,7 @@ def test_a_copy_has_the_files_bytes_and_their_digests(volume: Path, folder: Path
     content = os.urandom(size)
     (volume / "file").write_bytes(content)
     buffer = Buffer(folder, 2**30, disk)
-    digest = buffer.copy(LocalVolume(str(volume)), order(volume), name_of)
+    digest = buffer.copy(LocalVolume(str(volume)), order(volume), name_of).content
     assert (digest.size, digest.sha256) == (size, hashlib.sha256(content).hexdigest())
     assert [part.size for part in digest.parts] == [
         min(PART_SIZE, size - at) for at in range(0, max(size, 1), PART_SIZE)
@@ -244,8 +244,8 @@ def test_a_disk_that_fails_at_any_step_leaves_nothing_half_done(
     buffer.copy(LocalVolume(str(volume)), order(volume), name_of)
 
 
-def in_turn(path: str, digest: ContentDigest) -> str:
-    return f"{path}-{digest.sha256[:8]}"
+def in_turn(path: str, digests: Digests) -> str:
+    return f"{path}-{digests.content.sha256[:8]}"
 
 
 def test_files_copied_together_are_durable_together_before_any_has_its_name(volume: Path, folder: Path) -> None:
@@ -256,9 +256,9 @@ def test_files_copied_together_are_durable_together_before_any_has_its_name(volu
     buffer = Buffer(folder, 2**30, disk)
     outcomes = buffer.copy_all(LocalVolume(str(volume)), [order(volume, path) for path in contents], in_turn)
     for (path, content), outcome in zip(contents.items(), outcomes, strict=True):
-        assert isinstance(outcome, ContentDigest)
+        assert isinstance(outcome, Digests)
         with buffer.open(in_turn(path, outcome)) as copy:
-            assert copy.read(outcome.size) == content
+            assert copy.read(outcome.content.size) == content
     assert len(list(folder.iterdir())) == 20
     assert disk.steps[-22:] == ["sync_all", *["rename"] * 20, "sync_folder"]
     assert "rename" not in disk.steps[:-22]
@@ -270,7 +270,7 @@ def test_real_files_are_synced_together_however_many(volume: Path, folder: Path,
         (volume / str(number)).write_bytes(b"x" * number)
     orders = [order(volume, str(number)) for number in range(size)]
     outcomes = Buffer(folder, 2**30, LocalDisk()).copy_all(LocalVolume(str(volume)), orders, in_turn)
-    assert [outcome.size for outcome in outcomes if isinstance(outcome, ContentDigest)] == list(range(size))
+    assert [outcome.content.size for outcome in outcomes if isinstance(outcome, Digests)] == list(range(size))
 
 
 def test_one_that_fails_keeps_no_other_from_being_copied(volume: Path, folder: Path) -> None:
@@ -280,7 +280,7 @@ def test_one_that_fails_keeps_no_other_from_being_copied(volume: Path, folder: P
     (volume / "gone").unlink()
     (volume / "changed").write_bytes(b"something else")
     outcomes = Buffer(folder, 2**30, LocalDisk()).copy_all(LocalVolume(str(volume)), orders, in_turn)
-    assert [type(outcome) for outcome in outcomes] == [Gone, ContentDigest, Changed, ContentDigest]
+    assert [type(outcome) for outcome in outcomes] == [Gone, Digests, Changed, Digests]
     assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["better", "good"]
 
 
@@ -296,7 +296,7 @@ def test_a_disk_that_fails_under_several_files_leaves_nothing_half_done(
     outcomes = Buffer(folder, 2**30, disk).copy_all(LocalVolume(str(volume)), orders, in_turn)
     if step == "sync_all":  # somebody else's error: each file for itself is fine
         assert disk.steps.count("sync") == 2
-        assert {type(outcome) for outcome in outcomes} == {ContentDigest}
+        assert {type(outcome) for outcome in outcomes} == {Digests}
     else:
         assert {type(outcome) for outcome in outcomes} == {BufferFull if code == errno.ENOSPC else BufferFailed}
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
@@ -338,18 +338,18 @@ def test_space_is_reserved_and_given_back(folder: Path) -> None:
     assert not buffer.reserve(1)
     buffer.settle(60, None)
     assert buffer.reserve(50)
-    buffer.settle(50, "copied")
-    assert buffer.used_bytes == 90
+    buffer.settle(50, "copied", 20)
+    assert buffer.used_bytes == 60
     buffer.remove("there")
     buffer.remove("there")
-    assert buffer.used_bytes == 50
+    assert buffer.used_bytes == 20
 
 
 def test_a_copy_that_replaces_an_equal_one_is_counted_once(folder: Path) -> None:
     (folder / "there").write_bytes(b"x" * 40)
     buffer = Buffer(folder, 100, LocalDisk())
     assert buffer.reserve(40)
-    buffer.settle(40, "there")
+    buffer.settle(40, "there", 40)
     assert buffer.used_bytes == 40
 
 
@@ -369,17 +369,17 @@ def test_a_copy_says_what_it_is(volume: Path, folder: Path, size: int, path: str
     (volume / path).write_bytes(os.urandom(size))
     buffer = Buffer(folder, 2**30, LocalDisk())
     fingerprint = order(volume, path).fingerprint
-    digest = buffer.copy(
+    digests = buffer.copy(
         LocalVolume(str(volume)), Order(path, fingerprint, PART_SIZE, suspect=True, settled_at=12.5), name_of
     )
-    expected = CopyRecord.of(path, fingerprint, digest, suspect=True, settled_at=12.5)
-    assert buffer.record(digest.sha256) == expected
+    expected = CopyRecord.of(path, fingerprint, digests, suspect=True, settled_at=12.5)
+    assert buffer.record(digests.content.sha256) == expected
 
 
 def test_a_damaged_record_is_none(volume: Path, folder: Path) -> None:
     (volume / "file").write_bytes(b"content")
     buffer = Buffer(folder, 2**30, LocalDisk())
-    name = buffer.copy(LocalVolume(str(volume)), order(volume), name_of).sha256
+    name = buffer.copy(LocalVolume(str(volume)), order(volume), name_of).content.sha256
     whole = (folder / name).read_bytes()
     for cut in range(len(whole)):
         (folder / name).write_bytes(whole[:cut])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pinnace.digests import Digester
+from pinnace.digests import Digester, Digests
 from pinnace.records import FileState, MetricPoint
 from pinnace.stores.store import Part, StoreUnreachable
 from pinnace_sidecar.crash import CrashPoint, never
@@ -40,7 +40,7 @@ def fill(path: Path) -> Journal:
                 suspect=number % 7 == 0,
                 settled_at=1000.5 + number,
                 artifact_id=UUID(int=number),
-                digest=digester.finish(),
+                digests=Digests(content=digester.finish()),
             )
         )
         for event in (Event.STORED, Event.CONFIRMED, Event.REGISTERED)[: number % 4]:

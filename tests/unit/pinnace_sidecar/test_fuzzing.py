@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pinnace.digests import Digester
+from pinnace.digests import Digester, Digests
 from pinnace_sidecar import copy_record
 from pinnace_sidecar.copy_record import CopyRecord
 from pinnace_sidecar.files import Fingerprint, LocalVolume
@@ -52,7 +52,9 @@ def test_any_bytes_are_a_copy_that_says_nothing(content: bytes) -> None:
 def test_a_record_that_changed_says_nothing(flips: list[tuple[float, int]]) -> None:
     digester = Digester(4)
     digester.update(b"content")
-    record = CopyRecord.of("path", Fingerprint(1, 7, 2, 3), digester.finish(), suspect=False, settled_at=1.0)
+    record = CopyRecord.of(
+        "path", Fingerprint(1, 7, 2, 3), Digests(content=digester.finish()), suspect=False, settled_at=1.0
+    )
     encoded = bytearray(record.encoded())
     for place, mask in flips:
         encoded[int(place * len(encoded))] ^= mask

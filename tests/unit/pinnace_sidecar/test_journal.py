@@ -3,13 +3,14 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 
-from pinnace.digests import ContentDigest, Digester
+from pinnace.digests import ContentDigest, Digester, Digests, EncodedDigest, Encoding
 from pinnace.records import FileState, MetricPoint
 from pinnace.stores.store import Part
 from pinnace_sidecar.files import Fingerprint
@@ -51,7 +52,7 @@ def copy(
         suspect=suspect,
         settled_at=1000.0 + number,
         artifact_id=UUID(int=artifact),
-        digest=digest(content),
+        digests=Digests(content=digest(content)),
     )
 
 
@@ -249,6 +250,27 @@ def test_a_journal_of_the_first_version_is_brought_up_and_goes_on(path: Path) ->
         assert [file.path for file in journal.files.in_state(FileState.BUFFERED, limit=9)] == ["a"]
         assert [(tail.offset, tail.mark) for tail in journal.metrics.tails()] == [(9, b"")]
         assert (journal.sets.held(), journal.begun_anew) == (0, False)
+    finally:
+        journal.close()
+
+
+def test_how_a_copy_is_compressed_is_remembered_and_names_it(path: Path, journal: Journal) -> None:
+    kept = digest(b"frame of bytes")
+    stored = EncodedDigest(
+        encoding=Encoding.ZSTD, size=kept.size, sha256=kept.sha256, crc32c=kept.crc32c, parts=kept.parts
+    )
+    plain = copy()
+    file = journal.files.add_copy(replace(plain, digests=Digests(content=plain.digests.content, stored=stored)))
+    journal.close()
+    journal = Journal.open(path)
+    try:
+        (found,) = journal.files.in_state(FileState.BUFFERED, limit=9)
+        assert found == file
+        assert (found.digest, found.kept, found.stored) == (plain.digests.content, stored, stored)
+        assert journal.files.buffered_names() == {f"{plain.artifact_id}.{stored.sha256[:16]}.zst"} == {found.name}
+        assert journal.files.knows(found.name)
+        # The same content, not compressed: the copy that is there goes on.
+        assert journal.files.add_copy(plain).stored == stored
     finally:
         journal.close()
 

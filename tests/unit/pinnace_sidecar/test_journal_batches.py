@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from pinnace.digests import Digester
+from pinnace.digests import Digester, Digests
 from pinnace.records import FileState
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Awaited, Copy, Journal, JournaledFile, Progress
@@ -28,7 +28,7 @@ def copy(number: int, rng: random.Random, kinds: int) -> Copy:
         suspect=rng.random() < 0.2,
         settled_at=number,
         artifact_id=UUID(int=content * 10_000 + int(path.rpartition("/")[2])),
-        digest=digester.finish(),
+        digests=Digests(content=digester.finish()),
     )
 
 

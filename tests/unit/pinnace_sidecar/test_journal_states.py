@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pinnace.digests import Digester
+from pinnace.digests import Digester, Digests
 from pinnace.records import FileState, Location, RecordedContent
 from pinnace.stores.store import Part
 from pinnace_sidecar.files import Fingerprint
@@ -77,7 +77,7 @@ class Journaling(RuleBasedStateMachine):
                 suspect=suspect,
                 settled_at=self.number,
                 artifact_id=artifact,
-                digest=digester.finish(),
+                digests=Digests(content=digester.finish()),
             )
         )
         if before in (None, FileState.QUARANTINED):

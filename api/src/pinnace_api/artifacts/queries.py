@@ -1,12 +1,14 @@
 """Artifacts in SQL."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
-from pinnace.records import Artifact, ArtifactPage, ContentQuery, Location
+from pinnace.digests import Encoding
+from pinnace.records import Artifact, ArtifactPage, Backend, ContentQuery, Location, Stored
 from pinnace_api import paging
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.iterations.tables import ITERATIONS
@@ -15,6 +17,8 @@ from pinnace_api.pods.tables import POD_ARTIFACTS
 from pinnace_api.tables import insert_missing
 
 _FIND_ALL = select(ARTIFACTS).where(ARTIFACTS.c.id.in_(bindparam("ids", expanding=True)))
+#: When a content became that of its path for the last time.
+SENT_LAST = func.coalesce(ARTIFACTS.c.sent_again_at, ARTIFACTS.c.recorded_at)
 _HOLD = select(ARTIFACTS).where(ARTIFACTS.c.id == bindparam("id")).with_for_update(key_share=True)
 _OF_ITERATION = Order(columns=(ARTIFACTS.c.recorded_at, ARTIFACTS.c.id), key=tuple[Moment, UUID])
 _OF_EXPERIMENT = Order(
@@ -28,16 +32,33 @@ _CONTENTS = (
         ITERATIONS.c.experiment_id == bindparam("experiment"),
         ARTIFACTS.c.endpoint == bindparam("endpoint"),
         ARTIFACTS.c.bucket == bindparam("bucket"),
+        ARTIFACTS.c.backend == Backend.S3.value,
+        ARTIFACTS.c.deleted_at.is_(None),
     )
     .order_by(ARTIFACTS.c.recorded_at, ARTIFACTS.c.id)
 )
 _USER = (
     select(ARTIFACTS, ITERATIONS.c.experiment_id)
     .join_from(ARTIFACTS, ITERATIONS)
-    .where(ARTIFACTS.c.bucket == bindparam("bucket"), ARTIFACTS.c.key == bindparam("key"))
+    .where(
+        ARTIFACTS.c.backend == bindparam("backend"),
+        ARTIFACTS.c.bucket == bindparam("bucket"),
+        ARTIFACTS.c.key == bindparam("key"),
+    )
     .order_by(ARTIFACTS.c.id)
     .limit(1)
     .with_for_update(read=True, of=ARTIFACTS)
+)
+_HOLD = select(ARTIFACTS).where(ARTIFACTS.c.id == bindparam("id")).with_for_update(key_share=True)
+_NEWEST = (
+    select(ARTIFACTS)
+    .where(
+        ARTIFACTS.c.iteration_id == bindparam("iteration"),
+        ARTIFACTS.c.path == bindparam("path"),
+        ARTIFACTS.c.deleted_at.is_(None),
+    )
+    .order_by(SENT_LAST.desc(), ARTIFACTS.c.modified_at.desc(), ARTIFACTS.c.id.desc())
+    .limit(1)
 )
 #: How many values one IN list takes at a time.
 _IN_LIST = 500
@@ -53,17 +74,20 @@ def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
             "size": artifact.size,
             "sha256": artifact.sha256,
             "crc32c": artifact.crc32c,
-            "endpoint": artifact.location.endpoint,
-            "region": artifact.location.region,
-            "bucket": artifact.location.bucket,
-            "key": artifact.location.key,
+            **_location_values(artifact.location),
             "modified_at": artifact.modified_at,
             "suspect": artifact.suspect,
             "pod_uid": artifact.pod_uid,
             "recorded_at": artifact.recorded_at,
             "etag": artifact.etag,
+            "content_type": artifact.content_type,
             "description": artifact.description,
             "tags": artifact.tags,
+            "created_by": artifact.created_by,
+            "stored_encoding": artifact.stored and artifact.stored.encoding,
+            "stored_size": artifact.stored and artifact.stored.size,
+            "stored_sha256": artifact.stored and artifact.stored.sha256,
+            "stored_crc32c": artifact.stored and artifact.stored.crc32c,
         }
         for artifact in sorted(artifacts, key=lambda artifact: artifact.id)
     ]
@@ -71,7 +95,7 @@ def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
 
 
 def find_all(connection: Connection, artifacts: Collection[UUID]) -> dict[UUID, Artifact]:
-    """Those of them that exist."""
+    """Those of them that exist, deleted ones too."""
     ids = sorted(artifacts)
     return {
         row.id: record(row)
@@ -99,31 +123,72 @@ def find_user(connection: Connection, location: Location) -> tuple[Artifact, UUI
     transaction that adds it. That row can't be removed before the transaction (one that writes) ends. All who need an
     object are of one experiment. Endpoints don't count: one store may have several.
     """
-    row = connection.execute(_USER, {"bucket": location.bucket, "key": location.key}).first()
+    asked = {"backend": location.backend.value, "bucket": location.bucket, "key": location.key}
+    row = connection.execute(_USER, asked).first()
     return None if row is None else (record(row), row.experiment_id)
-
-
-def hold(connection: Connection, artifact: UUID) -> Artifact | None:
-    """Nobody else edits it until the transaction ends."""
-    row = connection.execute(_HOLD, {"id": artifact}).one_or_none()
-    return None if row is None else record(row)
-
-
-def edit(connection: Connection, artifact: Artifact) -> None:
-    """Keep what of it can change by an edit."""
-    connection.execute(
-        update(ARTIFACTS)
-        .where(ARTIFACTS.c.id == artifact.id)
-        .values(description=artifact.description, tags=artifact.tags)
-    )
 
 
 def clear_suspicion(connection: Connection, artifact: UUID) -> None:
     connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact).values(suspect=False))
 
 
+def hold(connection: Connection, artifact: UUID) -> tuple[Artifact, datetime | None] | None:
+    """The artifact, held until the transaction ends, and when it was deleted; None: there never was such a one."""
+    row = connection.execute(_HOLD, {"id": artifact}).one_or_none()
+    return None if row is None else (record(row), row.deleted_at)
+
+
+def find(connection: Connection, artifact: UUID) -> Artifact | None:
+    """None also for a deleted one."""
+    row = connection.execute(_FIND_ALL, {"ids": [artifact]}).one_or_none()
+    return None if row is None or row.deleted_at is not None else record(row)
+
+
+def newest(connection: Connection, iteration: UUID, path: str) -> Artifact | None:
+    """The last that was sent under the path."""
+    row = connection.execute(_NEWEST, {"iteration": iteration, "path": path}).one_or_none()
+    return None if row is None else record(row)
+
+
+def describe(connection: Connection, artifact: Artifact) -> None:
+    """Keep what is said about it."""
+    values = {"content_type": artifact.content_type, "description": artifact.description, "tags": artifact.tags}
+    connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact.id).values(**values))
+
+
+def record_again(connection: Connection, artifact: UUID, moment: datetime) -> None:
+    """It is the newest of its path now, and not deleted; its number among the path's contents stays."""
+    values = {"sent_again_at": moment, "deleted_at": None}
+    connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact).values(**values))
+
+
+def set_deleted(connection: Connection, artifact: UUID, moment: datetime) -> None:
+    connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact).values(deleted_at=moment))
+
+
+def relocate(connection: Connection, before: Location, sha256: str, after: Location, etag: str) -> int:
+    """Let all artifacts whose bytes are at `before` say that they are at `after`; how many those were."""
+    statement = (
+        update(ARTIFACTS)
+        .where(
+            ARTIFACTS.c.backend == before.backend.value,
+            ARTIFACTS.c.bucket == before.bucket,
+            ARTIFACTS.c.key == before.key,
+            ARTIFACTS.c.sha256 == sha256,
+        )
+        .values(**_location_values(after), etag=etag)
+    )
+    return connection.execute(statement).rowcount
+
+
+def relocate_one(connection: Connection, artifact: Artifact) -> None:
+    """Keep where its bytes are, and leave others' as they are."""
+    values = {**_location_values(artifact.location), "etag": artifact.etag}
+    connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact.id).values(**values))
+
+
 def page_of_iteration(connection: Connection, iteration: UUID, cut: Cut) -> ArtifactPage:
-    statement = select(ARTIFACTS).where(ARTIFACTS.c.iteration_id == iteration)
+    statement = select(ARTIFACTS).where(ARTIFACTS.c.iteration_id == iteration, ARTIFACTS.c.deleted_at.is_(None))
     return _page(connection, statement, _OF_ITERATION, cut)
 
 
@@ -137,7 +202,8 @@ def page_of_path(connection: Connection, iteration: UUID, path: str, *, newest: 
         .subquery()
     )
     order = Order(columns=(contents.c.version,), key=tuple[Number], descending=newest)
-    return _page(connection, select(contents), order, cut)
+    # What is deleted keeps its number, so that others keep theirs.
+    return _page(connection, select(contents).where(contents.c.deleted_at.is_(None)), order, cut)
 
 
 def page_of_pod(connection: Connection, iteration: UUID, pod_uid: str, cut: Cut) -> ArtifactPage:
@@ -150,7 +216,11 @@ def page_of_pod(connection: Connection, iteration: UUID, pod_uid: str, cut: Cut)
 
 
 def page_of_experiment(connection: Connection, experiment: UUID, cut: Cut) -> ArtifactPage:
-    statement = select(ARTIFACTS).join_from(ITERATIONS, ARTIFACTS).where(ITERATIONS.c.experiment_id == experiment)
+    statement = (
+        select(ARTIFACTS)
+        .join_from(ITERATIONS, ARTIFACTS)
+        .where(ITERATIONS.c.experiment_id == experiment, ARTIFACTS.c.deleted_at.is_(None))
+    )
     return _page(connection, statement, _OF_EXPERIMENT, cut)
 
 
@@ -168,13 +238,44 @@ def record(row: Row[Any]) -> Artifact:
         size=row.size,
         sha256=row.sha256,
         crc32c=row.crc32c,
-        location=Location(endpoint=row.endpoint, region=row.region, bucket=row.bucket, key=row.key),
+        location=location_of(row),
         modified_at=row.modified_at,
         suspect=row.suspect,
         pod_uid=row.pod_uid,
         recorded_at=row.recorded_at,
         etag=row.etag,
+        content_type=row.content_type,
         description=row.description,
         tags=row.tags,
+        created_by=row.created_by,
         version=getattr(row, "version", None),
+        stored=_stored(row),
     )
+
+
+def _stored(row: Row[Any]) -> Stored | None:
+    if row.stored_encoding is None:
+        return None
+    return Stored(
+        encoding=Encoding(row.stored_encoding),
+        size=row.stored_size,
+        sha256=row.stored_sha256,
+        crc32c=row.stored_crc32c,
+    )
+
+
+def location_of(row: Row[Any]) -> Location:
+    """Of any row that has the columns of one."""
+    return Location(
+        backend=Backend(row.backend), endpoint=row.endpoint, region=row.region, bucket=row.bucket, key=row.key
+    )
+
+
+def _location_values(location: Location) -> dict[str, str]:
+    return {
+        "backend": location.backend.value,
+        "endpoint": location.endpoint,
+        "region": location.region,
+        "bucket": location.bucket,
+        "key": location.key,
+    }

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Response, get, patch, post, put
+from litestar import Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -44,7 +44,7 @@ def put_artifacts(
     `sets` says which artifacts the manifests among them name; those must be recorded, or come along.
     """
     check_pods(caller, {artifact.pod_uid for artifact in data.artifacts})
-    batch, is_new = service.put(database, iteration_id, data)
+    batch, is_new = service.put(database, iteration_id, data, by=str(caller))
     return Response(batch, status_code=201 if is_new else 200)
 
 
@@ -118,7 +118,7 @@ def get_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database
 @patch(
     "/artifacts/{artifact_id:uuid}",
     operation_id="patch_artifact",
-    summary="Edit an artifact",
+    summary="Edit what is said about an artifact",
     tags=["artifacts"],
     responses=refusals(401, 403, 404, 409, 413, 422, 503),
     sync_to_thread=True,
@@ -126,8 +126,23 @@ def get_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database
 def patch_artifact(
     artifact_id: FromPath[UUID], data: JSONBody[ArtifactPatch], database: NamedDependency[Database]
 ) -> Artifact:
-    """A JSON merge patch."""
+    """A JSON merge patch of content type, description and tags. The content itself never changes."""
     return service.patch(database, artifact_id, data)
+
+
+@delete(
+    "/artifacts/{artifact_id:uuid}",
+    operation_id="delete_artifact",
+    summary="Delete an artifact",
+    tags=["artifacts"],
+    responses=refusals(401, 403, 404, 409, 503),
+    sync_to_thread=True,
+)
+def delete_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database]) -> None:
+    """It is left out from now on; `pinnace gc` removes the bytes when nobody needs them. Uploading them again before or
+    after that brings it back.
+    """
+    service.delete(database, artifact_id)
 
 
 @post(
@@ -156,5 +171,6 @@ ROUTES = (
     list_experiment_artifacts,
     get_artifact,
     patch_artifact,
+    delete_artifact,
     find_contents,
 )

@@ -12,6 +12,7 @@ from pinnace.records import (
     ArtifactPage,
     ArtifactPatch,
     ArtifactSetWrite,
+    Backend,
     ContentQuery,
     RecordedContent,
     RecordedContents,
@@ -24,6 +25,7 @@ from pinnace_api.database import Connection, Database
 from pinnace_api.edits import check_tags, edited_tags, edited_text
 from pinnace_api.experiments import queries as experiments
 from pinnace_api.iterations import queries as iterations
+from pinnace_api.model_versions import protection
 from pinnace_api.paging import Cut
 from pinnace_api.pods import queries as pods
 from pinnace_api.refusals import (
@@ -37,23 +39,18 @@ from pinnace_api.refusals import (
 from pinnace_api.values import check_number, check_text, utc
 
 
-def put(database: Database, iteration: UUID, batch: ArtifactBatch) -> tuple[ArtifactBatch, bool]:
+def put(database: Database, iteration: UUID, batch: ArtifactBatch, *, by: str) -> tuple[ArtifactBatch, bool]:
     """Register artifacts and sets of them, all or nothing; the bool says whether any artifact was new.
 
-    One that is there stays as it is, but for two things: it also becomes its new pod's, and it is no longer suspect
-    when it comes again as not suspect. Another size or checksum under its id is a Conflict.
+    One that is there stays as it is, deleted if it was, but for two things: it also becomes its new pod's, and it is no
+    longer suspect when it comes again as not suspect. Another size or checksum under its id is a Conflict.
     """
-    sent = [_checked(iteration, artifact, f"artifacts[{index}]") for index, artifact in enumerate(batch.artifacts)]
+    sent = [_checked(iteration, artifact, by, f"artifacts[{index}]") for index, artifact in enumerate(batch.artifacts)]
     unique: dict[UUID, Artifact] = {}
     for index, artifact in enumerate(sent):
         unique[artifact.id] = _agreed(unique.get(artifact.id, artifact), artifact, f"artifacts[{index}]")
     sets.check(batch.sets, unique)
     return database.write(_put, iteration, sent, unique, batch.sets)
-
-
-def patch(database: Database, artifact: UUID, change: ArtifactPatch) -> Artifact:
-    """Edit it. Raises NotFound, Trashed, Invalid."""
-    return database.write(_patch, artifact, change)
 
 
 def find_contents(database: Database, iteration: UUID, query: ContentQuery) -> RecordedContents:
@@ -76,6 +73,7 @@ def find_contents(database: Database, iteration: UUID, query: ContentQuery) -> R
                 sha256=artifact.sha256,
                 crc32c=artifact.crc32c,
                 location=artifact.location,
+                stored=artifact.stored,
                 etag=artifact.etag,
             )
             for artifact in found.values()
@@ -86,10 +84,23 @@ def find_contents(database: Database, iteration: UUID, query: ContentQuery) -> R
 
 def get(database: Database, artifact: UUID) -> Artifact:
     with database.read() as connection:
-        found = queries.find_all(connection, [artifact])
-    if not found:
+        found = queries.find(connection, artifact)
+    if found is None:
         raise NotFound(f"there is no artifact {artifact}")
-    return found[artifact]
+    return found
+
+
+def patch(database: Database, artifact: UUID, change: ArtifactPatch) -> Artifact:
+    """Edit what is said about it. Raises NotFound, Trashed, Invalid."""
+    return database.write(_patch, artifact, change)
+
+
+def delete(database: Database, artifact: UUID) -> None:
+    """Leave it out from now on; the bytes go when the garbage collector comes.
+
+    Raises NotFound, Trashed, and Conflict for what a version of a model needs.
+    """
+    database.write(_delete, artifact)
 
 
 def page_of_iteration(database: Database, iteration: UUID, cut: Cut) -> ArtifactPage:
@@ -146,22 +157,45 @@ def _put(
 
 
 def _patch(connection: Connection, artifact: UUID, change: ArtifactPatch) -> Artifact:
-    stored = queries.hold(connection, artifact)
-    standing = None if stored is None else iterations.standing(connection, stored.iteration_id)
-    if stored is None or standing is None:
-        raise NotFound(f"there is no artifact {artifact}")
-    edition = msgspec.structs.replace(
+    stored = _held(connection, artifact)
+    changed = msgspec.structs.replace(
         stored,
+        content_type=edited_text(stored.content_type, change.content_type, "content_type"),
         description=edited_text(stored.description, change.description, "description"),
         tags=edited_tags(stored.tags, change.tags),
     )
-    if edition != stored:
-        standing.check_writable()
-        queries.edit(connection, edition)
-    return edition
+    if changed != stored:
+        queries.describe(connection, changed)
+    return changed
 
 
-def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:
+def _delete(connection: Connection, artifact: UUID) -> None:
+    found = queries.hold(connection, artifact)
+    if found is None:
+        raise NotFound(f"there is no artifact {artifact}")
+    if found[1] is None:
+        _check_writable(connection, found[0].iteration_id)
+        if protection.kept_artifacts(connection, [artifact]):
+            raise Conflict(f"a version of a model needs artifact {artifact}", hint="purge the version first")
+        queries.set_deleted(connection, artifact, now())
+
+
+def _held(connection: Connection, artifact: UUID) -> Artifact:
+    found = queries.hold(connection, artifact)
+    if found is None or found[1] is not None:
+        raise NotFound(f"there is no artifact {artifact}")
+    _check_writable(connection, found[0].iteration_id)
+    return found[0]
+
+
+def _check_writable(connection: Connection, iteration: UUID) -> None:
+    standing = iterations.standing(connection, iteration)
+    if standing is None:
+        raise IterationNotFound(iteration)
+    standing.check_writable()
+
+
+def _checked(iteration: UUID, artifact: Artifact, by: str, field: str) -> Artifact:
     """`artifact` as it may be stored. Raises Invalid."""
     if artifact.iteration_id != iteration:
         raise Invalid("the artifact belongs to another iteration", field=f"{field}.iteration_id")
@@ -171,12 +205,16 @@ def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:
             field=f"{field}.id",
             hint="the id is the UUIDv5 of `<sha256>:<path>` in the name space of the iteration's id",
         )
-    if artifact.path.startswith("/") or not {"", ".", ".."}.isdisjoint(artifact.path.split("/")):
-        raise Invalid("a path is relative to the volume, without empty parts, '.' and '..'", field=f"{field}.path")
-    check_text(artifact.path, f"{field}.path")
+    check_path(artifact.path, f"{field}.path")
+    check_text(artifact.description, f"{field}.description")
+    check_tags(artifact.tags)
     check_text(artifact.pod_uid, f"{field}.pod_uid")
     check_number(artifact.size, f"{field}.size")
+    if artifact.stored is not None:
+        check_number(artifact.stored.size, f"{field}.stored.size")
     location = artifact.location
+    if location.backend is not Backend.S3:
+        raise Invalid("only an object can be registered", field=f"{field}.location.backend", hint="upload the file")
     for text in (location.endpoint, location.region, location.bucket, location.key):
         check_text(text, f"{field}.location")
     check_text(artifact.etag, f"{field}.etag")
@@ -185,13 +223,24 @@ def _checked(iteration: UUID, artifact: Artifact, field: str) -> Artifact:
     if len(location.key.encode()) > MAX_KEY_BYTES:
         raise Invalid(f"a key has at most {MAX_KEY_BYTES} bytes", field=f"{field}.location.key")
     return msgspec.structs.replace(
-        artifact, modified_at=utc(artifact.modified_at, f"{field}.modified_at"), version=None
+        artifact, modified_at=utc(artifact.modified_at, f"{field}.modified_at"), version=None, created_by=by
     )
+
+
+def check_path(path: str, field: str) -> None:
+    """Raise Invalid unless it is the path of an artifact."""
+    check_text(path, field)
+    if not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise Invalid("a path is relative to the volume, without empty parts, '.' and '..'", field=field)
 
 
 def _check_shared(connection: Connection, iteration: UUID, artifacts: Mapping[UUID, Artifact]) -> None:
     """Raise ObjectNotRecorded when a new row would point at an object that holds no such content of its experiment."""
-    sharing = {key: each for key, each in artifacts.items() if not ids.is_own_key(each.location.key, key)}
+    sharing = {
+        key: each
+        for key, each in artifacts.items()
+        if not ids.is_own_key(each.location.key, key, each.stored.sha256 if each.stored else "")
+    }
     if not sharing:
         return
     experiment = iterations.experiment(connection, iteration)
@@ -210,7 +259,8 @@ def _check_shared(connection: Connection, iteration: UUID, artifacts: Mapping[UU
 def _object(artifact: Artifact) -> tuple[object, ...]:
     """What artifacts that share an object have in common."""
     location = artifact.location
-    return artifact.sha256, artifact.size, artifact.crc32c, location.endpoint, location.bucket, location.key
+    content = artifact.sha256, artifact.size, artifact.crc32c
+    return *content, artifact.stored, location.endpoint, location.bucket, location.key
 
 
 def _agreed(stored: Artifact, sent: Artifact, field: str) -> Artifact:

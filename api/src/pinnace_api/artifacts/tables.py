@@ -10,10 +10,9 @@ from pinnace_api.tables import Row, UtcDateTime, document, prose, table_of, with
 
 
 class ArtifactRow(Row, table=True):
-    """`id` is ids.artifact_id(iteration_id, path, sha256). All but `suspect`, description and tags stays as it was
-    first recorded.
+    """`id` is ids.artifact_id(iteration_id, path, sha256); its content stays as it was first recorded.
 
-    `bucket` and `key` name an object that several rows of one experiment may share: see queries.find_user.
+    `backend`, `bucket` and `key` name an object that several rows of one experiment may share: see queries.find_user.
     """
 
     __tablename__ = "artifacts"
@@ -22,6 +21,7 @@ class ArtifactRow(Row, table=True):
         Index(None, "iteration_id", "recorded_at", "id"),
         Index(None, "sha256", "iteration_id"),
         Index(None, "key"),
+        Index(None, "deleted_at"),
     )
 
     id: UUID = Field(primary_key=True)
@@ -34,6 +34,11 @@ class ArtifactRow(Row, table=True):
     region: str = Field(sa_type=word(64))
     bucket: str = Field(sa_type=word(63))
     key: str = Field(sa_type=prose())
+    #: What the object holds in place of the content; all four or none.
+    stored_encoding: str | None = Field(sa_type=word(16), nullable=True)
+    stored_size: int | None = Field(sa_type=BigInteger, nullable=True)
+    stored_sha256: str | None = Field(sa_type=word(64), nullable=True)
+    stored_crc32c: str | None = Field(sa_type=word(8), nullable=True)
     modified_at: datetime = Field(sa_type=UtcDateTime)
     suspect: bool
     #: The first that registered it; `pod_artifacts` has all of them.
@@ -41,8 +46,16 @@ class ArtifactRow(Row, table=True):
     recorded_at: datetime = Field(sa_type=UtcDateTime)
     #: Of the object when it was verified; empty: not known.
     etag: str = Field(sa_type=word(256), sa_column_kwargs={"server_default": text("''")})
+    #: What holds the bytes: a records.Backend.
+    backend: str = Field(sa_type=word(16), sa_column_kwargs=with_default("s3"))
+    content_type: str = Field(sa_type=prose(), sa_column_kwargs=with_default(""))
     description: str = Field(sa_type=prose(), sa_column_kwargs=with_default(""))
     tags: dict[str, str] = Field(sa_type=document(), sa_column_kwargs=with_default("{}"))
+    created_by: str = Field(sa_type=word(400), sa_column_kwargs=with_default(""))
+    #: When it was sent again after another content of its path; NULL: never.
+    sent_again_at: datetime | None = Field(sa_type=UtcDateTime)
+    #: Left out of lists and not served; its bytes go some time later. NULL: not deleted.
+    deleted_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 ARTIFACTS = table_of(ArtifactRow)

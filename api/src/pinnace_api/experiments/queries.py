@@ -14,6 +14,9 @@ from pinnace.records import Experiment, ExperimentPage, ExperimentStatus, Experi
 from pinnace_api import paging
 from pinnace_api.experiments.declaration import Declaration
 from pinnace_api.experiments.tables import EXPERIMENTS
+from pinnace_api.experiments.vocabulary import COLUMNS
+from pinnace_api.filters.compiling import Compiler
+from pinnace_api.filters.expression import Expression, Family
 from pinnace_api.lists import is_shown
 from pinnace_api.paging import Cut, Moment, Order
 from pinnace_api.projects.tables import PROJECTS
@@ -92,6 +95,7 @@ def page(
     project: str | None,
     namespace: str | None,
     name: str | None,
+    expression: Expression | None = None,
     shown: Shown,
     visible: Collection[UUID] | None,
     cut: Cut,
@@ -106,6 +110,11 @@ def page(
         statement = statement.where(EXPERIMENTS.c.namespace == namespace)
     if name is not None:
         statement = statement.where(EXPERIMENTS.c.name == name)
+    if expression is not None:
+        compiler = Compiler(
+            sqlite=connection.dialect.name == "sqlite", attributes=COLUMNS, documents={Family.TAG: EXPERIMENTS.c.tags}
+        )
+        statement = statement.where(compiler.condition(expression))
     part = paging.fetch(connection, statement, _ORDER, cut)
     return ExperimentPage(items=tuple(_record(row) for row in part.rows), next=part.next)
 

@@ -14,7 +14,7 @@ from pinnace_api.experiments import service
 from pinnace_api.identity import Caller
 from pinnace_api.openapi import created, refusals
 from pinnace_api.paging import Cut
-from pinnace_api.requests import ShownQuery
+from pinnace_api.requests import FilterQuery, ShownQuery
 
 
 @put(
@@ -85,6 +85,7 @@ def list_experiments(
     project: Annotated[str | None, QueryParameter(max_length=100, description="Of this project only")] = None,
     namespace: Annotated[str | None, QueryParameter(max_length=63, description="Of this namespace only")] = None,
     name: Annotated[str | None, QueryParameter(max_length=253, description="Of this name only")] = None,
+    filter_: FilterQuery = "",
     lifecycle: ShownQuery = Shown.ACTIVE,
 ) -> ExperimentPage:
     return service.page(
@@ -92,6 +93,8 @@ def list_experiments(
         project=project,
         namespace=namespace,
         name=name,
+        filter_=filter_,
+        me=str(caller),
         shown=lifecycle,
         visible=caller.visible,
         cut=cut,

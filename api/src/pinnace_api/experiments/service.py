@@ -22,6 +22,8 @@ from pinnace_api.edits import check_edit, check_tags, check_writable, edited, ed
 from pinnace_api.experiments import queries
 from pinnace_api.experiments.declaration import Declaration, declare
 from pinnace_api.experiments.queries import Held
+from pinnace_api.experiments.vocabulary import VOCABULARY
+from pinnace_api.filters.parser import parse_filter
 from pinnace_api.paging import Cut
 from pinnace_api.projects import queries as projects
 from pinnace_api.refusals import Conflict, ExperimentNotFound
@@ -64,16 +66,26 @@ def page(
     project: str | None,
     namespace: str | None,
     name: str | None,
+    filter_: str = "",
+    me: str = "",
     shown: Shown,
     visible: Collection[UUID] | None,
     cut: Cut,
 ) -> ExperimentPage:
-    """Of the visible projects; None: of all."""
+    """Of the visible projects; None: of all. `me` is who asks. Raises Invalid at the place in the filter."""
+    expression = parse_filter(filter_, VOCABULARY, me=me) if filter_.strip() else None
     for field, text in (("project", project), ("namespace", namespace), ("name", name)):
         check_text(text or "", field)
     with database.read() as connection:
         return queries.page(
-            connection, project=project, namespace=namespace, name=name, shown=shown, visible=visible, cut=cut
+            connection,
+            project=project,
+            namespace=namespace,
+            name=name,
+            expression=expression,
+            shown=shown,
+            visible=visible,
+            cut=cut,
         )
 
 

@@ -104,7 +104,7 @@ def hold(connection: Connection, iteration: UUID) -> Held | None:
         error=row.error,
         environment=row.environment,
     )
-    return Held(iteration=_record(row), progress=progress, standing=_standing(row))
+    return Held(iteration=record(row), progress=progress, standing=_standing(row))
 
 
 def standing(connection: Connection, iteration: UUID) -> Standing | None:
@@ -200,24 +200,25 @@ def namespace(connection: Connection, iteration: UUID) -> str | None:
 def find(connection: Connection, iteration: UUID) -> Iteration | None:
     """Without its metrics."""
     row = connection.execute(_FIND, {"id": iteration}).one_or_none()
-    return None if row is None else _record(row)
+    return None if row is None else record(row)
 
 
 def page(connection: Connection, experiment: UUID, shown: Shown, cut: Cut) -> tuple[tuple[Iteration, ...], str | None]:
     """Iterations without their metrics, and the next cursor."""
-    return _page(connection, _shown(shown).where(ITERATIONS.c.experiment_id == experiment), cut)
+    return _page(connection, listed(shown).where(ITERATIONS.c.experiment_id == experiment), cut)
 
 
 def children(connection: Connection, parent: UUID, shown: Shown, cut: Cut) -> tuple[tuple[Iteration, ...], str | None]:
     """As `page`, of those right below `parent`."""
-    return _page(connection, _shown(shown).where(ITERATIONS.c.parent_id == parent), cut)
+    return _page(connection, listed(shown).where(ITERATIONS.c.parent_id == parent), cut)
 
 
 def with_metrics(iteration: Iteration, summaries: Mapping[UUID, dict[str, MetricSummary]]) -> Iteration:
     return msgspec.structs.replace(iteration, metrics=summaries.get(iteration.id, {}))
 
 
-def _shown(shown: Shown) -> Select[Any]:
+def listed(shown: Shown) -> Select[Any]:
+    """Those to show, with their experiment and project around them; `record` makes something of a row."""
     around = (EXPERIMENTS.c.lifecycle, PROJECTS.c.lifecycle)
     joined = select(*_BRIEF).join_from(ITERATIONS, EXPERIMENTS).join(PROJECTS)
     return joined.where(is_shown(shown, ITERATIONS.c.lifecycle, *around))
@@ -225,7 +226,7 @@ def _shown(shown: Shown) -> Select[Any]:
 
 def _page(connection: Connection, statement: Select[Any], cut: Cut) -> tuple[tuple[Iteration, ...], str | None]:
     part = paging.fetch(connection, statement, _ORDER, cut)
-    return tuple(_record(row) for row in part.rows), part.next
+    return tuple(record(row) for row in part.rows), part.next
 
 
 def _standing(row: Any) -> Standing:
@@ -240,7 +241,7 @@ def _standing(row: Any) -> Standing:
     )
 
 
-def _record(row: Row[Any]) -> Iteration:
+def record(row: Row[Any]) -> Iteration:
     return Iteration(
         id=row.id,
         experiment_id=row.experiment_id,

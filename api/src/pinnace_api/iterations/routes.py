@@ -22,10 +22,10 @@ from pinnace.records import (
 from pinnace_api.access import Access
 from pinnace_api.database import Database
 from pinnace_api.identity import Caller
-from pinnace_api.iterations import service
+from pinnace_api.iterations import search, service
 from pinnace_api.openapi import created, refusals
 from pinnace_api.paging import Cut
-from pinnace_api.requests import ShownQuery
+from pinnace_api.requests import FilterQuery, OrderQuery, ShownQuery, TotalQuery
 
 
 @put(
@@ -176,7 +176,36 @@ def list_iterations(
     return service.page(database, experiment_id, lifecycle, cut)
 
 
+@get(
+    "/iterations",
+    operation_id="search_iterations",
+    summary="The iterations that the caller may see and that match a filter, in any order",
+    tags=["iterations"],
+    responses=refusals(401, 403, 422, 503),
+    sync_to_thread=True,
+)
+def search_iterations(
+    *,
+    database: NamedDependency[Database],
+    cut: NamedDependency[Cut],
+    caller: NamedDependency[Caller],
+    project: Annotated[str | None, QueryParameter(max_length=100, description="Of this project only")] = None,
+    experiment: Annotated[UUID | None, QueryParameter(description="Of the experiment of this id only")] = None,
+    filter_: FilterQuery = "",
+    order_by: OrderQuery = "",
+    total: TotalQuery = False,
+    lifecycle: ShownQuery = Shown.ACTIVE,
+) -> IterationPage:
+    """Without `order_by` the newest first. What has no value to sort by comes last in both directions; ties are sorted
+    by id. A page goes on behind the one before, whatever was added or taken away meanwhile. The best one is the first
+    by `metrics.accuracy.max desc`, the last one the first by `created_at desc`, mine are `created_by = me`.
+    """
+    wanted = search.Wanted(project=project, experiment=experiment, filter=filter_, order_by=order_by, shown=lifecycle)
+    return search.page(database, wanted, caller, cut, total=total)
+
+
 ROUTES = (
+    search_iterations,
     put_iteration,
     patch_iteration,
     trash_iteration,

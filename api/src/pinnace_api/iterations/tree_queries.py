@@ -37,7 +37,7 @@ def subtree(connection: Connection, root: UUID, cut: Cut) -> Subtree:
         select(func.count(), func.coalesce(func.sum(ARTIFACTS.c.size), 0))
         .join_from(tree, ITERATIONS, tree.c.id == ITERATIONS.c.id)
         .join(ARTIFACTS, ARTIFACTS.c.iteration_id == ITERATIONS.c.id)
-        .where(_KEPT)
+        .where(_KEPT, ARTIFACTS.c.deleted_at.is_(None))
     ).one()
     nodes = select(ITERATIONS, tree.c.depth).join_from(tree, ITERATIONS, tree.c.id == ITERATIONS.c.id).where(_KEPT)
     part = paging.fetch(connection, nodes, _ORDER, cut)

@@ -15,6 +15,7 @@ from pinnace.cli.listings import artifacts, experiments, iterations, metrics, pr
 from pinnace.cli.models import GROUP as MODELS
 from pinnace.cli.output import escaped
 from pinnace.cli.sidecar import sidecar
+from pinnace.cli.upkeep import export, gc, migrate_artifacts, verify
 from pinnace.errors import PinnaceError
 
 
@@ -52,5 +53,5 @@ for list_, name, edit, metavar, help_ in (
     group = listing(list_, name, help_)
     add_edits(group, edit, metavar)
     main.add_command(group)
-for command in (artifacts, metrics, get, MODELS, sidecar, db, *ACCOUNTS):
+for command in (artifacts, metrics, get, MODELS, sidecar, db, migrate_artifacts, gc, verify, export, *ACCOUNTS):
     main.add_command(command)

@@ -20,6 +20,7 @@ from pinnace.cli.options import json_option, with_client
 from pinnace.cli.output import bytes_in_words, escaped, print_json
 from pinnace.cli.settings import store_settings
 from pinnace.client import Client
+from pinnace.compression import NotDecodable, Sink, unpacked
 from pinnace.records import Artifact
 from pinnace.stores.credentials import credentials_for
 from pinnace.stores.s3 import S3Store
@@ -51,8 +52,9 @@ def get(
 ) -> None:
     """Download ARTIFACT (its id) and compare it with the recorded SHA-256.
 
-    FILE appears whole and right or not at all. The store's credentials are those of the environment: AWS_ACCESS_KEY_ID
-    and so on, AWS_PROFILE, PINNACE_STORE_CREDENTIALS_DIR, or the workload's identity.
+    FILE appears whole and right or not at all; what lies compressed in the store is unpacked. The store's credentials
+    are those of the environment: AWS_ACCESS_KEY_ID and so on, AWS_PROFILE, PINNACE_STORE_CREDENTIALS_DIR, or the
+    workload's identity.
     """
     row = client.artifact(artifact)
     target = _target(output or Path(), row)
@@ -104,7 +106,7 @@ class _Received:
     def write(self, data: memoryview, /) -> None:
         self.size += len(data)
         if self.size > self._artifact.size:
-            raise self._mismatch(f"more than {self._artifact.size} bytes")
+            raise _mismatch(self._artifact, f"more than {self._artifact.size} bytes")
         self._sha256.update(data)
         self._file.write(data)
         self._advanced(len(data))
@@ -112,29 +114,54 @@ class _Received:
     def compare(self) -> None:
         """Raises DigestMismatch unless everything arrived as it was recorded."""
         if self.size != self._artifact.size:
-            raise self._mismatch(f"{self.size} bytes instead of {self._artifact.size}")
+            raise _mismatch(self._artifact, f"{self.size} bytes instead of {self._artifact.size}")
         if self._sha256.hexdigest() != self._artifact.sha256:
-            raise self._mismatch(f"SHA-256 {self._sha256.hexdigest()} instead of {self._artifact.sha256}")
+            raise _mismatch(self._artifact, f"SHA-256 {self._sha256.hexdigest()} instead of {self._artifact.sha256}")
 
-    def _mismatch(self, what: str) -> DigestMismatch:
-        return DigestMismatch(
-            f"the store gave {what} for artifact {self._artifact.id}",
-            hint="the object was changed or damaged in the store; nothing was kept here",
-        )
+
+class _Arriving:
+    """Counts an object's bytes on their way."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.size = 0
+
+    def write(self, data: memoryview, /) -> None:
+        self._sink.write(data)
+        self.size += len(data)
 
 
 def _fetch(store: Store, artifact: Artifact, received: _Received) -> None:
+    stored = artifact.stored
+    size = stored.size if stored else artifact.size
+    arriving = _Arriving(unpacked(received, stored.encoding if stored else None, artifact.size))
+    try:
+        _fetch_all(store, artifact.location.key, arriving, size)
+    except NotDecodable as error:
+        raise _mismatch(artifact, str(error)) from error
+    if stored and arriving.size != size:
+        raise _mismatch(artifact, f"{arriving.size} compressed bytes instead of {size}")
+
+
+def _fetch_all(store: Store, key: str, arriving: _Arriving, size: int) -> None:
     while True:
-        begun = received.size
+        begun = arriving.size
         try:
-            store.get(artifact.location.key, received, start=begun)
+            store.get(key, arriving, start=begun)
         except TransientStoreError:
-            if received.size == begun:
+            if arriving.size == begun:
                 raise
         else:
             return
-        if received.size == artifact.size:
+        if arriving.size == size:
             return
+
+
+def _mismatch(artifact: Artifact, what: str) -> DigestMismatch:
+    return DigestMismatch(
+        f"the store gave {what} for artifact {artifact.id}",
+        hint="the object was changed or damaged in the store; nothing was kept here",
+    )
 
 
 def _move_into_place(partial: Path, target: Path, *, replace: bool) -> None:

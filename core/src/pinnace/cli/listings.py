@@ -2,6 +2,7 @@
 
 import click
 
+from pinnace.cli.columns import chosen
 from pinnace.cli.options import json_option, limit_option, shown_option, with_client
 from pinnace.cli.output import Column, assignments, bytes_in_words, moment, one_more, show
 from pinnace.cli.references import find_either, find_experiment, find_iteration
@@ -50,25 +51,39 @@ def experiments(client: Client, *, project: str | None, shown: Shown, as_json: b
 
 @click.command
 @with_client
-@click.argument("experiment")
+@click.argument("experiment", required=False)
+@click.option("--project", metavar="NAME", help="Only those of this project.")
+@click.option("--filter", "where", metavar="TEXT", help="Only those that match: 'metrics.accuracy.last > 0.9'.")
+@click.option("--sort", metavar="FIELDS", help="Sorted by these: 'metrics.accuracy.max desc, name'.")
+@click.option("--columns", metavar="FIELDS", help="Show these: 'name, params.lr, metrics.accuracy.last'.")
 @shown_option
 @json_option
 @limit_option
-def iterations(client: Client, *, experiment: str, shown: Shown, as_json: bool, limit: int) -> None:
-    """List the iterations of EXPERIMENT (an id or a name)."""
-    columns: tuple[Column[Iteration], ...] = (
-        Column("INDEX", lambda row: str(row.index)),
-        Column("STATE", lambda row: row.state.value),
-        Column("PARAMETERS", lambda row: assignments(row.parameters)),
-        Column("METRICS", lambda row: assignments({key: last.last for key, last in row.metrics.items()})),
-        Column("STARTED", lambda row: moment(row.started_at)),
-        Column("ENDED", lambda row: moment(row.ended_at)),
-        Column("ID", lambda row: str(row.id)),
-        Column("NAME", lambda row: row.name),
-        Column("TAGS", lambda row: assignments(row.tags)),
+def iterations(
+    client: Client,
+    *,
+    experiment: str | None,
+    project: str | None,
+    where: str | None,
+    sort: str | None,
+    columns: str | None,
+    shown: Shown,
+    as_json: bool,
+    limit: int,
+) -> None:
+    """List iterations: those of EXPERIMENT (an id or a name) by index, or all that match, the newest first.
+
+    The first of `--sort 'metrics.accuracy.max desc'` is the best one, `--filter 'created_by = me'` lists your own.
+    """
+    found = client.search(
+        where,
+        project=project,
+        experiment=find_experiment(client, experiment).id if experiment else None,
+        order_by=sort or ("index" if experiment else None),
+        lifecycle=shown,
+        limit=one_more(limit),
     )
-    found = client.iterations(find_experiment(client, experiment).id, lifecycle=shown, limit=one_more(limit))
-    show(found, columns, as_json=as_json, limit=limit)
+    show(found, chosen(columns) if columns else _ITERATION, as_json=as_json, limit=limit)
 
 
 @click.command
@@ -107,3 +122,16 @@ def metrics(client: Client, *, iteration: str, key: str | None, as_json: bool, l
     )
     found = client.metrics(find_iteration(client, iteration).id, key=key, limit=one_more(limit))
     show(found, columns, as_json=as_json, limit=limit)
+
+
+_ITERATION: tuple[Column[Iteration], ...] = (
+    Column("INDEX", lambda row: str(row.index)),
+    Column("STATE", lambda row: row.state.value),
+    Column("PARAMETERS", lambda row: assignments(row.parameters)),
+    Column("METRICS", lambda row: assignments({key: last.last for key, last in row.metrics.items()})),
+    Column("STARTED", lambda row: moment(row.started_at)),
+    Column("ENDED", lambda row: moment(row.ended_at)),
+    Column("ID", lambda row: str(row.id)),
+    Column("NAME", lambda row: row.name),
+    Column("TAGS", lambda row: assignments(row.tags)),
+)

@@ -150,11 +150,13 @@ class Client(TrackingCalls, ModelCalls, AccountCalls):
         project: str | None = None,
         namespace: str | None = None,
         name: str | None = None,
+        where: str | None = None,
         lifecycle: Shown = Shown.ACTIVE,
         limit: int | None = None,
     ) -> Iterator[Experiment]:
-        """The newest first; those that match every filter given."""
+        """The newest first; those that match every filter given. `where` is written in the filter language."""
         filters = {"project": project, "namespace": namespace, "name": name, "lifecycle": lifecycle.value}
+        filters["filter"] = where
         return self._pages("/experiments", records.ExperimentPage, limit, **filters)
 
     def iteration(self, iteration_id: UUID) -> Iteration:

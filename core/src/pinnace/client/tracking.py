@@ -23,6 +23,7 @@ from pinnace.records import (
     Heartbeat,
     HeartbeatReceipt,
     Iteration,
+    IterationPage,
     IterationPatch,
     Lineage,
     MetricPatch,
@@ -64,6 +65,40 @@ class TrackingCalls(Calls):
         self._connection.delete(f"/iterations/{iteration_id}")
 
     # --- iterations
+
+    def search(
+        self,
+        where: str | None = None,
+        *,
+        order_by: str | None = None,
+        project: str | None = None,
+        experiment: UUID | None = None,
+        lifecycle: Shown = Shown.ACTIVE,
+        limit: int | None = None,
+    ) -> Iterator[Iteration]:
+        """Those that match, the newest first unless `order_by` says otherwise.
+
+        `where` and `order_by` are written in the filter language: `metrics.accuracy.last > 0.9 and created_by = me`,
+        `metrics.accuracy.max desc`. Invalid points at the place where one is wrong.
+        """
+        query = {"filter": where, "order_by": order_by, "project": project, "lifecycle": lifecycle.value}
+        query["experiment"] = str(experiment) if experiment else None
+        return self._pages("/iterations", records.IterationPage, limit, **query)
+
+    def search_page(
+        self,
+        where: str | None = None,
+        *,
+        order_by: str | None = None,
+        project: str | None = None,
+        total: bool = False,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> IterationPage:
+        """One page of `search`: `next` goes into `after`. `total` counts those of all pages."""
+        query: dict[str, str | int | None] = {"filter": where, "order_by": order_by, "project": project}
+        query |= {"total": "true" if total else None, "limit": limit, "after": after}
+        return self._connection.get("/iterations", IterationPage, query)
 
     def heartbeat(self, iteration_id: UUID, *, lease_seconds: int = 60) -> HeartbeatReceipt:
         """Say that it lives and will say so again within `lease_seconds`; otherwise it becomes LOST."""

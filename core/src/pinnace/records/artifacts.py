@@ -1,11 +1,13 @@
 """Artifacts: what was written, and where its bytes lie."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
+from pinnace.digests import Encoding
 from pinnace.records.lifecycle import Tags, TagsPatch
 from pinnace.records.record import Page, Record, Sha256, Text
 
@@ -17,15 +19,53 @@ MAX_SET_MEMBERS = 10_000
 #: Base64 of the big-endian CRC32C, as S3 has it.
 Crc32c = Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{6}==$", max_length=8)]
 RelativePath = Annotated[str, Meta(min_length=1, max_length=4096)]
+#: `type/subtype`, maybe with parameters; empty: not known.
+ContentType = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[A-Za-z0-9_.-]+=[A-Za-z0-9_.:+-]+)*)?$(?!\n)",
+        max_length=250,
+    ),
+]
+
+
+class Backend(StrEnum):
+    """What kind of place holds bytes."""
+
+    #: An object of an S3-compatible store.
+    S3 = "s3"
+    #: A file below the folder that the API is configured with.
+    FILESYSTEM = "filesystem"
+    #: The API's database.
+    INLINE = "inline"
+    #: Nothing any more: the artifact was deleted, and then its bytes.
+    NONE = "none"
 
 
 class Location(Record, frozen=True, kw_only=True):
-    """Where the bytes of an artifact lie, without any credential."""
+    """Where the bytes of an artifact lie, without any credential.
+
+    Endpoint, region and bucket are those of an object; elsewhere they are empty.
+    """
 
     endpoint: Annotated[str, Meta(max_length=512)]
     region: Annotated[str, Meta(max_length=64)]
-    bucket: Annotated[str, Meta(min_length=3, max_length=63)]
+    bucket: Annotated[str, Meta(max_length=63)]
     key: Annotated[str, Meta(min_length=1, max_length=1024)]
+    backend: Backend = Backend.S3
+
+    def __post_init__(self) -> None:
+        if self.backend is Backend.S3 and len(self.bucket) < 3:
+            raise ValueError("`bucket` of an object has 3 characters or more")
+
+
+class Stored(Record, frozen=True, kw_only=True):
+    """The bytes that an object holds instead of the content itself."""
+
+    encoding: Encoding
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Sha256
+    crc32c: Crc32c
 
 
 class Artifact(Record, frozen=True, kw_only=True):
@@ -44,6 +84,8 @@ class Artifact(Record, frozen=True, kw_only=True):
     sha256: Sha256
     crc32c: Crc32c
     location: Location
+    #: What lies at `location`; null: the content as it is, which `size`, `sha256` and `crc32c` speak of always.
+    stored: Stored | None = None
     #: The file's own modification time.
     modified_at: datetime
     #: True when the writer ended before the file was known to be complete.
@@ -52,11 +94,12 @@ class Artifact(Record, frozen=True, kw_only=True):
     pod_uid: Annotated[str, Meta(max_length=64)] = ""
     #: The ETag that the store gave the object when it was verified; empty: not known.
     etag: Annotated[str, Meta(max_length=256)] = ""
-    #: These two are taken when it is recorded; afterwards they are edited by PATCH.
+    content_type: ContentType = ""
     description: Text = ""
     tags: Tags = {}
-    #: Set by the API.
+    #: These are set by the API.
     recorded_at: datetime | None = None
+    created_by: str = ""
     #: Set by the API where the contents of one path are asked for: 1 for the one that was recorded first.
     version: int | None = None
 
@@ -79,8 +122,9 @@ class ArtifactBatch(Record, frozen=True, kw_only=True):
 
 
 class ArtifactPatch(Record, frozen=True, kw_only=True):
-    """PATCH /artifacts/{id}"""
+    """PATCH /artifacts/{id}: what is said about it. Its content never changes; other content is another artifact."""
 
+    content_type: ContentType | UnsetType | None = UNSET
     description: Text | UnsetType | None = UNSET
     tags: TagsPatch | UnsetType | None = UNSET
 
@@ -105,6 +149,7 @@ class RecordedContent(Content, frozen=True, kw_only=True):
     """Content that some artifact of the experiment has, and the object that holds it."""
 
     location: Location
+    stored: Stored | None = None
     etag: str = ""
 
 
@@ -128,3 +173,30 @@ class ArtifactSet(Record, frozen=True, kw_only=True):
 
 class ArtifactSetPage(Page, frozen=True, kw_only=True):
     items: tuple[ArtifactSet, ...]
+
+
+class UploadWrite(Record, frozen=True, kw_only=True):
+    """PUT /iterations/{id}/uploads/{upload}: a file that will come in several requests."""
+
+    path: RelativePath
+    #: Both are compared with what arrives, where they are given.
+    size: Annotated[int, Meta(ge=0)] | None = None
+    sha256: Sha256 | None = None
+    content_type: ContentType = ""
+
+
+class Upload(Record, frozen=True, kw_only=True):
+    """What has arrived of it."""
+
+    id: UUID
+    iteration_id: UUID
+    path: str
+    size: int | None
+    sha256: str | None
+    content_type: str
+    #: The next piece begins at this byte.
+    received: int
+    #: Afterwards what has arrived is thrown away; each piece puts it off.
+    expires_at: datetime
+    #: What became of it; None: it is not complete.
+    artifact_id: UUID | None

@@ -105,6 +105,8 @@ class Iteration(Record, frozen=True, kw_only=True):
 
 class IterationPage(Page, frozen=True, kw_only=True):
     items: tuple[Iteration, ...]
+    #: How many there are on all pages together, where that was asked for.
+    total: int | None = None
 
 
 class Environment(Record, frozen=True, kw_only=True):

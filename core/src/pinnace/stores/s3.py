@@ -109,6 +109,13 @@ class S3Store:
             raise http1.bad_answer("another range than was asked for")
         return s3_answers.object_info(key, answer)
 
+    def presigned(self, key: str, *, seconds: int, query: tuple[tuple[str, str], ...] = ()) -> str:
+        """An address from which anybody may GET the object for 1 to 604,800 seconds. No request is made.
+
+        `query` may ask for headers of the answer: `response-content-type` and the like. Raises StoreError.
+        """
+        return self._bucket.presigned(Call(method="GET", key=key, query=query), seconds=seconds)
+
     def delete(self, key: str) -> None:
         try:
             self._bucket.call(Call(method="DELETE", key=key, expected=(204, 200)))

@@ -94,6 +94,21 @@ class Bucket:
             repeatable=call.repeatable,
         )
 
+    def presigned(self, call: Call, *, seconds: int) -> str:
+        """The address with which anybody may make the call for so long."""
+        check_key(call.key or "")
+        endpoint = self._connections.endpoint
+        request = signing.Request(
+            method=call.method,
+            host=endpoint.authority,
+            path=self._path(call.key or ""),
+            query=signing.encode_query(call.query),
+            payload_sha256=call.payload_sha256,
+        )
+        now = self._now() + self._skew
+        target = signing.presign(request, self._credentials.current(), self._region, now, seconds=seconds)
+        return f"{endpoint.scheme}://{endpoint.authority}{target}"
+
     def call(self, call: Call) -> tuple[Answer, Element | None]:
         """The answer and its document, if any. Whatever isn't expected, an `<Error>` below a 200 too, is raised."""
         answer = self.exchange(call)

@@ -7,13 +7,16 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.digests import ContentDigest, PartDigest
-from pinnace.records import Artifact, FileState, RecordedContent
+from pinnace.digests import ContentDigest, Digests, EncodedDigest, PartDigest
+from pinnace.ids import object_key, object_name
+from pinnace.records import Artifact, FileState, RecordedContent, Stored
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal.sets import Arrived
 from pinnace_sidecar.lifecycle import Event
 
-COLUMNS: Final = "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag, shared"
+COLUMNS: Final = (
+    "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag, shared, stored"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,26 @@ class JournaledFile:
     etag: str
     #: The object of another artifact that holds this content; None: it has, or will have, its own.
     shared: RecordedContent | None = None
+    #: The bytes of its copy and its own object, where they are not the content itself.
+    stored: EncodedDigest | None = None
+
+    @property
+    def kept(self) -> ContentDigest:
+        """Of the bytes of its copy and its own object."""
+        return self.stored or self.digest
+
+    @property
+    def name(self) -> str:
+        """What its copy is called in the buffer."""
+        return object_name(self.artifact_id, self._stored_sha256)
+
+    def key(self, prefix: str) -> str:
+        """Where its own object lies in the store."""
+        return object_key(prefix, self.artifact_id, self._stored_sha256)
+
+    @property
+    def _stored_sha256(self) -> str:
+        return self.stored.sha256 if self.stored else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +66,12 @@ class Copy:
     suspect: bool
     settled_at: float
     artifact_id: UUID
-    digest: ContentDigest
+    digests: Digests
+
+    @property
+    def name(self) -> str:
+        """What it is called in the buffer."""
+        return object_name(self.artifact_id, self.digests.stored_sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +128,17 @@ def digest_of(artifact: Artifact) -> ContentDigest:
     return ContentDigest(size=artifact.size, sha256=artifact.sha256, crc32c=artifact.crc32c, parts=(whole,))
 
 
+def encoded_digest_of(stored: Stored) -> EncodedDigest:
+    """The digest of the object of a file whose row the API has."""
+    whole = PartDigest(offset=0, size=stored.size, sha256=stored.sha256, crc32c=stored.crc32c)
+    return EncodedDigest(
+        encoding=stored.encoding, size=stored.size, sha256=stored.sha256, crc32c=stored.crc32c, parts=(whole,)
+    )
+
+
 def journaled(row: tuple[Any, ...]) -> JournaledFile:
     """The file of a row read as `COLUMNS`."""
-    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag, shared = row
+    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag, shared, stored = row
     return JournaledFile(
         id=file_id,
         path=os.fsdecode(path),
@@ -115,6 +151,7 @@ def journaled(row: tuple[Any, ...]) -> JournaledFile:
         upload_id=upload_id,
         etag=etag,
         shared=msgspec.json.decode(shared, type=RecordedContent) if shared is not None else None,
+        stored=msgspec.json.decode(stored, type=EncodedDigest) if stored is not None else None,
     )
 
 
@@ -128,7 +165,8 @@ def fresh_file(file_id: int, copy: Copy) -> JournaledFile:
         suspect=copy.suspect,
         settled_at=copy.settled_at,
         artifact_id=copy.artifact_id,
-        digest=copy.digest,
+        digest=copy.digests.content,
         upload_id="",
         etag="",
+        stored=copy.digests.stored,
     )

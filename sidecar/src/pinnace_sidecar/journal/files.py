@@ -22,6 +22,7 @@ from pinnace_sidecar.journal.entries import (
     Refusal,
     arrived,
     digest_of,
+    encoded_digest_of,
     fingerprint_of,
     fresh_file,
     journaled,
@@ -58,8 +59,8 @@ class FileTable:
     def add_copy(self, copy: Copy) -> JournaledFile:
         """Remember a copy as buffered, or find the row that has this content already; a quarantined one begins anew.
 
-        A row found may be in any other state; what differs from the copy is only its fingerprint, which becomes the
-        copy's.
+        A row found may be in any other state. Its fingerprint becomes the copy's; how it is compressed stays as it is,
+        and with that the name of its copy.
         """
         with self._database.transaction():
             if self._database.rows(
@@ -71,17 +72,19 @@ class FileTable:
                 self._renew(str(copy.artifact_id))
             self._database.execute(
                 "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size, artifact_id,"
-                " digest, held) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (artifact_id) DO UPDATE SET"
-                " current = 1, folder = excluded.folder, path = excluded.path, fingerprint = excluded.fingerprint",
+                " digest, stored, held) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (artifact_id) DO UPDATE SET current = 1, folder = excluded.folder,"
+                " path = excluded.path, fingerprint = excluded.fingerprint",
                 os.fsencode(folder_of(copy.path)),
                 os.fsencode(copy.path),
                 text_of(copy.fingerprint),
                 lifecycle.step(FileState.SETTLED, Event.COPIED),
                 copy.suspect,
                 copy.settled_at,
-                copy.digest.size,
+                copy.digests.content.size,
                 str(copy.artifact_id),
-                msgspec.json.encode(copy.digest),
+                msgspec.json.encode(copy.digests.content),
+                _json_of(copy.digests.stored),
                 Held.UNREAD if is_manifest(copy.path) else Held.NO,
             )
             file = self._file("artifact_id = ?", str(copy.artifact_id))
@@ -119,7 +122,7 @@ class FileTable:
                 # Other content of its path may lie on the volume now, or nothing.
                 self._database.execute(
                     "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size,"
-                    " artifact_id, digest) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+                    " artifact_id, digest, stored) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
                     os.fsencode(folder_of(artifact.path)),
                     os.fsencode(artifact.path),
                     text_of(Fingerprint(0, artifact.size, round(artifact.modified_at.timestamp() * 1e9), 0)),
@@ -129,6 +132,7 @@ class FileTable:
                     artifact.size,
                     str(artifact.id),
                     msgspec.json.encode(digest_of(artifact)),
+                    _json_of(artifact.stored and encoded_digest_of(artifact.stored)),
                 )
                 self._sets.strike(arrived(self._file("artifact_id = ?", str(artifact.id))))
         return len(unknown)
@@ -245,26 +249,27 @@ class FileTable:
         return [Refusal(path=os.fsdecode(path), reason=reason, message=message) for path, reason, message in found]
 
     def refused_copies(self, reason: str) -> list[str]:
-        """The artifacts that are quarantined for this reason."""
+        """The copies of files that are quarantined for this reason."""
         found = self._database.rows(
-            "SELECT artifact_id FROM files WHERE state = ? AND reason = ? AND artifact_id IS NOT NULL ORDER BY id",
+            f"SELECT {COLUMNS} FROM files"  # noqa: S608
+            " WHERE state = ? AND reason = ? AND artifact_id IS NOT NULL ORDER BY id",
             FileState.QUARANTINED,
             reason,
         )
-        return [name for (name,) in found]
+        return [journaled(row).name for row in found]
 
     def buffered_names(self) -> set[str]:
-        """The artifacts whose copy in the buffer is still needed."""
+        """The copies in the buffer that are still needed."""
         found = self._database.rows(
-            f"SELECT artifact_id FROM files WHERE state IN ({_marks(_NEED_THEIR_COPY)})"  # noqa: S608
+            f"SELECT {COLUMNS} FROM files WHERE state IN ({_marks(_NEED_THEIR_COPY)})"  # noqa: S608
             " AND artifact_id IS NOT NULL",
             *_NEED_THEIR_COPY,
         )
-        return {name for (name,) in found}
+        return {journaled(row).name for row in found}
 
-    def knows(self, artifact: str) -> bool:
-        """Whether there is a row of this artifact, in any state."""
-        return bool(self._database.rows("SELECT 1 FROM files WHERE artifact_id = ?", artifact))
+    def knows(self, name: str) -> bool:
+        """Whether there is a row of the artifact of this name (its copy's or its own), in any state."""
+        return bool(self._database.rows("SELECT 1 FROM files WHERE artifact_id = ?", name.partition(".")[0]))
 
     def recorded_artifacts(self) -> list[UUID]:
         """The artifacts that the API acknowledged."""
@@ -344,6 +349,10 @@ def _marks(values: tuple[Any, ...]) -> str:
     return ", ".join("?" * len(values))
 
 
+def _json_of(value: object) -> bytes | None:
+    return None if value is None else msgspec.json.encode(value)
+
+
 def _row(file_id: int, copy: Copy) -> Row:
     """The row of a content that the journal has never heard of."""
     after = lifecycle.step(FileState.SETTLED, Event.COPIED)
@@ -357,9 +366,10 @@ def _row(file_id: int, copy: Copy) -> Row:
         state=after.value,
         suspect=int(copy.suspect),
         settled_at=float(copy.settled_at),
-        size=copy.digest.size,
+        size=copy.digests.content.size,
         artifact_id=str(copy.artifact_id),
-        digest=msgspec.json.encode(copy.digest),
+        digest=msgspec.json.encode(copy.digests.content),
+        stored=_json_of(copy.digests.stored),
         held=int(Held.UNREAD if is_manifest(copy.path) else Held.NO),
     )
 

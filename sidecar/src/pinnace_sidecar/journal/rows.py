@@ -33,6 +33,7 @@ class Row(NamedTuple):
     message: str = ""
     held: int = 0
     shared: bytes | None = None
+    stored: bytes | None = None
 
 
 _COLUMNS = ", ".join(Row._fields)

@@ -81,4 +81,7 @@ STEPS: Final = (
     """
     ALTER TABLE files ADD COLUMN shared BLOB;
     """,
+    """
+    ALTER TABLE files ADD COLUMN stored BLOB;
+    """,
 )
