@@ -183,7 +183,8 @@ class TestFirstAdmin:
                 names = ("first", "second", "third", "fourth")
                 bodies = [msgspec.structs.replace(write, name=name) for name in names]
                 statuses = list(threads.map(lambda body: send(api, "POST", "/setup", body).status, bodies))
-            assert sorted(statuses) == [201, 401, 401, 401]
+            assert statuses.count(201) == 1
+            assert set(statuses) - {201} <= {401, 429}  # the last to come may be one attempt too many
             with sqlite3.connect(api.database_file) as database:
                 assert token not in "".join(database.iterdump())
             api.stop()

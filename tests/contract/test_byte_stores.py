@@ -346,6 +346,7 @@ def test_what_a_killed_upload_left_in_the_store_is_listed_and_discarded(server: 
     assert (held.handle != "", server.uploads != {}) == (True, True)
     own.discard(held)
     assert (server.uploads, list(own.list())) == ({}, [])
+    writer.abort()
 
 
 def test_parts_grow_with_a_length_that_is_known(server: S3Server, own: S3ByteStore) -> None:
