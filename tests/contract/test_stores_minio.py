@@ -14,7 +14,9 @@ import msgspec
 import pytest
 import urllib3
 from minio import Minio, MinioAdmin
+from minio.commonconfig import GOVERNANCE
 from minio.credentials.providers import StaticProvider
+from minio.objectlockconfig import DAYS, ObjectLockConfig
 
 from pinnace import signing
 from pinnace.digests import EMPTY_SHA256
@@ -213,6 +215,33 @@ def test_without_checksums_the_size_and_etag_are_compared(
         parts = [store.put_part(upload, n, given.file, d) for n, d in enumerate(given.digest.parts, 1)]
         store.complete_multipart(upload, parts, given.digest)
     assert get_bytes(store, "large") == data
+
+
+def test_b37_a_bucket_that_keeps_versions_and_locks_them_takes_each_object_once(
+    minio: MinioServer, settings: StoreSettings, store_for: Opener
+) -> None:
+    other = Minio(
+        minio.endpoint.removeprefix("http://"),
+        access_key=minio.root_user,
+        secret_key=minio.root_password,
+        secure=False,
+    )
+    locked = msgspec.structs.replace(settings, bucket=f"{settings.bucket}-locked")
+    other.make_bucket(locked.bucket, object_lock=True)
+    other.set_object_lock_config(locked.bucket, ObjectLockConfig(GOVERNANCE, 1, DAYS))
+    store, data = store_for(locked, root(minio)), os.urandom(6 * 2**20)
+    put_bytes(store, "small", data)
+    with content(data) as given:
+        given_up, upload = store.create_multipart("large"), store.create_multipart("large")
+        store.abort_multipart(given_up)
+        parts = [store.put_part(upload, n, given.file, d) for n, d in enumerate(given.digest.parts, 1)]
+        stored = store.complete_multipart(upload, parts, given.digest)
+    info = store.head("large")
+    assert info is not None
+    assert info.difference(digest_of(data), stored.etag) == ""
+    assert get_bytes(store, "small") == get_bytes(store, "large") == data
+    versions = [(each.object_name, each.is_latest) for each in other.list_objects(locked.bucket, include_version=True)]
+    assert versions == [("large", "true"), ("small", "true")]
 
 
 # --- connections and credentials

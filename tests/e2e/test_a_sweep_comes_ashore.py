@@ -10,8 +10,6 @@ from cluster.kubectl import apply, get, items, kubectl
 from support.eventually import eventually
 from support.system import Experiment, System
 
-pytestmark = pytest.mark.cluster
-
 SWEEP = {"parameters": {"grid": {"lr": [0.1, 0.01], "depth": [3, 5]}}, "parallelism": 2}
 
 

@@ -14,16 +14,13 @@ from pinnace.naming import SIDECAR_CONTAINER
 from support.eventually import eventually
 from support.ledger import Ledger, differences
 from support.store_keys import disable_key, make_key
-from support.system import HOLD, Experiment, System, on_node
-
-pytestmark = pytest.mark.cluster
+from support.system import HOLD, TRAINING, Experiment, System, on_node
 
 Start = Callable[..., Experiment]
 
 HOLDS = {"HOLD": HOLD, "SMALL_FILES": "3", "SECONDS_TO_RUN": "0.5"}
 
-#: In the sidecar's container: use up its memory by many processes, each smaller than the sidecar, which the kernel then
-#: chooses.
+#: In a container: use up its memory by many processes, each smaller than its first, which the kernel then chooses.
 EXHAUST_MEMORY = """
 import os, signal
 with open("/proc/1/oom_score_adj", "w") as score:
@@ -65,6 +62,28 @@ def test_b13_a_pod_evicted_for_its_disk_use_keeps_what_was_ashore_and_does_not_c
         assert "Evicted" in message
         assert 'exceeds the limit "32Mi"' in message
     assert completed_files_ashore(system, experiment, written) == []
+
+
+@pytest.mark.timeout(300)
+def test_b01_what_a_training_killed_for_its_memory_had_completed_is_shipped_and_the_torn_file_is_suspect(
+    start: Start, system: System
+) -> None:
+    experiment = start(
+        "training-out-of-memory",
+        environment=HOLDS | {"LATE_FILES": "2", "STAY": "1"},
+        memory="96Mi",
+        artifacts={"completion": {"settleSeconds": 300}, "volume": {"emptyDir": {"sizeLimit": "1Gi"}}},
+    )
+    experiment.wait_until_running()
+    experiment.wait_until_holding(files=0)
+    experiment.release()
+    eventually(lambda: len(system.rows(experiment.id)) == 2, timeout=60, interval=0.3, what="what is marked is ashore")
+    with pytest.raises(CommandFailed):
+        experiment.execute(TRAINING, "python3", "-c", EXHAUST_MEMORY)
+    assert "OOMKilled" in experiment.wait_for("Succeeded", "False", reason="IterationsFailed")["message"]
+    experiment.wait_for("ArtifactsSynced", "True")
+    assert completed_files_ashore(system, experiment, experiment.ledger()) == []
+    assert "metrics.jsonl" in [row.path for row in system.rows(experiment.id) if row.suspect]
 
 
 @pytest.mark.timeout(300)

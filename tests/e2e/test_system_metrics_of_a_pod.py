@@ -7,8 +7,6 @@ import pytest
 from pinnace.records import MetricSummary
 from support.system import Experiment, System
 
-pytestmark = pytest.mark.cluster
-
 #: An image that has the package pinnace.
 IMAGE = "pinnace/sidecar:dev"
 PYTHON = "/venv/bin/python"

@@ -181,14 +181,21 @@ class Experiment:
 
 
 def experiment_manifest(
-    name: str, *, environment: dict[str, str], image: str = IMAGE, python: Sequence[str] = ("python3",), **spec: Any
+    name: str,
+    *,
+    environment: dict[str, str],
+    image: str = IMAGE,
+    python: Sequence[str] = ("python3",),
+    memory: str = "512Mi",
+    **spec: Any,
 ) -> dict[str, Any]:
-    """An Experiment whose container runs the ledger's writer."""
+    """An Experiment whose container runs the ledger's writer and may use so much `memory`."""
     container = {
         "name": TRAINING,
         "image": image,
         "command": [*python, "-c", WRITER],
         "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "resources": {"limits": {"memory": memory}},
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,

@@ -2,11 +2,13 @@
 
 import errno
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pinnace_sidecar.journal.place import SUFFIXES
 from support.simulation.disk import FOLDER
-from support.simulation.filesystem import failure
+from support.simulation.filesystem import FileSystem, failure
 from support.simulation.sqlite_vfs import JournalDisk, connect
 
 _JOURNAL = f"{FOLDER}/journal.db"
@@ -62,6 +64,7 @@ def damage(disk: JournalDisk) -> None:
     inode = system.names.get(_JOURNAL)
     if inode is None or not inode.data:
         return
+    _checkpoint(system)
     at = machine.rng.randrange(len(inode.data))
     match machine.rng.choice(["flipped", "cut", "gone"]):
         case "flipped":
@@ -76,3 +79,18 @@ def damage(disk: JournalDisk) -> None:
                 if (name := f"{_JOURNAL}{suffix}") in system.names:
                     system.unlink(name)
     system.sync_all()
+
+
+def _checkpoint(system: FileSystem) -> None:
+    """Bring the log into the database, unless that is torn: it would cover up what is damaged there."""
+    there = [name for suffix in SUFFIXES if (name := f"{_JOURNAL}{suffix}") in system.names]
+    with TemporaryDirectory() as folder:
+        for name in there:
+            Path(folder, Path(name).name).write_bytes(system.find(name).data)
+        copy = Path(folder, Path(_JOURNAL).name)
+        with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.DatabaseError):
+            connection.execute("PRAGMA journal_mode = DELETE")
+        system.find(_JOURNAL).write(0, copy.read_bytes())
+    for name in there:
+        if name != _JOURNAL:
+            system.unlink(name)
