@@ -7,6 +7,7 @@ import pytest
 
 from pinnace.naming import TOKEN_AUDIENCE
 from pinnace.settings import STORE_PREFIX, StoreSettings
+from pinnace_api.configuration import configured
 from pinnace_api.settings import PREFIX as API_PREFIX
 from pinnace_api.settings import ApiSettings
 from pinnace_operator import settings as operator_settings
@@ -25,6 +26,10 @@ def variables(manifests: list[Manifest], part: str) -> dict[str, str]:
     return {name: value for name, value in environment(container).items() if name.startswith("PINNACE_")}
 
 
+#: Not a setting of its own, but a file that holds one.
+DATABASE_URL_FILE = "PINNACE_API_DATABASE_URL_FILE"
+
+
 def known(type_: type[msgspec.Struct], prefix: str) -> set[str]:
     return {prefix + field.name.upper() for field in msgspec.structs.fields(type_)}
 
@@ -35,7 +40,8 @@ def test_the_operator_knows_every_variable(manifests: list[Manifest]) -> None:
 
 
 def test_the_api_knows_every_variable(manifests: list[Manifest]) -> None:
-    assert variables(manifests, "api").keys() <= known(ApiSettings, API_PREFIX)
+    names = known(ApiSettings, API_PREFIX) | known(StoreSettings, STORE_PREFIX) | {DATABASE_URL_FILE}
+    assert variables(manifests, "api").keys() <= names
 
 
 def test_the_operator_starts_with_what_it_is_given(manifests: list[Manifest]) -> None:
@@ -72,8 +78,12 @@ def test_every_value_reaches_the_operator() -> None:
     )
 
 
-def test_the_api_starts_with_what_it_is_given_and_knows_its_operator(manifests: list[Manifest]) -> None:
-    settings = ApiSettings.from_env(variables(manifests, "api"))
+def test_the_api_starts_with_what_it_is_given_and_knows_its_operator(manifests: list[Manifest], tmp_path: Path) -> None:
+    given = variables(manifests, "api")
+    if DATABASE_URL_FILE in given:  # what the Secret holds
+        (tmp_path / "url").write_text("postgresql://pinnace@database/pinnace")
+        given[DATABASE_URL_FILE] = str(tmp_path / "url")
+    settings = configured(given).settings
     assert settings.kubernetes
     deployment = one(manifests, "Deployment", "-operator")
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
@@ -82,8 +92,8 @@ def test_the_api_starts_with_what_it_is_given_and_knows_its_operator(manifests: 
 
 def test_files_that_the_settings_name_lie_on_mounted_volumes(manifests: list[Manifest]) -> None:
     files = [("operator", "PINNACE_OPERATOR_API_TOKEN_FILE"), ("api", "PINNACE_API_ADMIN_TOKEN_FILE")]
-    if "PINNACE_API_DATABASE_URL_FILE" in variables(manifests, "api"):
-        files.append(("api", "PINNACE_API_DATABASE_URL_FILE"))
+    if DATABASE_URL_FILE in variables(manifests, "api"):
+        files.append(("api", DATABASE_URL_FILE))
     for part, name in files:
         (container,) = one(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"]["containers"]
         folder, _, file = variables(manifests, part)[name].rpartition("/")
@@ -94,7 +104,7 @@ def test_files_that_the_settings_name_lie_on_mounted_volumes(manifests: list[Man
 def test_the_database_lies_on_a_volume_that_may_be_written(manifests: list[Manifest]) -> None:
     (container,) = one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]["containers"]
     given = variables(manifests, "api")
-    if "PINNACE_API_DATABASE_URL_FILE" in given:  # then it lies on a server
+    if DATABASE_URL_FILE in given:  # then it lies on a server
         assert "PINNACE_API_DATABASE_URL" not in given
         return
     folder, _, _ = given["PINNACE_API_DATABASE_URL"].removeprefix("sqlite:///").rpartition("/")
