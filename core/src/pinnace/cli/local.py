@@ -1,4 +1,4 @@
-"""`pinnace server`: everything on this computer, no cluster. The API's own package answers."""
+"""Everything on this computer, no cluster: `pinnace server` and `pinnace watch`. Their own packages answer."""
 
 import click
 
@@ -16,3 +16,14 @@ def server(arguments: tuple[str, ...]) -> None:
     when a setting is wrong, 3 when the start failed.
     """
     become_part("api", "server", *arguments)
+
+
+@click.command(context_settings=_PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def watch(arguments: tuple[str, ...]) -> None:
+    """Ship and record every file of a folder until Ctrl-C: DIR --project NAME --experiment NAME
+
+    What a sidecar does for a pod; `--help` says more. Exits 0 when everything is recorded, 1 when something is not, 2
+    when the command line or a setting is wrong, 4 when the API refuses.
+    """
+    become_part("sidecar", "watch", *arguments)
