@@ -36,8 +36,9 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_connections: Annotated[int, Meta(ge=0, le=1000)] = 0
     #: How long PostgreSQL may take over one statement; then the request ends as 503.
     database_statement_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    #: Every IPv4 address: in a pod the network policy and the token guard it, and nobody could reach a narrower one.
+    #: Where to listen. Every IPv4 address: in a pod the network policy and the token guard it, and nobody could reach a narrower one.
     host: Annotated[str, Meta(min_length=1, max_length=253)] = "0.0.0.0"  # noqa: S104
+    #: 0: any that is free, which is printed by `pinnace server` only.
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     #: A file with the admin's bearer token, read again when it changes. Empty: there is no admin.
     admin_token_file: str = ""
@@ -64,9 +65,11 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] = ()
     #: The identity provider's name as it writes it itself, https; empty: there is none.
     oidc_issuer: Annotated[str, Meta(max_length=512)] = ""
+    #: What the identity provider knows this API by.
     oidc_client_id: Annotated[str, Meta(max_length=255)] = ""
     #: A file with the client's secret, read again for each login. Empty: a public client, by PKCE alone.
     oidc_client_secret_file: str = ""
+    #: What the API asks the provider for; `openid` must be there.
     oidc_scopes: tuple[str, ...] = ("openid", "profile", "email")
     #: The claim that lists a user's groups; each is called `oidc:NAME` here.
     oidc_groups_claim: Annotated[str, Meta(min_length=1, max_length=255)] = "groups"
@@ -97,9 +100,10 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     setup_token_file: str = ""
     #: How long the database, and how long the store of new bytes, may take to answer before /readyz says no.
     ready_seconds: Annotated[float, Meta(gt=0, le=60)] = 2.0
-    #: How long requests under way may go on when the process is asked to end. Uploads are told to resume elsewhere a
-    #: little earlier. Kubernetes' terminationGracePeriodSeconds must be longer.
+    #: How long requests under way may go on when the process is asked to end. Uploads are told to resume after
+    #: half of it. Kubernetes' terminationGracePeriodSeconds must be longer.
     grace_seconds: Annotated[float, Meta(gt=0, le=3600)] = 20.0
+    #: From which level on lines are written.
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
     #: `text`: a line for people and machines; `json`: an object a line.
     log_format: Annotated[str, Meta(pattern="^(text|json)$")] = "text"

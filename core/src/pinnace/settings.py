@@ -49,7 +49,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     #: `http://` or `https://`, host, optional port; no path. Empty: the region's public endpoint of AWS.
     endpoint: Annotated[str, Meta(max_length=512)] = ""
+    #: What requests are signed for.
     region: Annotated[str, Meta(min_length=1, max_length=64)] = "us-east-1"
+    #: It has to be there.
     bucket: Annotated[
         str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="3 to 63 of a-z, 0-9, . and -")
     ]
