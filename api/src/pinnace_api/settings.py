@@ -36,7 +36,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_connections: Annotated[int, Meta(ge=0, le=1000)] = 0
     #: How long PostgreSQL may take over one statement; then the request ends as 503.
     database_statement_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    #: Where to listen. Every IPv4 address: in a pod the network policy and the token guard it, and nobody could reach a narrower one.
+    #: Where to listen. Every IPv4 address: in a pod the network policy and the token guard it, and nobody could reach a
+    #: narrower one.
     host: Annotated[str, Meta(min_length=1, max_length=253)] = "0.0.0.0"  # noqa: S104
     #: 0: any that is free, which is printed by `pinnace server` only.
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
@@ -163,6 +164,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
                 yield f"{PREFIX}{field.upper()} is {shown_path(file)!r}, which is not there or can't be read"
         if (folder := self._database_folder()) and not os.access(folder, os.W_OK | os.X_OK):
             yield f"{PREFIX}DATABASE_URL lies in the folder {folder}, which is not there or can't be written to"
+        if self.setup_token_file and not os.access(Path(self.setup_token_file).absolute().parent, os.W_OK | os.X_OK):
+            yield f"{PREFIX}SETUP_TOKEN_FILE is {self.setup_token_file!r}, and nothing can be written in that folder"
         if self.artifacts_backend == "filesystem":
             above = next(
                 each for each in (Path(self.artifacts_dir), *Path(self.artifacts_dir).parents) if each.exists()

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pinnace.settings import SettingsError, StoreSettings
+from pinnace_api import server_command
 from pinnace_api.configuration import Setting, configured
 from pinnace_api.settings import ApiSettings, shown_database_url
 
@@ -140,3 +141,22 @@ def test_the_listing_has_every_setting_and_hides_secrets() -> None:
 
 def test_what_is_no_url_is_not_shown_at_all() -> None:
     assert shown_database_url("hunter2") == "***"
+
+
+def test_for_people_the_listing_is_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    environ = {"PINNACE_API_PORT": "9000", "PINNACE_API_DATABASE_URL": "postgresql://me:hunter2@db/pinnace"}
+    assert server_command.main(["--print-config"], environ, at_home=False) == 0
+    shown = capsys.readouterr().out
+    lines = [line.split(maxsplit=2) for line in shown.splitlines()]
+    assert ["PINNACE_API_PORT", "9000", "(environment)"] in lines
+    assert ["PINNACE_API_OIDC_ISSUER", "-", "(default)"] in lines
+    assert "hunter2" not in shown
+
+
+def test_each_wrong_setting_is_a_line_on_standard_error_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    environ = {"PINNACE_API_PORT": "many", "PINNACE_API_LOG_FORMAT": "xml"}
+    assert server_command.main([], environ, at_home=False) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "PINNACE_API_PORT is 'many' (environment), and must be a whole number from 0 to 65535",
+        "PINNACE_API_LOG_FORMAT is 'xml' (environment), and must be one of text, json",
+    ]
