@@ -59,6 +59,10 @@ cluster-down: ## take it down; leaves nothing behind
 images: $(VENV)/ready ## build the images and load them into the cluster
 	$(PYTHON) -m cluster images
 
+.PHONY: compose-images
+compose-images: $(VENV)/ready ## build the images that compose.yaml runs; no cluster
+	$(PYTHON) -m cluster images --build-only api minio
+
 .PHONY: generate lock clean
 generate: $(VENV)/ready ## write the files that are derived from others: chart's CRD, OpenAPI document, reference
 	$(BIN)/python charts/generate.py

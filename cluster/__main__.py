@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--quiet", action="store_true", help="say nothing unless it fails")
     load = verbs.add_parser("images", help="build the images that are out of date and load them into the node")
     load.add_argument("name", nargs="*", help=f"which ones ({', '.join(images.ALL)}); all when none is named")
+    load.add_argument("--build-only", action="store_true", help="leave them in the engine; no cluster is needed")
     run = verbs.add_parser("run", help="run a command with the cluster up, the images loaded and the tools on the PATH")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     tools = verbs.add_parser("tools", help='print the tools\' environment, for eval "$(…)"')
@@ -78,7 +79,7 @@ def _do(asked: argparse.Namespace, session: Session) -> int:
         case "down":
             session.down()
         case "images":
-            session.images(_image_names(asked.name))
+            (session.build if asked.build_only else session.images)(_image_names(asked.name))
         case "run":
             command = asked.command[1:] if asked.command[:1] == ["--"] else asked.command
             if not command:

@@ -100,22 +100,36 @@ class Session:
             shutil.rmtree(self.settings.state, ignore_errors=True)
             self.progress.say("the cluster is down")
 
+    def build(self, names: Sequence[str]) -> list[str]:
+        """Build these images where they are out of date, for the engine itself; no cluster is needed."""
+        with self.cache.lock("cluster"):
+            commands = self._commands_for(engine.ensure(self.settings, self.commands))
+            images = self._images(commands).build(names)
+            self.progress.say(f"images in the engine: {', '.join(images)}")
+            return images
+
     def images(self, names: Sequence[str]) -> list[str]:
         """Build these images where they are out of date and load them where the node lacks them."""
         with self.cache.lock("cluster"):
             found, cluster = self._running()
             commands = self._commands_for(found)
             docker = Docker(commands)
-            builder = Images(
-                settings=self.settings, cache=self.cache, commands=commands, docker=docker, programs=self.programs
-            )
-            images = builder.build(names)
+            images = self._images(commands).build(names)
             missing = [image for image in images if docker.image_id(image) not in cluster.loaded(image)]
             if missing:
                 self.progress.say(f"loading {', '.join(missing)} into the node")
                 cluster.load(missing)
             self.progress.say(f"images in the node: {', '.join(images)}")
             return images
+
+    def _images(self, commands: Commands) -> Images:
+        return Images(
+            settings=self.settings,
+            cache=self.cache,
+            commands=commands,
+            docker=Docker(commands),
+            programs=self.programs,
+        )
 
     def environment(self) -> tuple[Engine, dict[str, str]]:
         """The engine, and the variables by which tools find the cluster. Raises ClusterError when it is down."""

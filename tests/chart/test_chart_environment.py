@@ -7,6 +7,7 @@ import pytest
 
 from pinnace.naming import TOKEN_AUDIENCE
 from pinnace.settings import STORE_PREFIX, StoreSettings
+from pinnace_api.configuration import configured
 from pinnace_api.settings import PREFIX as API_PREFIX
 from pinnace_api.settings import ApiSettings
 from pinnace_operator import settings as operator_settings
@@ -25,6 +26,19 @@ def variables(manifests: list[Manifest], part: str) -> dict[str, str]:
     return {name: value for name, value in environment(container).items() if name.startswith("PINNACE_")}
 
 
+#: Not a setting of its own, but a file that holds one.
+DATABASE_URL_FILE = "PINNACE_API_DATABASE_URL_FILE"
+
+
+def keys_of(manifests: list[Manifest], part: str, volume: str) -> list[str]:
+    """What the files of a pod's volume are called."""
+    volumes = one(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"]["volumes"]
+    (found,) = [each for each in volumes if each["name"] == volume]
+    if "projected" in found:
+        return [source["serviceAccountToken"]["path"] for source in found["projected"]["sources"]]
+    return [item["path"] for item in found.get("secret", found.get("configMap"))["items"]]
+
+
 def known(type_: type[msgspec.Struct], prefix: str) -> set[str]:
     return {prefix + field.name.upper() for field in msgspec.structs.fields(type_)}
 
@@ -35,7 +49,8 @@ def test_the_operator_knows_every_variable(manifests: list[Manifest]) -> None:
 
 
 def test_the_api_knows_every_variable(manifests: list[Manifest]) -> None:
-    assert variables(manifests, "api").keys() <= known(ApiSettings, API_PREFIX)
+    names = known(ApiSettings, API_PREFIX) | known(StoreSettings, STORE_PREFIX) | {DATABASE_URL_FILE}
+    assert variables(manifests, "api").keys() <= names
 
 
 def test_the_operator_starts_with_what_it_is_given(manifests: list[Manifest]) -> None:
@@ -72,29 +87,63 @@ def test_every_value_reaches_the_operator() -> None:
     )
 
 
-def test_the_api_starts_with_what_it_is_given_and_knows_its_operator(manifests: list[Manifest]) -> None:
-    settings = ApiSettings.from_env(variables(manifests, "api"))
+def test_the_api_starts_with_what_it_is_given_and_knows_its_operator(manifests: list[Manifest], tmp_path: Path) -> None:
+    given = variables(manifests, "api")
+    if DATABASE_URL_FILE in given:  # what the Secret holds
+        (tmp_path / "url").write_text("postgresql://pinnace@database/pinnace")
+        given[DATABASE_URL_FILE] = str(tmp_path / "url")
+    settings = configured(given).settings
     assert settings.kubernetes
     deployment = one(manifests, "Deployment", "-operator")
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
     assert settings.operator_subject == f"system:serviceaccount:{deployment['metadata']['namespace']}:{account}"
 
 
+def test_every_value_reaches_the_api(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://pinnace@database/pinnace")
+    given = variables(render(CHART / "ci/everything-values.yaml"), "api")
+    settings = configured(given | {DATABASE_URL_FILE: str(tmp_path / "url")}).settings
+    assert (settings.log_level, settings.log_format, settings.grace_seconds) == ("warning", "json", 45)
+    assert settings.public_url == "https://pinnace.example.org"
+    assert settings.trusted_proxies == ("10.0.0.0/8",)
+    assert settings.cors_origins == ("https://notebooks.example.org",)
+    assert (settings.artifacts_backend, settings.artifact_limit_bytes) == ("s3", 5 * 2**30)
+    assert settings.store_endpoints == ("https://old.example.org",)
+    assert (settings.oidc_issuer, settings.oidc_client_id) == ("https://login.example.org", "pinnace")
+    assert (settings.oidc_scopes, settings.oidc_groups_claim) == (("openid", "email"), "roles")
+    assert (settings.oidc_allowed_domains, settings.oidc_allowed_groups) == (("example.org",), ("science",))
+    assert settings.oidc_admin_groups == ("crew",)
+    _, platform = operator_settings.from_env(variables(render(CHART / "ci/everything-values.yaml"), "operator"))
+    assert settings.store is not None
+    assert platform.default_store == msgspec.structs.replace(settings.store, credentials_dir="", ca_file="")
+
+
+def test_without_a_key_of_its_own_the_api_knows_no_store() -> None:
+    assert not {name for name in variables(render(store__bucket="runs"), "api") if name.startswith(STORE_PREFIX)}
+    given = variables(render(store__bucket="runs", api__artifacts__storeCredentialsSecret="key"), "api")
+    settings = configured(given).settings
+    assert settings.store is not None
+    assert (settings.artifacts_backend, settings.store.bucket) == ("inline", "runs")
+
+
 def test_files_that_the_settings_name_lie_on_mounted_volumes(manifests: list[Manifest]) -> None:
     files = [("operator", "PINNACE_OPERATOR_API_TOKEN_FILE"), ("api", "PINNACE_API_ADMIN_TOKEN_FILE")]
-    if "PINNACE_API_DATABASE_URL_FILE" in variables(manifests, "api"):
-        files.append(("api", "PINNACE_API_DATABASE_URL_FILE"))
+    if DATABASE_URL_FILE in variables(manifests, "api"):
+        files.append(("api", DATABASE_URL_FILE))
+    names = {"PINNACE_API_OIDC_CLIENT_SECRET_FILE", "PINNACE_API_OIDC_CA_FILE", "PINNACE_STORE_CA_FILE"}
+    files += [("api", name) for name in sorted(names & variables(manifests, "api").keys())]
     for part, name in files:
         (container,) = one(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"]["containers"]
         folder, _, file = variables(manifests, part)[name].rpartition("/")
         assert folder in [mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")]
-        assert file == ("url" if name.endswith("URL_FILE") else "token")
+        (volume,) = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == folder]
+        assert file in keys_of(manifests, part, volume)
 
 
 def test_the_database_lies_on_a_volume_that_may_be_written(manifests: list[Manifest]) -> None:
     (container,) = one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]["containers"]
     given = variables(manifests, "api")
-    if "PINNACE_API_DATABASE_URL_FILE" in given:  # then it lies on a server
+    if DATABASE_URL_FILE in given:  # then it lies on a server
         assert "PINNACE_API_DATABASE_URL" not in given
         return
     folder, _, _ = given["PINNACE_API_DATABASE_URL"].removeprefix("sqlite:///").rpartition("/")

@@ -199,3 +199,34 @@ def _volume(manifests: list[Manifest], name: str) -> Any:
     volumes = one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]["volumes"]
     (found,) = [volume for volume in volumes if volume["name"] == name]
     return {key: value for key, value in found.items() if key != "name"}
+
+
+def test_the_api_reads_secrets_and_authorities_where_the_values_say() -> None:
+    manifests = render(EVERYTHING)
+    assert _volume(manifests, "oidc")["secret"] == {
+        "secretName": "the-client", "defaultMode": 0o440, "items": [{"key": "secret-of-pinnace", "path": "secret"}],
+    }  # fmt: skip
+    assert _volume(manifests, "store")["secret"] == {"secretName": "key-of-the-api", "defaultMode": 0o440}
+    assert _volume(manifests, "store-ca")["configMap"]["name"] == "authorities"
+    assert _volume(manifests, "oidc-ca")["configMap"]["items"] == [{"key": "login.pem", "path": "ca.crt"}]
+    assert one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 85
+
+
+def test_artifacts_in_files_lie_on_the_volume_even_beside_postgresql() -> None:
+    manifests = render(
+        store__bucket="runs",
+        api__artifacts__backend="filesystem",
+        api__database__url__existingSecret="postgres",
+    )
+    api = one(manifests, "Deployment", "-api")["spec"]
+    assert _volume(manifests, "data")["persistentVolumeClaim"]["claimName"] == "pinnace-api"
+    assert one(manifests, "PersistentVolumeClaim")["metadata"]["name"] == "pinnace-api"
+    assert api["strategy"] == {"type": "Recreate"}
+    (container,) = api["template"]["spec"]["containers"]
+    assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
+    assert {"name": "PINNACE_API_ARTIFACTS_DIR", "value": "/data/artifacts"} in container["env"]
+
+
+def test_a_store_that_is_away_takes_no_pod_out_of_the_service(manifests: list[Manifest]) -> None:
+    (container,) = one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz?only=database"

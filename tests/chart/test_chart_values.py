@@ -95,6 +95,27 @@ def test_generated_files_are_what_their_sources_say() -> None:
             {"api__persistence__enabled": False, "api__persistence__existingClaim": "mine"},
             "enable persistence or take existingClaim away",
         ),
+        (
+            {"api__artifacts__backend": "tape"},
+            "at '/api/artifacts/backend': value must be one of 'inline', 'filesystem'",
+        ),
+        (
+            {
+                "api__artifacts__backend": "filesystem",
+                "api__replicas": 2,
+                "api__database__url__existingSecret": "url",
+            },
+            "name a claim that all of them can mount",
+        ),
+        ({"api__publicUrl": "http://pinnace.example"}, "at '/api/publicUrl'"),
+        ({"api__oidc__issuer": "https://login.example"}, "name what the provider knows the API by"),
+        ({"api__oidc": {"issuer": "https://l.example", "clientId": "p"}}, "api.publicUrl is empty"),
+        (
+            {"api__oidc": {"issuer": "https://l.example", "clientId": "p"}, "api__publicUrl": "https://p.example"},
+            "set api.oidc.allowedDomains or api.oidc.allowedGroups",
+        ),
+        ({"api__oidc__clientId": "pinnace"}, "set the issuer or take them away"),
+        ({"api__oidc__scopes": ["email"]}, "at '/api/oidc/scopes'"),
         ({"api__persistence__size": "large"}, "at '/api/persistence/size'"),
         ({"watch__namespaces": "default"}, "at '/watch/namespaces': got string, want array"),
         ({"watch__namespaces": ["a", "a"]}, "at '/watch/namespaces': items at 0 and 1 are equal"),

@@ -77,6 +77,11 @@ class ApiProcess:
     def wait_until_ready(self) -> None:
         eventually(self.is_ready, timeout=60, interval=0.1, what="the API is ready")
 
+    def ask_to_end(self) -> None:
+        """SIGTERM; `wait` for the end."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Safe to call twice."""
         if self._process is not None:

@@ -87,6 +87,7 @@ class ApiServer:
                 "port": self._port,
                 "admin_token_file": str(self.token_file),
                 "operator_subject": OPERATOR_SUBJECT,
+                "grace_seconds": 5.0,
                 **settings,
             }
         )
@@ -99,8 +100,7 @@ class ApiServer:
 
     def start(self) -> None:
         app = create_app(self.settings, reviewer=self.cluster)
-        config = uvicorn.Config(app, timeout_graceful_shutdown=5, **serving.options(self.settings))
-        server = uvicorn.Server(config)
+        server = serving.Server(app, self.settings)
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self._port))

@@ -13,7 +13,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
-from pinnace_api import health, migrations, openapi
+from pinnace_api import first_admin, health, migrations, openapi
 from pinnace_api.access import Access
 from pinnace_api.artifact_sets import routes as artifact_sets
 from pinnace_api.artifacts import routes as artifacts
@@ -41,6 +41,7 @@ from pinnace_api.ownership import StoredOwners
 from pinnace_api.pods import routes as pods
 from pinnace_api.problems import EXCEPTION_HANDLERS
 from pinnace_api.projects import routes as projects
+from pinnace_api.readiness import Readiness
 from pinnace_api.requests import StrictRequest, provide_cut
 from pinnace_api.sessions import routes as sessions
 from pinnace_api.sessions import service as session_service
@@ -74,28 +75,35 @@ _RESOURCES: Final = (
 
 
 def database_of(settings: ApiSettings) -> Database:
-    """The database that the settings name, not opened yet. Raises SettingsError."""
+    """The database that the settings name, not opened yet."""
     return Database(
-        settings.effective_database_url(),
+        settings.database_url,
         connections=settings.database_connections,
         statement_seconds=settings.database_statement_seconds,
     )
 
 
 def create_app(
-    settings: ApiSettings, *, reviewer: TokenReviewer, announce: Callable[[str], object] | None = None
+    settings: ApiSettings,
+    *,
+    reviewer: TokenReviewer,
+    announce: Callable[[str], object] = sys.stderr.write,
+    database: Database | None = None,
 ) -> Litestar:
-    """`reviewer` vouches for service accounts. The database is opened and migrated when the application starts.
+    """`reviewer` vouches for service accounts. `announce` is told how to make the first admin while there is nobody.
 
-    `announce` (None: standard error) gets the one-time token for the first admin, when there is neither a user nor
-    an admin's token.
+    `database` is one that is up to date; without it the settings' own is migrated when the application starts. Closed
+    with the application. `app.state.stop` makes uploads under way end, so that they can go on elsewhere.
     """
-    database = database_of(settings)
+    is_migrated = database is not None
+    database = database or database_of(settings)
     storage = storage_of(settings, database)
     transfers = Transfers(
         database, storage, limit=settings.artifact_limit_bytes, rests_seconds=settings.upload_expiry_seconds
     )
     meters = Meters()
+    meters.watch(database)
+    readiness = Readiness({"database": database.check, "store": storage.check}, seconds=settings.ready_seconds)
     identifier = Identifier(
         admin=AdminToken(Path(settings.admin_token_file)) if settings.admin_token_file else None,
         operator_subject=settings.operator_subject,
@@ -111,9 +119,12 @@ def create_app(
         threads = ThreadPoolExecutor(database.connections, thread_name_prefix="request")
         asyncio.get_running_loop().set_default_executor(threads)
         try:
-            await sync_to_thread(migrations.upgrade, database)
-            if not settings.admin_token_file and (token := await sync_to_thread(session_service.offer_setup, database)):
-                (announce or sys.stderr.write)(_invitation(token))
+            if not is_migrated:
+                await sync_to_thread(migrations.upgrade, database)
+            if not settings.admin_token_file:
+                token = await sync_to_thread(session_service.offer_setup, database)
+                if invitation := first_admin.invitation(settings, token):
+                    announce(invitation)
             stopped = asyncio.Event()
             sweep = asyncio.create_task(sweep_until(stopped, database, every=settings.sweep_seconds), name="sweep")
             try:
@@ -123,6 +134,7 @@ def create_app(
                 await sweep
         finally:
             threads.shutdown()
+            readiness.close()
             transfers.close()
             storage.close()
             database.close()
@@ -143,6 +155,7 @@ def create_app(
             "transfers": _provide(transfers),
             "reviewer": _provide(reviewer),
             "meters": _provide(meters),
+            "readiness": _provide(readiness),
             "settings": _provide(settings),
             "passwords": _provide(Passwords()),
             "provider": _provide(Provider(settings) if settings.oidc_issuer else None),
@@ -160,6 +173,7 @@ def create_app(
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,
     )
+    app.state.stop = transfers.stop
     openapi.correct(app)
     hard = hardened(app.asgi_handler, tls=settings.public_url.startswith("https:"))
     app.asgi_handler = observed(hard, meters)
@@ -194,11 +208,3 @@ def _caller(request: Request[Any, Any, Any]) -> Caller:
 
 def _visit(request: Request[Any, Any, Any]) -> Visit:
     return Visit(caller=caller_of(request), address=request.client.host if request.client else "")
-
-
-def _invitation(token: str) -> str:
-    return (
-        "There is no user yet. This token makes the first admin, once, within a day:\n"
-        f"    {token}\n"
-        "Use it with: pinnace users first-admin NAME\n"
-    )

@@ -13,17 +13,17 @@ import msgspec
 from pinnace.errors import PinnaceError
 from pinnace.records import Backend
 from pinnace.settings import SettingsError
-from pinnace_api import migrations
+from pinnace_api import configuration, migrations
 from pinnace_api.app import database_of
 from pinnace_api.clock import now
 from pinnace_api.database import Database
 from pinnace_api.maintenance import collecting, exporting, moving, verifying
 from pinnace_api.refusals import Refused
-from pinnace_api.settings import ApiSettings
 from pinnace_api.storage.storage import Storage, storage_of
 
 _EPILOG: Final = """\
-The settings are those of the API (PINNACE_API_..., PINNACE_STORE_...): run it where the API runs. The API may run too.
+The settings are those of the API (PINNACE_API_..., PINNACE_STORE_..., --config, --data): run it where the API runs.
+The API may run too.
 
 exit codes: 0 all is well   1 something was found or could not be done: the output says what, the rest was done
   2 the command line or a setting is wrong   3 the database can't be used
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Returns the exit code."""
     asked = _parser().parse_args(arguments)
     try:
-        settings = ApiSettings.from_env(environ)
+        settings = configuration.from_options(asked, environ)
         database = database_of(settings)
     except SettingsError as error:
         return _fail(str(error), 2)
@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         made.set_defaults(run=run)
         made.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
+        configuration.add_options(made)
         return made
 
     migrate = command("migrate", "migrate-artifacts", _migrate, _MIGRATE)

@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from pinnace.records import ProblemDetails
+from pinnace_api.logs import REQUEST_ID
 from pinnace_api.refusals import Broken, Invalid, MethodNotAllowed, NotFound, Refused, TooLarge
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -17,9 +19,8 @@ _log = logging.getLogger(__name__)
 
 
 def answer_refusal(_: Request[Any, Any, Any], refused: Refused) -> Response[ProblemDetails]:
-    return Response(
-        refused.to_problem(), status_code=refused.status, media_type=MEDIA_TYPE, headers=dict(refused.headers)
-    )
+    problem = msgspec.structs.replace(refused.to_problem(), request_id=REQUEST_ID.get())
+    return Response(problem, status_code=refused.status, media_type=MEDIA_TYPE, headers=dict(refused.headers))
 
 
 def answer_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[ProblemDetails]:

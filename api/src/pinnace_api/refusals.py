@@ -19,6 +19,8 @@ Refused                      status and stable `code` are the class's; detail, h
 ├── TooManyAttempts          429 too-many-attempts, with Retry-After
 ├── Invalid                  422 invalid, with `field` where it is known
 ├── Unavailable              503 unavailable, with Retry-After
+│   ├── NotReady             503 not-ready
+│   └── Stopping             503 stopping: this process ends; what has arrived of an upload stays
 ├── StorageFull              507 storage-full
 ├── BytesCorrupt             500 bytes-corrupt: the store's bytes are not those that were recorded
 └── Broken                   500 internal: a defect of the API
@@ -207,6 +209,29 @@ class Unavailable(Refused):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "unavailable"
     fixed_headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+
+
+class NotReady(Unavailable):
+    """Something that the API works with does not answer."""
+
+    code = "not-ready"
+
+
+class Stopping(Unavailable):
+    """The process has been asked to end. `received`: where an upload in several requests goes on; None: it is none."""
+
+    code = "stopping"
+
+    def __init__(self, received: int | None = None) -> None:
+        go_on = "ask HEAD for Upload-Offset and go on from there"
+        whole = "send it again; an upload in several requests (PUT …/uploads/{id}) goes on where it broke off"
+        super().__init__("the API is being stopped", hint=whole if received is None else go_on)
+        self._received = received
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        own = {} if self._received is None else {"upload-offset": str(self._received), "upload-complete": "?0"}
+        return {**self.fixed_headers, **own}
 
 
 class Broken(Refused):

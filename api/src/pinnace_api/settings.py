@@ -1,12 +1,11 @@
-"""What the API is told: `PINNACE_API_<FIELD>` in the environment."""
+"""What the API is told: `PINNACE_API_<FIELD>`. configuration.py says from where."""
 
 import ipaddress
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,8 +13,9 @@ import sqlalchemy
 from msgspec import Meta
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from pinnace import settings
-from pinnace.settings import SettingsError, StoreSettings
+from pinnace.setting_sources import shown_path
+from pinnace.setting_values import SECRET
+from pinnace.settings import SettingsError, StoreSettings, WrongValues
 
 PREFIX: Final = "PINNACE_API_"
 
@@ -26,25 +26,31 @@ MIN_TOKEN_LENGTH: Final = 16
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`from_env` reads it; every mistake is reported together as SettingsError."""
+    """Raises WrongValues with every sentence about values that don't go together."""
 
     #: `sqlite:///FILE` (four slashes: an absolute path), or `postgresql://USER:PASSWORD@HOST/DATABASE`, which bears
     #: several replicas; what libpq knows (`?sslmode=verify-full`, PGPASSFILE, …) holds there too.
-    database_url: Annotated[str, Meta(min_length=1, max_length=2048)] = "sqlite:///pinnace.db"
-    #: A file that holds the URL, such as a mounted Secret, in place of `database_url`.
-    database_url_file: str = ""
+    database_url: Annotated[str, Meta(min_length=1, max_length=2048, extra=SECRET)] = "sqlite:///pinnace.db"
     #: Connections at most, and so requests at work at a time. 0: 40 on SQLite, 20 on PostgreSQL. All replicas together,
     #: and one more while they are replaced, must fit into the server's max_connections.
     database_connections: Annotated[int, Meta(ge=0, le=1000)] = 0
     #: How long PostgreSQL may take over one statement; then the request ends as 503.
     database_statement_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    #: Every IPv4 address: in a pod the network policy and the token guard it, and nobody could reach a narrower one.
+    #: Where to listen. Every IPv4 address: in a pod the network policy and the token guard it, and nobody could reach a
+    #: narrower one.
     host: Annotated[str, Meta(min_length=1, max_length=253)] = "0.0.0.0"  # noqa: S104
+    #: 0: any that is free, which is printed by `pinnace server` only.
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     #: A file with the admin's bearer token, read again when it changes. Empty: there is no admin.
     admin_token_file: str = ""
     #: The operator's service account, `system:serviceaccount:NAMESPACE:NAME`. Empty: there is no operator.
-    operator_subject: Annotated[str, Meta(pattern="^(|system:serviceaccount:[^:]+:[^:]+)$")] = ""
+    operator_subject: Annotated[
+        str,
+        Meta(
+            pattern="^(|system:serviceaccount:[^:]+:[^:]+)$",
+            description="system:serviceaccount:NAMESPACE:NAME or empty",
+        ),
+    ] = ""
     #: Whether service-account tokens are accepted, by asking the Kubernetes that the API runs in.
     kubernetes: bool = False
     #: How often the API looks for iterations whose signs of life have stopped.
@@ -60,9 +66,11 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] = ()
     #: The identity provider's name as it writes it itself, https; empty: there is none.
     oidc_issuer: Annotated[str, Meta(max_length=512)] = ""
+    #: What the identity provider knows this API by.
     oidc_client_id: Annotated[str, Meta(max_length=255)] = ""
     #: A file with the client's secret, read again for each login. Empty: a public client, by PKCE alone.
     oidc_client_secret_file: str = ""
+    #: What the API asks the provider for; `openid` must be there.
     oidc_scopes: tuple[str, ...] = ("openid", "profile", "email")
     #: The claim that lists a user's groups; each is called `oidc:NAME` here.
     oidc_groups_claim: Annotated[str, Meta(min_length=1, max_length=255)] = "groups"
@@ -88,90 +96,119 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     artifact_limit_bytes: Annotated[int, Meta(ge=0)] = 0
     #: How long an upload in several requests may rest before what arrived is thrown away.
     upload_expiry_seconds: Annotated[int, Meta(ge=60)] = 7 * 86_400
+    #: Where the one-time token for the first admin is written, for its owner alone, when there is neither a user nor an
+    #: admin's token. Empty: it is printed to standard error.
+    setup_token_file: str = ""
+    #: How long the database, and how long the store of new bytes, may take to answer before /readyz says no.
+    ready_seconds: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    #: How long requests under way may go on when the process is asked to end. Uploads are told to resume after
+    #: half of it. Kubernetes' terminationGracePeriodSeconds must be longer.
+    grace_seconds: Annotated[float, Meta(gt=0, le=3600)] = 20.0
+    #: From which level on lines are written.
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    #: `text`: a line for people and machines; `json`: an object a line.
+    log_format: Annotated[str, Meta(pattern="^(text|json)$")] = "text"
 
     def __post_init__(self) -> None:
-        check_database_url(self.database_url)
-        self._check_artifacts()
-        if self.public_url:
-            check_public_url(self.public_url, "public_url")
-        for origin in self.cors_origins:
-            check_public_url(origin, "cors_origins")
-        for network in self.trusted_proxies:
-            check_network(network)
-        if self.oidc_issuer:
-            self._check_oidc()
+        if wrong := tuple(self._wrong()):
+            raise WrongValues(self, wrong)
 
     @property
     def session_lifetime(self) -> timedelta:
         return timedelta(seconds=self.session_seconds)
 
-    def _check_artifacts(self) -> None:
+    def _wrong(self) -> Iterator[str]:
+        yield from _complaints(check_database_url, self.database_url)
         if self.artifacts_dir and not Path(self.artifacts_dir).is_absolute():
-            raise ValueError("artifacts_dir must be absolute: a relative one would mean another folder elsewhere")
+            yield "artifacts_dir must be absolute: a relative one would mean another folder elsewhere"
         if self.artifacts_backend == "filesystem" and not self.artifacts_dir:
-            raise ValueError("artifacts_backend is filesystem, and artifacts_dir is not set")
+            yield "artifacts_backend is filesystem, and artifacts_dir is not set"
         if self.artifacts_backend == "s3" and self.store is None:
-            raise ValueError("artifacts_backend is s3, and PINNACE_STORE_BUCKET is not set")
+            yield "artifacts_backend is s3, and PINNACE_STORE_BUCKET is not set"
+        if self.public_url:
+            yield from _complaints(check_public_url, self.public_url, "public_url")
+        for origin in self.cors_origins:
+            yield from _complaints(check_public_url, origin, "cors_origins")
+        for network in self.trusted_proxies:
+            yield from _complaints(check_network, network)
+        if self.oidc_issuer:
+            yield from self._wrong_oidc()
 
-    def _check_oidc(self) -> None:
+    def _wrong_oidc(self) -> Iterator[str]:
         parts = urlsplit(self.oidc_issuer)
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
-            raise ValueError("oidc_issuer must be https: over http anybody on the way could log in as anybody")
+            yield "oidc_issuer must be https: over http anybody on the way could log in as anybody"
         if not self.oidc_client_id:
-            raise ValueError("oidc_client_id is not set: what the identity provider calls this API")
+            yield "oidc_client_id is not set: what the identity provider calls this API"
         if not self.public_url:
-            raise ValueError("public_url is not set: the identity provider sends browsers back there")
+            yield "public_url is not set: the identity provider sends browsers back there"
         if "openid" not in self.oidc_scopes:
-            raise ValueError("oidc_scopes must hold openid")
+            yield "oidc_scopes must hold openid"
         if not self.oidc_allowed_domains and not self.oidc_allowed_groups:
-            raise ValueError('oidc_allowed_domains or oidc_allowed_groups must say who may log in; "*" is everybody')
+            yield 'oidc_allowed_domains or oidc_allowed_groups must say who may log in; "*" is everybody'
 
     def __repr__(self) -> str:
         return f"ApiSettings(host={self.host!r}, port={self.port})"  # the database's URL may hold a password
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Raises SettingsError naming every variable that is wrong."""
-        # Kubernetes announces a Service called `pinnace-api` to the pods of its namespace as
-        # PINNACE_API_PORT=tcp://10.0.0.1:8080, which is not meant for us.
-        announced = re.compile(r"(tcp|udp|sctp)://")
-        own = {name: value for name, value in environ.items() if not announced.match(value)}
-        store = settings.load_store(environ) if environ.get(f"{settings.STORE_PREFIX}BUCKET") else None
-        return settings.load(cls, own, PREFIX, store=store)
-
-    def effective_database_url(self) -> str:
-        """The URL, from its file where there is one. Raises SettingsError, which does not show it."""
-        if not self.database_url_file:
-            return self.database_url
-        try:
-            url = Path(self.database_url_file).read_text(encoding="utf-8").strip()
-            check_database_url(url)
-        except OSError as error:
-            raise SettingsError(f"{PREFIX}DATABASE_URL_FILE can't be read: {error}") from error
-        except ValueError as error:
-            raise SettingsError(f"{PREFIX}DATABASE_URL_FILE: {error}") from error
-        return url
-
     def check_surroundings(self) -> None:
-        """Raise SettingsError when a file or folder that a setting names can't be used."""
+        """Raise SettingsError when files or folders that settings name can't be used."""
+        if wrong := tuple(self.surroundings()):
+            raise SettingsError("; ".join(wrong), hint="correct these settings and start again")
+
+    def surroundings(self) -> Iterator[str]:
+        """What is wrong with files and folders that settings name, a sentence each."""
         if self.admin_token_file:
-            try:
-                token = Path(self.admin_token_file).read_bytes().strip()
-            except OSError as error:
-                raise SettingsError(f"{PREFIX}ADMIN_TOKEN_FILE can't be read: {error}") from error
+            yield from self._wrong_admin_token()
+        for field in ("oidc_client_secret_file", "oidc_ca_file"):
+            if (file := getattr(self, field)) and not os.access(file, os.R_OK):
+                yield f"{PREFIX}{field.upper()} is {shown_path(file)!r}, which is not there or can't be read"
+        if (folder := self._database_folder()) and not os.access(folder, os.W_OK | os.X_OK):
+            yield f"{PREFIX}DATABASE_URL lies in the folder {folder}, which is not there or can't be written to"
+        if self.setup_token_file and not os.access(Path(self.setup_token_file).absolute().parent, os.W_OK | os.X_OK):
+            yield f"{PREFIX}SETUP_TOKEN_FILE is {self.setup_token_file!r}, and nothing can be written in that folder"
+        if self.artifacts_backend == "filesystem":
+            above = next(
+                each for each in (Path(self.artifacts_dir), *Path(self.artifacts_dir).parents) if each.exists()
+            )
+            if not os.access(above, os.W_OK | os.X_OK) or not above.is_dir():
+                yield f"{PREFIX}ARTIFACTS_DIR is {self.artifacts_dir!r}, and nothing can be written there"
+
+    def _wrong_admin_token(self) -> Iterator[str]:
+        name, file = f"{PREFIX}ADMIN_TOKEN_FILE", self.admin_token_file
+        try:
+            token = Path(file).read_bytes().strip()
+        except OSError as error:
+            yield f"{name} is {shown_path(file)!r}, which can't be read: {error.strerror}"
+        else:
             if len(token) < MIN_TOKEN_LENGTH:
-                raise SettingsError(
-                    f"{PREFIX}ADMIN_TOKEN_FILE holds a token of less than {MIN_TOKEN_LENGTH} characters",
-                    hint="make one with: openssl rand -hex 32",
+                yield (
+                    f"{name} is {shown_path(file)!r}, which holds a token of less than {MIN_TOKEN_LENGTH} characters:"
+                    " make one with openssl rand -hex 32"
                 )
-        url = sqlalchemy.make_url(self.effective_database_url())
-        if url.get_backend_name() == "sqlite" and url.database:
-            folder = Path(url.database).absolute().parent
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise SettingsError(
-                    f"{PREFIX}DATABASE_URL lies in the folder {folder}, which is not there or can't be written to"
-                )
+
+    def _database_folder(self) -> Path | None:
+        try:
+            url = sqlalchemy.make_url(self.database_url)
+        except (ArgumentError, ValueError):
+            return None
+        return Path(url.database).absolute().parent if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _complaints(check: Callable[..., None], *values: str) -> Iterator[str]:
+    try:
+        check(*values)
+    except ValueError as error:
+        yield str(error)
+
+
+def shown_database_url(url: str) -> str:
+    """`url` without its passwords, wherever they stand."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except (ArgumentError, ValueError):
+        return "***"
+    hidden = {name: "***" for name in parsed.query if "password" in name.lower()}
+    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def check_public_url(url: str, field: str) -> None:

@@ -100,3 +100,53 @@ topologySpreadConstraints:
 {{- end -}}
 {{- concat $ours (index . 2) | toYaml -}}
 {{- end -}}
+
+{{/* Which store, for the operator's sidecars and for the API alike. */}}
+{{- define "pinnace.storeEnv" -}}
+{{- with .Values.store.endpoint }}
+- name: PINNACE_STORE_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+- name: PINNACE_STORE_REGION
+  value: {{ .Values.store.region | quote }}
+- name: PINNACE_STORE_BUCKET
+  value: {{ .Values.store.bucket | quote }}
+{{- with .Values.store.prefix }}
+- name: PINNACE_STORE_PREFIX
+  value: {{ . | quote }}
+{{- end }}
+- name: PINNACE_STORE_ADDRESSING
+  value: {{ .Values.store.addressing }}
+- name: PINNACE_STORE_CHECKSUMS
+  value: {{ .Values.store.checksums }}
+{{- with .Values.store.serverSideEncryption }}
+- name: PINNACE_STORE_SERVER_SIDE_ENCRYPTION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.store.proxy }}
+- name: PINNACE_STORE_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.store.noProxy }}
+- name: PINNACE_STORE_NO_PROXY
+  value: {{ . | toJson | quote }}
+{{- end }}
+{{- with .Values.store.bandwidthBytesPerSecond }}
+- name: PINNACE_STORE_BANDWIDTH_BYTES_PER_SECOND
+  value: {{ . | int64 | quote }}
+{{- end }}
+{{- if .Values.store.readBack }}
+- name: PINNACE_STORE_READ_BACK
+  value: "true"
+{{- end }}
+{{- end -}}
+
+{{/* Not empty: the API reads and maybe writes the store itself. */}}
+{{- define "pinnace.apiUsesStore" -}}
+{{- if or (eq .Values.api.artifacts.backend "s3") .Values.api.artifacts.storeCredentialsSecret -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Not empty: the API has a volume under /data. */}}
+{{- define "pinnace.apiHasData" -}}
+{{- if or (not .Values.api.database.url.existingSecret) (eq .Values.api.artifacts.backend "filesystem") -}}yes{{- end -}}
+{{- end -}}

@@ -5,8 +5,9 @@ operator writes a sidecar's environment from the same type that the sidecar pars
 """
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from pinnace.errors import PinnaceError
+from pinnace.setting_values import SECRET, expected, is_secret, parse, spelt
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -29,6 +31,15 @@ class SettingsError(PinnaceError):
     """One or more settings are missing or wrong; the message has a line for each. Trying again can't help."""
 
 
+class WrongValues(ValueError):
+    """What a type of settings finds wrong with its `settings`: a sentence each, which begins with a field's name."""
+
+    def __init__(self, settings: Any, sentences: tuple[str, ...]) -> None:
+        super().__init__("; ".join(sentences))
+        self.settings = settings
+        self.sentences = sentences
+
+
 #: Whether to use what not every store knows. Not `on` and `off`: to YAML those are no words.
 Switch = Literal["auto", "always", "never"]
 
@@ -38,8 +49,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     #: `http://` or `https://`, host, optional port; no path. Empty: the region's public endpoint of AWS.
     endpoint: Annotated[str, Meta(max_length=512)] = ""
+    #: What requests are signed for.
     region: Annotated[str, Meta(min_length=1, max_length=64)] = "us-east-1"
-    bucket: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    #: It has to be there.
+    bucket: Annotated[
+        str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="3 to 63 of a-z, 0-9, . and -")
+    ]
     #: Prepended to every key, without slashes at its ends.
     prefix: Annotated[str, Meta(max_length=512)] = ""
     #: `path`: endpoint/bucket/key; `virtual`: bucket.endpoint/key.
@@ -60,7 +75,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: The HTTP proxy on the way to the endpoint, `http://HOST[:PORT]`. Empty: none. A proxy that asks who is there is
     #: told by the file PROXY_CREDENTIALS (`user:password`) in `credentials_dir`. `user:password@` before HOST is for
     #: processes of one's own, whose settings nobody else reads.
-    proxy: Annotated[str, Meta(max_length=512)] = ""
+    proxy: Annotated[str, Meta(max_length=512, extra=SECRET)] = ""
     #: Hosts to reach directly: names (with all names below them), `.suffix`, addresses, networks (10.0.0.0/8), each
     #: maybe with `:PORT`; `*` for every host.
     no_proxy: tuple[str, ...] = ()
@@ -123,7 +138,7 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the command line and the SDK reach the API: `PINNACE_API_URL`, `PINNACE_API_TOKEN` (or `…_TOKEN_FILE`)."""
 
     api_url: str = "http://127.0.0.1:8080"
-    api_token: str = ""
+    api_token: Annotated[str, Meta(extra=SECRET)] = ""
     api_token_file: str = ""
     api_ca_file: str = ""
 
@@ -190,48 +205,81 @@ def load(type_: type[_T], environ: Mapping[str, str], prefix: str, **given: Any)
 
     Lists are JSON; a plain word is taken for a list of one. Raises SettingsError naming every variable that is wrong.
     """
+    mistakes: list[str] = []
+    settings = read(type_, environ, prefix, mistakes, **given)
+    if settings is None or mistakes:
+        raise SettingsError("; ".join(mistakes), hint="correct these settings and start again")
+    return settings
+
+
+def read(
+    type_: type[_T],
+    environ: Mapping[str, str],
+    prefix: str,
+    mistakes: list[str],
+    *,
+    origins: Mapping[str, str] = MappingProxyType({}),
+    **given: Any,
+) -> _T | None:
+    """As `load`, but what is wrong is added to `mistakes`; `origins` says where each variable came from.
+
+    The result has the defaults of fields whose variables are wrong; it is None when there can be none.
+    """
     hints = get_type_hints(type_, include_extras=True)
     values = dict(given)
-    mistakes: list[str] = []
+    bad: set[str] = set()
     for field in msgspec.structs.fields(type_):
         name = prefix + field.name.upper()
         text = environ.get(name, "")
         if not text or field.name in given:
             if field.required and field.name not in given:
                 mistakes.append(f"{name} is not set")
+                bad.add(field.name)
             continue
         try:
-            values[field.name] = _parse(text, hints[field.name])
-        except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
-            mistakes.append(f"{name}: {error}")
-    if not mistakes:
-        try:
-            return type_(**values)
-        except ValueError as error:
-            mistakes.append(re.sub(r"^(\w+)", lambda match: prefix + match[1].upper(), str(error)))
-    raise SettingsError("; ".join(mistakes), hint="correct these settings and start again")
+            values[field.name] = parse(text, hints[field.name])
+        except ValueError:
+            shown = "***" if is_secret(hints[field.name]) else repr(text)
+            origin = f" ({origins[name]})" if name in origins else ""
+            mistakes.append(f"{name} is {shown}{origin}, and must be {expected(hints[field.name])}")
+            bad.add(field.name)
+    return _made(type_, values, prefix, mistakes, bad)
+
+
+def _made(
+    type_: type[_T], values: Mapping[str, Any], prefix: str, mistakes: list[str], bad: Collection[str]
+) -> _T | None:
+    """What the type itself finds wrong is left out where it speaks of a field that is known to be."""
+    settings: _T | None = None
+    try:
+        settings = type_(**values)
+    except WrongValues as error:
+        wrong, settings = error.sentences, error.settings
+    except ValueError as error:
+        wrong = (str(error),)
+    except TypeError:  # a required field is missing, which has been said
+        return None
+    else:
+        return settings
+    for sentence in wrong:
+        if not any(re.search(rf"\b{field}\b", sentence) for field in bad):
+            mistakes.append(re.sub(r"^(\w+)", lambda match: prefix + match[1].upper(), sentence))
+    return settings
+
+
+def names_of(type_: type[msgspec.Struct], prefix: str) -> tuple[str, ...]:
+    """What the variables for the fields of `type_` are called."""
+    return tuple(prefix + field.name.upper() for field in msgspec.structs.fields(type_))
 
 
 def dump(settings: msgspec.Struct, prefix: str) -> dict[str, str]:
     """The environment from which `load` makes equal settings. Fields at their default are left out."""
-    environ: dict[str, str] = {}
-    for field in msgspec.structs.fields(settings):
-        value = getattr(settings, field.name)
-        if value == field.default:
-            continue
-        environ[prefix + field.name.upper()] = (
-            msgspec.json.encode(value).decode() if isinstance(value, tuple | bool) else str(value)
-        )
-    return environ
+    return {
+        prefix + field.name.upper(): spelt(value)
+        for field in msgspec.structs.fields(settings)
+        if (value := getattr(settings, field.name)) != field.default
+    }
 
 
 def _fields(settings: msgspec.Struct) -> list[tuple[str, Any]]:
     return [(field.name, getattr(settings, field.name)) for field in msgspec.structs.fields(settings)]
-
-
-def _parse(text: str, hint: Any) -> Any:
-    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if get_origin(plain) is tuple:
-        value = msgspec.json.decode(text) if text.startswith("[") else [text]
-        return msgspec.convert(value, hint)
-    return msgspec.convert(text, hint, strict=False)

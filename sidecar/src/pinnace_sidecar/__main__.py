@@ -3,48 +3,40 @@
 `--once DIR` drains a buffer that was found: it ships and registers the copies in DIR without looking at any volume,
 prints the report and exits 0 when nothing is left on its way, 1 otherwise.
 
-`status DIR` says where each file of such a buffer stands and why; it changes nothing.
+`status DIR` says where each file of such a buffer stands and why; it changes nothing. `watch DIR` does for a folder of
+this computer what a sidecar does for a pod's volume.
 """
 
 import argparse
 import logging
 import os
-import random
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 
 import msgspec
 
-from pinnace.client import Client
 from pinnace.errors import PinnaceError
 from pinnace.records import PodReport
-from pinnace.settings import SIDECAR_PREFIX, ClientSettings, SidecarSettings, load, load_store
-from pinnace.stores.credentials import credentials_for
-from pinnace.stores.s3 import S3Store
-from pinnace_sidecar import log_lines, settings, status, summary
+from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
+from pinnace_sidecar import log_lines, status, summary, watch
+from pinnace_sidecar.assembly import open_journal, sidecar_of
 from pinnace_sidecar.clock import SystemClock
-from pinnace_sidecar.crash import Crash, CrashPoint, never
-from pinnace_sidecar.disk import LocalDisk
-from pinnace_sidecar.files import LocalVolume, NoVolume, Volume
+from pinnace_sidecar.files import LocalVolume, NoVolume
 from pinnace_sidecar.health import HealthServer
-from pinnace_sidecar.inotify import NoWatcher, Watcher, watcher_for
-from pinnace_sidecar.journal import Journal
-from pinnace_sidecar.sidecar import Sidecar, World, files_folder
-from pinnace_sidecar.workers import ThreadWorkers
+from pinnace_sidecar.inotify import NoWatcher, watcher_for
 
 _log = logging.getLogger("pinnace_sidecar")
-
-_API_TIMEOUT_S = 15.0
 
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """Run until the end; returns the exit code."""
     if argv[:1] == ["status"]:
         return status.main(argv[1:])
+    if argv[:1] == ["watch"]:
+        return watch.main(argv[1:], environ)
     parser = argparse.ArgumentParser(prog="pinnace_sidecar", description=__doc__)
     parser.add_argument("--once", metavar="DIR", help="drain the buffer in DIR and exit")
     arguments = parser.parse_args(argv)
@@ -66,8 +58,8 @@ def _serve(environ: Mapping[str, str]) -> int:
     ended = _listen_for_the_end(bell)
     own = load(SidecarSettings, environ, SIDECAR_PREFIX)
     watcher = watcher_for(own.artifacts_dir, bell.set)
-    journal = _open_journal(own)
-    sidecar = _sidecar(own, environ, journal, bell, volume=LocalVolume(own.artifacts_dir), watcher=watcher)
+    journal = open_journal(own)
+    sidecar = sidecar_of(own, environ, journal, bell, volume=LocalVolume(own.artifacts_dir), watcher=watcher)
     health = HealthServer(own.health_port, lambda: sidecar.status, SystemClock().monotonic) if own.health_port else None
     _log.info("serving", extra={"volume": own.artifacts_dir, "pod": own.pod_uid, "iteration": str(own.iteration_id)})
     try:
@@ -84,49 +76,14 @@ def _serve(environ: Mapping[str, str]) -> int:
 def _drain_once(environ: Mapping[str, str], buffer_dir: Path) -> int:
     own = msgspec.structs.replace(load(SidecarSettings, environ, SIDECAR_PREFIX), buffer_dir=str(buffer_dir))
     bell = Event()
-    journal = _open_journal(own)
+    journal = open_journal(own)
     try:
-        sidecar = _sidecar(own, environ, journal, bell, volume=NoVolume(), watcher=NoWatcher())
+        sidecar = sidecar_of(own, environ, journal, bell, volume=NoVolume(), watcher=NoWatcher())
         report = sidecar.drain_copies(bell)
     finally:
         journal.close()
     sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
     return 1 if report.pending else 0
-
-
-def _open_journal(own: SidecarSettings) -> Journal:
-    log_lines.begin(own.log_level)
-    files_folder(own).mkdir(parents=True, exist_ok=True)
-    return Journal.open(Path(own.buffer_dir) / "journal.db")
-
-
-def _sidecar(
-    own: SidecarSettings,
-    environ: Mapping[str, str],
-    journal: Journal,
-    bell: Event,
-    *,
-    volume: Volume,
-    watcher: Watcher,
-) -> Sidecar:
-    store = load_store(environ)
-    credentials = credentials_for(store)
-    world = World(
-        volume=volume,
-        watcher=watcher,
-        disk=LocalDisk(),
-        store=S3Store(store, credentials),
-        api=Client(
-            ClientSettings(api_url=own.api_url, api_token_file=own.api_token_file, api_ca_file=own.api_ca_file),
-            timeout=_API_TIMEOUT_S,
-        ),
-        clock=SystemClock(),
-        rng=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
-        crash=_crash_at(environ.get("PINNACE_CRASH_AT", "")),
-        workers=lambda size, name: ThreadWorkers(size, name, bell.set),
-        credentials_expire_at=lambda: ends.timestamp() if (ends := credentials.expires_at()) else None,
-    )
-    return Sidecar(own, load(settings.Tuning, environ, settings.PREFIX), store, world, journal)
 
 
 def _listen_for_the_end(bell: Event) -> Callable[[], float | None]:
@@ -154,21 +111,6 @@ def _leave_last_words(path: Path, report: PodReport) -> None:
     except OSError as error:
         _log.warning("no termination message could be left", extra={"path": str(path), "error": str(error)})
     _log.info("ended", extra={"final": report.final, "files": report.files})
-
-
-def _crash_at(text: str) -> Crash:
-    """`NAME` or `NAME:N`: end the process at once at the point's first or Nth passing. For tests of restarts only."""
-    if not text:
-        return never
-    name, _, number = text.partition(":")
-    wanted, at = CrashPoint(name), int(number or 1)
-    passings = count(1)
-
-    def crash(point: CrashPoint) -> None:
-        if point is wanted and next(passings) == at:
-            os._exit(137)
-
-    return crash
 
 
 if __name__ == "__main__":

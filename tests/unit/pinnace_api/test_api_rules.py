@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pinnace.records import IterationPatch, IterationState, IterationWrite
 from pinnace.settings import SettingsError
+from pinnace_api.configuration import configured
 from pinnace_api.edits import difference, edited_tags
 from pinnace_api.iterations.progress import Progress, advance, edit, stamped
 from pinnace_api.logs import FactFormatter
@@ -211,12 +212,12 @@ def test_what_is_no_cursor_is_refused_and_nothing_else(text: str) -> None:
 )
 def test_a_wrong_setting_is_named(environ: dict[str, str], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        ApiSettings.from_env(environ)
+        configured(environ)
 
 
 def test_what_kubernetes_announces_of_a_service_is_no_setting() -> None:
     environ = {"PINNACE_API_PORT": "tcp://10.0.0.1:8080", "PINNACE_API_HOST": "127.0.0.1"}
-    assert ApiSettings.from_env(environ) == ApiSettings(host="127.0.0.1")
+    assert configured(environ).settings == ApiSettings(host="127.0.0.1")
 
 
 @pytest.mark.parametrize("content", [None, "", "short"])

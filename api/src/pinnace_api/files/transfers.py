@@ -13,7 +13,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from litestar import Request
 
 from pinnace_api.database import Database
-from pinnace_api.refusals import BytesCorrupt, Refused, TimedOut, TooLarge
+from pinnace_api.refusals import BytesCorrupt, Refused, Stopping, TimedOut, TooLarge
 from pinnace_api.storage.backend import BLOCK_BYTES, Writer, Written
 from pinnace_api.storage.reading import Reading
 from pinnace_api.storage.storage import Storage
@@ -50,6 +50,14 @@ class Transfers:
         self.rests_seconds = rests_seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bytes")
         self._stall_seconds = stall_seconds
+        self._waiting: set[asyncio.Timeout] = set()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Take no more bytes: uploads under way end as Stopping. To be called in the event loop."""
+        self._stopping = True
+        for wait in self._waiting:
+            wait.reschedule(asyncio.get_running_loop().time())
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -84,16 +92,23 @@ class Transfers:
         await self.run(writer.abort)
 
     async def blocks(self, request: Request[Any, Any, Any]) -> AsyncGenerator[bytes, None]:
-        """The body in blocks. Raises TimedOut when nothing comes."""
-        pending = bytearray()
+        """The body in blocks. Raises TimedOut when nothing comes; Stopping, after what has come, when we end."""
+        pending, is_whole = bytearray(), False
         async with aclosing(request.stream()) as stream:
-            while True:
+            while not self._stopping:
+                wait = asyncio.timeout(self._stall_seconds)
                 try:
-                    async with asyncio.timeout(self._stall_seconds):
+                    async with wait:
+                        self._waiting.add(wait)
                         chunk = await anext(stream, None)
                 except TimeoutError:
+                    if self._stopping:
+                        break
                     raise TimedOut(f"no byte came for {self._stall_seconds:g} s", hint="send it again") from None
+                finally:
+                    self._waiting.discard(wait)
                 if chunk is None:
+                    is_whole = True
                     break
                 pending += chunk
                 if len(pending) >= BLOCK_BYTES:
@@ -101,6 +116,8 @@ class Transfers:
                     pending.clear()
         if pending:
             yield bytes(pending)
+        if not is_whole:
+            raise Stopping
 
     async def send(self, reading: Reading, first: bytes) -> AsyncGenerator[bytes, None]:
         """The blocks of a body of which `first` has been read. The next one is read while one is sent.

@@ -86,7 +86,8 @@ class FilesystemStore:
     def check(self) -> None:
         folder = self._root if self._root.exists() else self._root.parent
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise Unavailable(f"the folder of artifacts can't be written to: {folder}")
+            # Whoever asks /readyz needs no token, so the answer doesn't say where it is.
+            raise Unavailable("the folder of artifacts can't be written to", hint="look at PINNACE_API_ARTIFACTS_DIR")
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -15,7 +15,7 @@ from pinnace_api.files.presenting import type_to_keep
 from pinnace_api.files.transfers import Transfers
 from pinnace_api.identity import Caller
 from pinnace_api.openapi import created, refusals
-from pinnace_api.refusals import Invalid, TimedOut
+from pinnace_api.refusals import Invalid, Stopping, TimedOut
 from pinnace_api.storage.backend import Writer
 from pinnace_api.uploads import service
 
@@ -146,6 +146,9 @@ async def _take(request: Request[Any, Any, Any], upload: Upload, transfers: Tran
     except (HTTPException, TimedOut):
         await arriving.keep()  # the connection is at its end, the upload isn't
         raise
+    except Stopping:
+        await arriving.keep()
+        raise Stopping(arriving.upload.received) from None
     else:
         await arriving.keep()
     finally:

@@ -1,5 +1,6 @@
 """The commands for logging in, and for users, tokens and members."""
 
+from typing import TextIO
 from uuid import UUID, uuid4
 
 import click
@@ -122,11 +123,12 @@ def users() -> None:
 @users.command("first-admin")
 @_api_url
 @click.argument("name")
+@click.option("--setup-token-file", metavar="FILE", type=click.File(), help="The file that `pinnace server` names.")
 @_password
-def first_admin(api_url: str | None, name: str, password: str) -> None:
-    """Make NAME the first admin, with the token that the API printed when it first started."""
+def first_admin(api_url: str | None, name: str, setup_token_file: TextIO | None, password: str) -> None:
+    """Make NAME the first admin, with the token that the API gave out when it first started."""
     settings = client_settings(api_url=api_url, token_file=None, known=False)
-    secret = click.prompt("Setup token", hide_input=True)
+    secret = setup_token_file.read().strip() if setup_token_file else click.prompt("Setup token", hide_input=True)
     with Client(settings) as client:
         grant = client.set_up(SetupWrite(token=secret, name=name, password=password))
     credentials.remember(settings.api_url, grant.token)

@@ -12,6 +12,7 @@ from pinnace.cli.edits import add_edits, edit_experiment, edit_iteration, edit_p
 from pinnace.cli.exits import exit_for, explanation
 from pinnace.cli.groups import listing
 from pinnace.cli.listings import artifacts, experiments, iterations, metrics, projects
+from pinnace.cli.local import server, watch
 from pinnace.cli.models import GROUP as MODELS
 from pinnace.cli.output import escaped
 from pinnace.cli.sidecar import sidecar
@@ -53,5 +54,19 @@ for list_, name, edit, metavar, help_ in (
     group = listing(list_, name, help_)
     add_edits(group, edit, metavar)
     main.add_command(group)
-for command in (artifacts, metrics, get, MODELS, sidecar, db, migrate_artifacts, gc, verify, export, *ACCOUNTS):
+for command in (
+    artifacts,
+    metrics,
+    get,
+    MODELS,
+    server,
+    watch,
+    sidecar,
+    db,
+    migrate_artifacts,
+    gc,
+    verify,
+    export,
+    *ACCOUNTS,
+):
     main.add_command(command)

@@ -14,3 +14,5 @@ class ProblemDetails(Record, frozen=True, kw_only=True):
     hint: str = ""
     #: Which field of the request is wrong, where that is known: `points[3].value`.
     field: str = ""
+    #: What the request is called in the API's log.
+    request_id: str = ""

@@ -1,4 +1,4 @@
-"""The page about the store's errors says what the code does, about every error that there is."""
+"""The pages that are generated say what the code does: about each error of the store, and each setting of the API."""
 
 import re
 import runpy
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pinnace.settings import STORE_PREFIX, StoreSettings, names_of
 from pinnace.stores.classification import Row, classify, table
+from pinnace_api.settings import PREFIX, ApiSettings
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "reference" / "store-errors.md"
@@ -14,7 +16,16 @@ PAGE = ROOT / "docs" / "reference" / "store-errors.md"
 
 def test_the_page_is_what_the_code_says() -> None:
     pages = runpy.run_path(str(ROOT / "docs" / "generate.py"))["generated"]()
-    assert pages == {PAGE: PAGE.read_text()}, "run: make generate"
+    assert PAGE in pages
+    assert pages == {page: page.read_text() for page in pages}, "run: make generate"
+
+
+def test_each_setting_of_the_api_is_explained_on_its_page() -> None:
+    text = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `PINNACE_")]
+    names = {*names_of(ApiSettings, PREFIX), *names_of(StoreSettings, STORE_PREFIX)} - {f"{PREFIX}STORE"}
+    assert {row[0].strip("`") for row in rows} == names
+    assert [row[0] for row in rows if len(row) < 3 or len(row[-1]) < 10] == []
 
 
 def test_every_code_that_the_store_client_can_raise_has_a_row() -> None:
