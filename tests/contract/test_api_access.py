@@ -95,6 +95,7 @@ LETS_IN = {
     "list_set_members": READERS,
     "put_metrics": WRITERS | {"sidecar"},
     "list_metrics": READERS,
+    "get_curves": READERS | STRANGERS,
     "put_pod_report": ADMINS | {"admin user, write", "sidecar"},
     "get_writers": READERS | {"sidecar"},
     "list_pod_artifacts": READERS | {"sidecar"},

@@ -20,6 +20,7 @@ from pinnace_api.artifacts import routes as artifacts
 from pinnace_api.audit import routes as audit
 from pinnace_api.cookies import Cookies
 from pinnace_api.credentials import Passwords
+from pinnace_api.curves import routes as curves
 from pinnace_api.database import Database
 from pinnace_api.datasets import routes as datasets
 from pinnace_api.experiments import routes as experiments
@@ -66,6 +67,7 @@ _RESOURCES: Final = (
     files,
     uploads,
     metrics,
+    curves,
     datasets,
     models,
     model_versions,

@@ -3,7 +3,8 @@
 An edit is a merge patch: what its record leaves out stays, None takes the value away.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -11,6 +12,9 @@ from uuid import UUID
 from pinnace import records
 from pinnace.client.calls import Calls
 from pinnace.records import (
+    Axis,
+    Curve,
+    Curves,
     Dataset,
     DatasetPatch,
     DatasetUse,
@@ -120,6 +124,31 @@ class TrackingCalls(Calls):
         return self._connection.get(f"/iterations/{iteration_id}/subtree", Subtree, {"limit": limit, "after": after})
 
     # --- metrics
+
+    def curves(
+        self,
+        iterations: Iterable[UUID],
+        keys: Iterable[str],
+        *,
+        points: int = 1000,
+        x: Axis = Axis.STEP,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Curve, ...]:
+        """Each key of each iteration in about so many points, with every peak, the first point and the last one."""
+        query: dict[str, str | int | Sequence[str] | None] = {
+            "iterations": [str(each) for each in iterations],
+            "keys": list(keys),
+            "points": points,
+            "x": x.value,
+            "from_step": from_step,
+            "to_step": to_step,
+            "since": None if since is None else since.isoformat(),
+            "until": None if until is None else until.isoformat(),
+        }
+        return self._connection.get("/curves", Curves, query).items
 
     def metric_series(self, iteration_id: UUID, *, limit: int | None = None) -> Iterator[MetricSeries]:
         """The keys of its metrics with their summaries, by key."""
