@@ -96,6 +96,8 @@ LETS_IN = {
     "put_metrics": WRITERS | {"sidecar"},
     "list_metrics": READERS,
     "get_curves": READERS | STRANGERS,
+    "compare_iterations": READERS | STRANGERS,
+    "compare_curves": READERS | STRANGERS,
     "put_pod_report": ADMINS | {"admin user, write", "sidecar"},
     "get_writers": READERS | {"sidecar"},
     "list_pod_artifacts": READERS | {"sidecar"},

@@ -18,6 +18,7 @@ from pinnace_api.access import Access
 from pinnace_api.artifact_sets import routes as artifact_sets
 from pinnace_api.artifacts import routes as artifacts
 from pinnace_api.audit import routes as audit
+from pinnace_api.comparisons import routes as comparisons
 from pinnace_api.cookies import Cookies
 from pinnace_api.credentials import Passwords
 from pinnace_api.curves import routes as curves
@@ -68,6 +69,7 @@ _RESOURCES: Final = (
     uploads,
     metrics,
     curves,
+    comparisons,
     datasets,
     models,
     model_versions,

@@ -51,9 +51,12 @@ class Choice(NamedTuple):
 
 def cut(first: int, last: int, points: int) -> list[Steps]:
     """The pieces of the steps from `first` to `last` for a curve of so many points."""
-    buckets = max(1, (points - 2) // 2)
-    span = last - first + 1
-    width = -(-span // (buckets * PIECES))
+    return parts(first, last, max(1, (points - 2) // 2) * PIECES)
+
+
+def parts(first: int, last: int, number: int) -> list[Steps]:
+    """The steps from `first` to `last` in at most so many parts, of equal width but for the last."""
+    width = -(-(last - first + 1) // number)
     return [Steps(start, min(start + width, last + 1)) for start in range(first, last + 1, width)]
 
 

@@ -149,12 +149,19 @@ def find_extremes(connection: Connection, series: Series, places: Sequence[tuple
     """The first point in each range of steps that has the very value."""
     sql = _Dialect(connection.dialect.name)
     ranges = [(*steps, extreme.text) for steps, extreme in places]
-    return _find(connection, series, sql, _POINTS.value == sql.ranges.c.value, ranges)
+    found = _find(connection, series, sql, _POINTS.value == sql.ranges.c.value, ranges)
+    return [point for point in found if point is not None]
 
 
 def find_odd(connection: Connection, series: Series, sought: Sought, ranges: Sequence[Steps]) -> list[Point]:
     """The first of each range of steps that has one."""
-    return _find(connection, series, _Dialect(connection.dialect.name), _ODD[sought], ranges)
+    found = _find(connection, series, _Dialect(connection.dialect.name), _ODD[sought], ranges)
+    return [point for point in found if point is not None]
+
+
+def find_last(connection: Connection, series: Series, ranges: Sequence[Steps]) -> list[Point | None]:
+    """The last of each range of steps."""
+    return _find(connection, series, _Dialect(connection.dialect.name), true(), ranges, backwards=True)
 
 
 class _Dialect:
@@ -194,18 +201,28 @@ class _Dialect:
 
 
 def _find(
-    connection: Connection, series: Series, sql: _Dialect, condition: ColumnElement[bool], ranges: Sequence[Any]
-) -> list[Point]:
+    connection: Connection,
+    series: Series,
+    sql: _Dialect,
+    condition: ColumnElement[bool],
+    ranges: Sequence[Any],
+    *,
+    backwards: bool = False,
+) -> list[Point | None]:
+    """The first point of each of `ranges` that meets the condition, or the last one."""
     if not ranges:
         return []
+    order = [column.desc() for column in _ORDER] if backwards else _ORDER
     row = sql.array(*_ORDER, sql.exactly(_POINTS.value))
-    first = select(row).where(series.bounds.timely, condition, sql.inside(series.metric)).order_by(*_ORDER).limit(1)
-    points: list[Point] = []
-    for text in _of_each(connection, sql, first.scalar_subquery(), ranges):
-        if text is not None:
-            step, time, source, offset, value = _FOUND.decode(text)
-            points.append(Point(step, time, source, offset, _number(value)))
-    return points
+    first = select(row).where(series.bounds.timely, condition, sql.inside(series.metric)).order_by(*order).limit(1)
+    return [
+        None if text is None else _point(*_FOUND.decode(text))
+        for text in _of_each(connection, sql, first.scalar_subquery(), ranges)
+    ]
+
+
+def _point(step: int, time: int, source: int, offset: int, value: str | None) -> Point:
+    return Point(step, time, source, offset, _number(value))
 
 
 def _of_each(connection: Connection, sql: _Dialect, answer: Any, ranges: Sequence[Any]) -> list[str | None]:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pinnace.cli.accounts import COMMANDS as ACCOUNTS
+from pinnace.cli.compare import compare
 from pinnace.cli.database import db
 from pinnace.cli.download import get
 from pinnace.cli.edits import add_edits, edit_experiment, edit_iteration, edit_project
@@ -53,5 +54,18 @@ for list_, name, edit, metavar, help_ in (
     group = listing(list_, name, help_)
     add_edits(group, edit, metavar)
     main.add_command(group)
-for command in (artifacts, metrics, get, MODELS, sidecar, db, migrate_artifacts, gc, verify, export, *ACCOUNTS):
+for command in (
+    artifacts,
+    metrics,
+    compare,
+    get,
+    MODELS,
+    sidecar,
+    db,
+    migrate_artifacts,
+    gc,
+    verify,
+    export,
+    *ACCOUNTS,
+):
     main.add_command(command)

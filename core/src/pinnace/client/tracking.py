@@ -12,7 +12,10 @@ from uuid import UUID
 from pinnace import records
 from pinnace.client.calls import Calls
 from pinnace.records import (
+    AlignedMetric,
+    AlignedMetrics,
     Axis,
+    Comparison,
     Curve,
     Curves,
     Dataset,
@@ -122,6 +125,18 @@ class TrackingCalls(Calls):
     def subtree(self, iteration_id: UUID, *, limit: int = 100, after: str | None = None) -> Subtree:
         """What it and all below it come to, and a page of them: `next` goes into `after`."""
         return self._connection.get(f"/iterations/{iteration_id}/subtree", Subtree, {"limit": limit, "after": after})
+
+    def compare(self, iterations: Iterable[UUID]) -> Comparison:
+        """All that they have by name, and whether it is the same, differs, or is missing; 50 of them at most."""
+        return self._connection.get("/comparison", Comparison, {"iterations": [str(each) for each in iterations]})
+
+    def compare_curves(
+        self, iterations: Iterable[UUID], keys: Iterable[str], *, points: int = 1000
+    ) -> tuple[AlignedMetric, ...]:
+        """Metrics along the same steps, at most so many of them."""
+        query: dict[str, str | int | Sequence[str] | None] = {"keys": list(keys), "points": points}
+        query["iterations"] = [str(each) for each in iterations]
+        return self._connection.get("/comparison/curves", AlignedMetrics, query).items
 
     # --- metrics
 

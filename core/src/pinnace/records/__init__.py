@@ -52,6 +52,14 @@ from pinnace.records.artifacts import (
     Upload,
     UploadWrite,
 )
+from pinnace.records.comparisons import (
+    MAX_COMPARED,
+    AlignedMetric,
+    AlignedMetrics,
+    Compared,
+    ComparedMetric,
+    Comparison,
+)
 from pinnace.records.curves import (
     MAX_CURVE_ITERATIONS,
     MAX_CURVE_KEYS,
@@ -156,6 +164,7 @@ __all__ = [
     "ENDED_STATES",
     "FINAL_STATES",
     "MAX_ARTIFACTS_PER_REQUEST",
+    "MAX_COMPARED",
     "MAX_CURVES",
     "MAX_CURVE_ITERATIONS",
     "MAX_CURVE_KEYS",
@@ -170,6 +179,8 @@ __all__ = [
     "AccessToken",
     "AliasName",
     "AliasWrite",
+    "AlignedMetric",
+    "AlignedMetrics",
     "Artifact",
     "ArtifactBatch",
     "ArtifactPage",
@@ -181,6 +192,9 @@ __all__ = [
     "AuditPage",
     "Axis",
     "Backend",
+    "Compared",
+    "ComparedMetric",
+    "Comparison",
     "Content",
     "ContentQuery",
     "ContentType",
