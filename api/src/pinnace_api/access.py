@@ -114,6 +114,10 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "delete_metrics": _EDIT,
     "list_series": _READ,
     "list_metrics": _READ,
+    #: Of iterations that the query names: the route asks for each.
+    "get_curves": _LIST,
+    "compare_iterations": _LIST,
+    "compare_curves": _LIST,
     "put_dataset": _PLAN,
     "patch_dataset": _EDIT,
     "list_datasets": _LIST,

@@ -18,8 +18,10 @@ from pinnace_api.access import Access
 from pinnace_api.artifact_sets import routes as artifact_sets
 from pinnace_api.artifacts import routes as artifacts
 from pinnace_api.audit import routes as audit
+from pinnace_api.comparisons import routes as comparisons
 from pinnace_api.cookies import Cookies
 from pinnace_api.credentials import Passwords
+from pinnace_api.curves import routes as curves
 from pinnace_api.database import Database
 from pinnace_api.datasets import routes as datasets
 from pinnace_api.experiments import routes as experiments
@@ -67,6 +69,8 @@ _RESOURCES: Final = (
     files,
     uploads,
     metrics,
+    curves,
+    comparisons,
     datasets,
     models,
     model_versions,

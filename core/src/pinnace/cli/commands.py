@@ -6,17 +6,20 @@ from typing import Any
 import click
 
 from pinnace.cli.accounts import COMMANDS as ACCOUNTS
+from pinnace.cli.compare import compare
 from pinnace.cli.database import db
 from pinnace.cli.download import get
 from pinnace.cli.edits import add_edits, edit_experiment, edit_iteration, edit_project
 from pinnace.cli.exits import exit_for, explanation
+from pinnace.cli.exports import export
 from pinnace.cli.groups import listing
+from pinnace.cli.imports import import_
 from pinnace.cli.listings import artifacts, experiments, iterations, metrics, projects
 from pinnace.cli.local import server, watch
 from pinnace.cli.models import GROUP as MODELS
 from pinnace.cli.output import escaped
 from pinnace.cli.sidecar import sidecar
-from pinnace.cli.upkeep import export, gc, migrate_artifacts, verify
+from pinnace.cli.upkeep import gc, migrate_artifacts, verify
 from pinnace.errors import PinnaceError
 
 
@@ -54,19 +57,9 @@ for list_, name, edit, metavar, help_ in (
     group = listing(list_, name, help_)
     add_edits(group, edit, metavar)
     main.add_command(group)
-for command in (
-    artifacts,
-    metrics,
-    get,
-    MODELS,
-    server,
-    watch,
-    sidecar,
-    db,
-    migrate_artifacts,
-    gc,
-    verify,
-    export,
-    *ACCOUNTS,
-):
+_READING = (artifacts, metrics, compare, get)
+_TABLES = (export, import_)
+_LOCAL = (server, watch, sidecar)
+_UPKEEP = (db, migrate_artifacts, gc, verify)
+for command in (*_READING, MODELS, *_TABLES, *_LOCAL, *_UPKEEP, *ACCOUNTS):
     main.add_command(command)

@@ -6,6 +6,7 @@ from pinnace.client import ApiError, NotFound
 from pinnace.errors import PinnaceError
 from pinnace.settings import SettingsError
 from pinnace.stores.store import StoreError
+from pinnace.tables import UnreadableTable
 
 
 class Exit(IntEnum):
@@ -18,7 +19,7 @@ class Exit(IntEnum):
     API = 4, "the API refused or could not be reached"
     DIGEST = 5, "the downloaded bytes are not those that were recorded; no file is left"
     STORE = 6, "the object store refused or could not be reached"
-    FILE = 7, "the local file exists already or could not be written"
+    FILE = 7, "the local file exists already or could not be read or written"
 
     meaning: str
 
@@ -53,7 +54,7 @@ def exit_for(error: PinnaceError) -> Exit:
         (ApiError, Exit.API),
         (DigestMismatch, Exit.DIGEST),
         (StoreError, Exit.STORE),
-        (LocalFileError, Exit.FILE),
+        ((LocalFileError, UnreadableTable), Exit.FILE),
     ):
         if isinstance(error, kinds):
             return code

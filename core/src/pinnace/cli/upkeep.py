@@ -33,6 +33,6 @@ verify = _passed_on(
     "verify",
     "Compare artifacts' bytes with their digests: [--sizes-only] [--json]. Run it where the API runs.",
 )
-export = _passed_on(
-    "export", "export", "Copy artifacts into a folder for people: DIR [--json]. Run it where the API runs."
+export_files = _passed_on(
+    "files", "export", "Copy artifacts into a folder for people: DIR [--json]. Run it where the API runs."
 )

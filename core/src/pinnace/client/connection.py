@@ -5,7 +5,7 @@ the API closed just as the request went out is replaced once, at once. All reque
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -20,6 +20,8 @@ from pinnace.records import ProblemDetails
 from pinnace.settings import ClientSettings
 
 _T = TypeVar("_T")
+#: Fields of a query; a sequence is a field that is given several times.
+Query = Mapping[str, str | int | Sequence[str] | None]
 
 #: An answer longer than this is not read to its end. The longest page of the API stays below.
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
@@ -51,7 +53,7 @@ class Connection:
         """Close idle connections. The connection stays usable."""
         self._pool.clear()
 
-    def get(self, path: str, answer: type[_T], query: Mapping[str, str | int | None] | None = None) -> _T:
+    def get(self, path: str, answer: type[_T], query: Query | None = None) -> _T:
         """GET `path`; query fields that are None are left out. Raises ApiError."""
         return self._call("GET", _with_query(path, query), None, answer)
 
@@ -63,13 +65,11 @@ class Connection:
         """POST `body` to `path`: a question that is too long for an address, or a login. Raises ApiError."""
         return self._call("POST", path, msgspec.json.encode(body), answer)
 
-    def patch(
-        self, path: str, body: msgspec.Struct, answer: type[_T], query: Mapping[str, str | int | None] | None = None
-    ) -> _T:
+    def patch(self, path: str, body: msgspec.Struct, answer: type[_T], query: Query | None = None) -> _T:
         """PATCH `path` with the merge patch `body`. Raises ApiError; sending it again is harmless."""
         return self._call("PATCH", _with_query(path, query), msgspec.json.encode(body), answer)
 
-    def delete(self, path: str, query: Mapping[str, str | int | None] | None = None) -> None:
+    def delete(self, path: str, query: Query | None = None) -> None:
         """DELETE `path`. Raises ApiError; sending it again is harmless."""
         self._call("DELETE", _with_query(path, query), None, type(None))
 
@@ -129,9 +129,9 @@ class Connection:
         return token
 
 
-def _with_query(path: str, query: Mapping[str, str | int | None] | None) -> str:
+def _with_query(path: str, query: Query | None) -> str:
     fields = {name: value for name, value in (query or {}).items() if value is not None}
-    return f"{path}?{urlencode(fields)}" if fields else path
+    return f"{path}?{urlencode(fields, doseq=True)}" if fields else path
 
 
 def _read(response: BaseHTTPResponse, what: str, *, deadline: float) -> bytes:

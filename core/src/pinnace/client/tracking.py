@@ -3,7 +3,8 @@
 An edit is a merge patch: what its record leaves out stays, None takes the value away.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -11,6 +12,12 @@ from uuid import UUID
 from pinnace import records
 from pinnace.client.calls import Calls
 from pinnace.records import (
+    AlignedMetric,
+    AlignedMetrics,
+    Axis,
+    Comparison,
+    Curve,
+    Curves,
     Dataset,
     DatasetPatch,
     DatasetUse,
@@ -119,7 +126,44 @@ class TrackingCalls(Calls):
         """What it and all below it come to, and a page of them: `next` goes into `after`."""
         return self._connection.get(f"/iterations/{iteration_id}/subtree", Subtree, {"limit": limit, "after": after})
 
+    def compare(self, iterations: Iterable[UUID]) -> Comparison:
+        """All that they have by name, and whether it is the same, differs, or is missing; 50 of them at most."""
+        return self._connection.get("/comparison", Comparison, {"iterations": [str(each) for each in iterations]})
+
+    def compare_curves(
+        self, iterations: Iterable[UUID], keys: Iterable[str], *, points: int = 1000
+    ) -> tuple[AlignedMetric, ...]:
+        """Metrics along the same steps, at most so many of them."""
+        query: dict[str, str | int | Sequence[str] | None] = {"keys": list(keys), "points": points}
+        query["iterations"] = [str(each) for each in iterations]
+        return self._connection.get("/comparison/curves", AlignedMetrics, query).items
+
     # --- metrics
+
+    def curves(
+        self,
+        iterations: Iterable[UUID],
+        keys: Iterable[str],
+        *,
+        points: int = 1000,
+        x: Axis = Axis.STEP,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Curve, ...]:
+        """Each key of each iteration in about so many points, with every peak, the first point and the last one."""
+        query: dict[str, str | int | Sequence[str] | None] = {
+            "iterations": [str(each) for each in iterations],
+            "keys": list(keys),
+            "points": points,
+            "x": x.value,
+            "from_step": from_step,
+            "to_step": to_step,
+            "since": None if since is None else since.isoformat(),
+            "until": None if until is None else until.isoformat(),
+        }
+        return self._connection.get("/curves", Curves, query).items
 
     def metric_series(self, iteration_id: UUID, *, limit: int | None = None) -> Iterator[MetricSeries]:
         """The keys of its metrics with their summaries, by key."""

@@ -1,0 +1,1 @@
+"""Comparisons: several iterations side by side."""

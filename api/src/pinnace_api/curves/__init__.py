@@ -1,0 +1,1 @@
+"""Curves: a metric's series in so many points."""

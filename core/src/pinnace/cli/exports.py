@@ -1,0 +1,143 @@
+"""`pinnace export`: what a search found, and series of points, as files that other programs read."""
+
+import re
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import click
+import msgspec
+
+from pinnace.cli.exits import LocalFileError
+from pinnace.cli.options import shown_option, with_client
+from pinnace.cli.output import escaped
+from pinnace.cli.references import find_experiment, find_iteration
+from pinnace.cli.upkeep import export_files
+from pinnace.client import Client
+from pinnace.records import Iteration, Shown
+from pinnace.tables import Format, write_rows
+
+_PLAIN: Final = re.compile(r"[\w/-]+")
+#: What has columns of its own by key comes behind these.
+_FAMILIES: Final = {"parameters": "params", "tags": "tags", "metrics": "metrics"}
+
+_format_option = click.option(
+    "--format", "format_", type=click.Choice([each.value for each in Format]), default="csv", show_default=True
+)
+_output_option = click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to put it, replacing what is there. Default: standard output.",
+)
+
+
+@click.group("export")
+def export() -> None:
+    """Write iterations, points of metrics, or artifacts to files."""
+
+
+@export.command("iterations")
+@with_client
+@click.argument("experiment", required=False)
+@click.option("--project", metavar="NAME", help="Only those of this project.")
+@click.option("--filter", "where", metavar="TEXT", help="Only those that match: 'metrics.accuracy.last > 0.9'.")
+@click.option("--sort", metavar="FIELDS", help="Sorted by these: 'metrics.accuracy.max desc, name'.")
+@shown_option
+@_format_option
+@_output_option
+def export_iterations(
+    client: Client,
+    *,
+    experiment: str | None,
+    project: str | None,
+    where: str | None,
+    sort: str | None,
+    shown: Shown,
+    format_: str,
+    output: Path | None,
+) -> None:
+    """Write iterations, found as `pinnace iterations` finds them.
+
+    A CSV has a column for each parameter, tag and figure of a metric. Texts in it that a spreadsheet could take for
+    formulas begin with an apostrophe.
+    """
+    found = client.search(
+        where,
+        project=project,
+        experiment=find_experiment(client, experiment).id if experiment else None,
+        order_by=sort or ("index" if experiment else None),
+        lifecycle=shown,
+    )
+    as_row = _flat if format_ == Format.CSV else msgspec.to_builtins
+    with _opened(output) as file:
+        number = write_rows((as_row(each) for each in found), file, Format(format_))
+    _say(number, "iterations")
+
+
+@export.command("metrics")
+@with_client
+@click.argument("iterations", nargs=-1, required=True)
+@click.option("--key", metavar="NAME", help="Only the metric of this name.")
+@_format_option
+@_output_option
+def export_metrics(
+    client: Client, *, iterations: tuple[str, ...], key: str | None, format_: str, output: Path | None
+) -> None:
+    """Write every point of ITERATIONS (ids or NAME/INDEX). `pinnace import metrics` reads it back."""
+    of = [find_iteration(client, each).id for each in iterations]
+    rows = (
+        {"iteration_id": str(each)} | msgspec.to_builtins(point)
+        for each in of
+        for point in client.metrics(each, key=key)
+    )
+    with _opened(output) as file:
+        number = write_rows(rows, file, Format(format_))
+    _say(number, "points")
+
+
+export.add_command(export_files)
+
+
+def _flat(iteration: Iteration) -> dict[str, Any]:
+    whole: dict[str, Any] = msgspec.to_builtins(iteration)
+    row = {name: value for name, value in whole.items() if name not in _FAMILIES}
+    for family, prefix in _FAMILIES.items():
+        for key, value in whole[family].items():
+            column = f"{prefix}.{_spelled(key)}"
+            if family == "metrics":
+                row |= {f"{column}.{figure}": each for figure, each in value.items()}
+            else:
+                row[column] = value
+    return row
+
+
+def _spelled(key: str) -> str:
+    """As in the filter language."""
+    return key if _PLAIN.fullmatch(key) else '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """A file that is there whole or not at all."""
+    if output is None:
+        yield sys.stdout
+        return
+    partial = output.with_name(f".pinnace-{secrets.token_hex(8)}.part")
+    try:
+        try:
+            with partial.open("x", encoding="utf-8", newline="") as file:
+                yield file
+            partial.replace(output)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise LocalFileError(f"{escaped(str(output))} can't be written: {error.strerror or error}") from error
+
+
+def _say(number: int, what: str) -> None:
+    click.echo(f"{number} {what}", err=True)
