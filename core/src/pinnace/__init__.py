@@ -10,22 +10,14 @@ Importing it costs next to nothing: what recording needs is imported by the firs
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pinnace import artifacts as artifacts
-    from pinnace.tracking import (
-        AsyncIteration,
-        Iteration,
-        NoIteration,
-        NotDelivered,
-        NotOpen,
-        SpoolBusy,
-        SpoolError,
-        TrackingError,
-        current,
-        iteration,
-    )
+    from pinnace.tracking.asynchronous import AsyncIteration
+    from pinnace.tracking.beginning import current, iteration
+    from pinnace.tracking.errors import NoIteration, NotDelivered, NotOpen, SpoolBusy, SpoolError, TrackingError
+    from pinnace.tracking.run import Iteration
 
 __all__ = [
     "AsyncIteration",
@@ -41,13 +33,20 @@ __all__ = [
     "iteration",
 ]
 
+_ELSEWHERE: Final = {
+    "AsyncIteration": "asynchronous",
+    "Iteration": "run",
+    "current": "beginning",
+    "iteration": "beginning",
+}
+
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return (
-        import_module("pinnace.artifacts") if name == "artifacts" else getattr(import_module("pinnace.tracking"), name)
-    )
+    if name == "artifacts":
+        return import_module("pinnace.artifacts")
+    return getattr(import_module(f"pinnace.tracking.{_ELSEWHERE.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -16,6 +16,7 @@ from pinnace.cli.local import server, watch
 from pinnace.cli.models import GROUP as MODELS
 from pinnace.cli.output import escaped
 from pinnace.cli.sidecar import sidecar
+from pinnace.cli.sync import sync
 from pinnace.cli.upkeep import export, gc, migrate_artifacts, verify
 from pinnace.errors import PinnaceError
 
@@ -58,6 +59,7 @@ for command in (
     artifacts,
     metrics,
     get,
+    sync,
     MODELS,
     server,
     watch,

@@ -6,6 +6,7 @@ from pinnace.client import ApiError, NotFound
 from pinnace.errors import PinnaceError
 from pinnace.settings import SettingsError
 from pinnace.stores.store import StoreError
+from pinnace.tracking.errors import SpoolError
 
 
 class Exit(IntEnum):
@@ -19,6 +20,7 @@ class Exit(IntEnum):
     DIGEST = 5, "the downloaded bytes are not those that were recorded; no file is left"
     STORE = 6, "the object store refused or could not be reached"
     FILE = 7, "the local file exists already or could not be written"
+    UNFINISHED = 8, "part of it could not be delivered; what is left stays where it is"
 
     meaning: str
 
@@ -53,6 +55,7 @@ def exit_for(error: PinnaceError) -> Exit:
         (ApiError, Exit.API),
         (DigestMismatch, Exit.DIGEST),
         (StoreError, Exit.STORE),
+        (SpoolError, Exit.FILE),
         (LocalFileError, Exit.FILE),
     ):
         if isinstance(error, kinds):

@@ -45,7 +45,11 @@ _current: ContextVar[Iteration | None] = ContextVar("pinnace_iteration", default
 
 
 class Beginning:
-    """An iteration that is to be begun: each `with`, each call of what it decorates and each `start` begins one."""
+    """An iteration that is to be begun: each `with`, each call of what it decorates and each `start` begins one.
+
+    Of blocks of the same object one lies within another, or comes after it; a decorated function may run many times at
+    once.
+    """
 
     def __init__(self, declared: dict[str, Any]) -> None:
         self._declared = declared

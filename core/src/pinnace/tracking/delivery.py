@@ -43,8 +43,9 @@ WHOLE_BYTES: Final = 16 * 2**20
 #: What breaks off in a longer one is sent again from the last of these.
 PIECE_BYTES: Final = 64 * 2**20
 _MAX_POINTS: Final = 5_000
-#: The API says so of an iteration that takes nothing more.
-_CLOSED: Final = frozenset({"ended", "trashed"})
+#: The API's words for what takes nothing more, ever, and for what can be taken back from there.
+_ENDED: Final = "ended"
+_TRASHED: Final = "trashed"
 #: How often an upload is begun anew whose time ran out, or that somebody else went on with.
 _UPLOADS: Final = 3
 
@@ -88,7 +89,7 @@ class Delivery:
         try:
             self._deliver(entry, event)
         except (Conflict, Invalid) as error:
-            if isinstance(event, Begin) or error.code in _CLOSED:
+            if isinstance(event, Begin) or error.code == _TRASHED:
                 raise
             self._refuse(entry, error)
         except OSError as error:
@@ -136,7 +137,7 @@ class Delivery:
             self._client.put_iteration(self._id, write)
         except Conflict as error:
             # It was begun and has ended: the mark got lost.
-            if error.code not in _CLOSED or not self._is_there():
+            if error.code != _ENDED or not self._is_there():
                 raise
 
     def _experiment(self, event: Begin) -> UUID:
@@ -161,7 +162,7 @@ class Delivery:
         try:
             self._client.patch_iteration(self._id, change)
         except Conflict as error:
-            if error.code not in _CLOSED or self._client.iteration(self._id).state not in ENDED_STATES:
+            if error.code != _ENDED or self._client.iteration(self._id).state not in ENDED_STATES:
                 raise
             _log.warning("iteration.ended-before iteration=%s", self._id)
 
@@ -177,10 +178,11 @@ class Delivery:
         try:
             self._client.put_metrics(self._id, [point for entry in entries for point in _points(entry)])
         except (Conflict, Invalid) as error:
-            if error.code in _CLOSED:
+            if error.code == _TRASHED:
                 raise
-            if len(entries) == 1:
-                self._refuse(entries[0], error)
+            if len(entries) == 1 or error.code == _ENDED:
+                for entry in entries:
+                    self._refuse(entry, error)
                 return
             half = len(entries) // 2
             self._metrics(entries[:half])

@@ -18,7 +18,7 @@ from pinnace.tracking.content import content_sha256
 from pinnace.tracking.errors import NotDelivered, NotOpen
 from pinnace.tracking.events import Begin, End, Event, Linked, Metrics, Noted, Parameters, Surroundings, Tagged
 from pinnace.tracking.recorders import Recorder
-from pinnace.tracking.termination import Terminated, Watch
+from pinnace.tracking.termination import Watch
 
 _RecordT = TypeVar("_RecordT", bound=msgspec.Struct)
 
@@ -58,6 +58,7 @@ class Iteration:
         self._strict = strict
         self._pid = os.getpid()
         self._ended = False
+        self._failed = False
         self._notes = begin.notes
         self._mutex = threading.RLock()
         #: Of each metric the highest step.
@@ -199,23 +200,24 @@ class Iteration:
         with self._mutex:
             if self._ended or os.getpid() != self._pid:
                 return
+            patience = self._termination_patience if self.was_terminated else self._patience
             if self._capture is not None:
-                self._capture.join(_CAPTURE_S)
+                self._capture.join(min(_CAPTURE_S, patience))
             self._ended = True
         try:
-            patience = self._termination_patience if self.was_terminated else self._patience
             self._recorder.close(End(at=_now(), state=ending, error=error[-_MAX_TEXT:]), patience)
-        except NotDelivered as failure:
+        except (NotDelivered, OSError) as failure:
             _log.error("iteration.not-delivered %s", failure)
-            if self._strict:
+            if self._strict and not self._failed:
                 raise
         finally:
             self.unwatch()
 
     def end_with(self, error: BaseException | None) -> None:
         """The last word by what left the block: an exception, or None."""
+        self._failed = error is not None  # and nothing of ours takes its place
         if self.was_terminated:
-            self.end("KILLED", "SIGTERM" if error is None or isinstance(error, Terminated) else _text(error))
+            self.end("KILLED", _text(error) if isinstance(error, Exception) else "SIGTERM")
         elif error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self.end()
         elif isinstance(error, SystemExit):
