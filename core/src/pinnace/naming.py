@@ -47,6 +47,10 @@ SYSTEM_METRICS_NAME: Final = "system-metrics.jsonl"
 SDK_METRICS_NAME: Final = "pinnace-metrics.jsonl"
 SDK_EVENTS_NAME: Final = "pinnace-events.jsonl"
 
+#: Where the operator puts what it knows into an iteration's `environment`; `pinnace reproduce` reads it.
+RECIPE: Final = "kubernetes"
+RECIPE_IMAGES: Final = "images"
+
 #: A file beside `<name>` that says `<name>` is complete. Markers themselves are not artifacts.
 DONE_SUFFIX: Final = ".done"
 #: A file that names the files of a set; it is recorded after all of them.

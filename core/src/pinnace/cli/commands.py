@@ -15,6 +15,7 @@ from pinnace.cli.listings import artifacts, experiments, iterations, metrics, pr
 from pinnace.cli.local import server, watch
 from pinnace.cli.models import GROUP as MODELS
 from pinnace.cli.output import escaped
+from pinnace.cli.reproduce import reproduce
 from pinnace.cli.sidecar import sidecar
 from pinnace.cli.sync import sync
 from pinnace.cli.upkeep import export, gc, migrate_artifacts, verify
@@ -59,6 +60,7 @@ for command in (
     artifacts,
     metrics,
     get,
+    reproduce,
     sync,
     MODELS,
     server,

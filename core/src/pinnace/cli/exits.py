@@ -7,6 +7,7 @@ from pinnace.errors import PinnaceError
 from pinnace.settings import SettingsError
 from pinnace.stores.store import StoreError
 from pinnace.tracking.errors import SpoolError
+from pinnace.tracking.reproduction import NotReproducible
 
 
 class Exit(IntEnum):
@@ -50,7 +51,7 @@ class LocalFileError(PinnaceError):
 def exit_for(error: PinnaceError) -> Exit:
     """The code that `error` ends with."""
     for kinds, code in (
-        ((NothingFound, NotFound), Exit.NOT_FOUND),
+        ((NothingFound, NotFound, NotReproducible), Exit.NOT_FOUND),
         ((AmbiguousName, SettingsError), Exit.USAGE),
         (ApiError, Exit.API),
         (DigestMismatch, Exit.DIGEST),

@@ -118,7 +118,8 @@ class Spool:
             if self._lock_file is not None:
                 _unlock(self.folder, self._lock_file)
                 os.close(self._events)
-                self._lock_file = None
+                # Whoever comes late writes nowhere, and not into the next file that gets this number.
+                self._events, self._lock_file = -1, None
 
     def remove(self) -> None:
         """All of it."""

@@ -7,6 +7,7 @@ lines of a file that ships at the end. How the iteration ends is for the operato
 import hashlib
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -30,6 +31,7 @@ class VolumeRecorder:
         self.folder = folder
         self._iteration = iteration
         self._lost = 0
+        self._mutex = threading.Lock()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._metrics = os.open(folder / SDK_METRICS_NAME, flags, 0o644)
         self._events = os.open(folder / SDK_EVENTS_NAME, flags, 0o644)
@@ -37,9 +39,11 @@ class VolumeRecorder:
     def record(self, event: Event) -> None:
         if isinstance(event, Metrics):
             fields: dict[str, Any] = {"step": event.step, "time": event.at, **event.values}
-            self._write(self._metrics, _ENCODER.encode(fields) + b"\n")
+            line = _ENCODER.encode(fields) + b"\n"
         else:
-            self._write(self._events, to_line(event))
+            line = to_line(event)
+        with self._mutex:
+            self._write(self._metrics if isinstance(event, Metrics) else self._events, line)
 
     def file(self, path: Path, name: str, content_type: str, *, copy: bool) -> UUID | None:
         target = self.folder / name
@@ -77,8 +81,11 @@ class VolumeRecorder:
     def close(self, end: End, seconds: float) -> None:
         self.record(end)
         self.flush(seconds)
-        os.close(self._metrics)
-        os.close(self._events)
+        with self._mutex:
+            for file in (self._metrics, self._events):
+                os.close(file)
+            # Whoever comes late writes nowhere, and not into the next files that get these numbers.
+            self._metrics = self._events = -1
 
     @property
     def is_closed(self) -> bool:
