@@ -16,7 +16,7 @@ from pinnace import ids
 from pinnace.client import Client, Forbidden, Unauthorized, Unreachable
 from pinnace.records import DatasetRole, IterationPatch, IterationState
 from pinnace.tracking import delivery, sender
-from support.api_server import ApiServer, api_server
+from support.api_server import ADMIN_TOKEN, ApiServer, api_server
 from support.eventually import eventually
 from support.recording import Training, as_user, command
 
@@ -276,6 +276,34 @@ def test_what_can_not_be_delivered_is_said_with_the_place_where_it_lies(
     assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["delivered"] * 2
     assert client.iteration(it.id).metrics["x"].count == 1
     assert left(tmp_path) == []
+
+
+def test_12_a_token_that_expires_under_way_is_read_anew(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DD-15"""
+    token = tmp_path / "token"
+    token.write_text(ADMIN_TOKEN)
+    monkeypatch.delenv("PINNACE_API_TOKEN")
+    monkeypatch.setenv("PINNACE_API_TOKEN_FILE", str(token))
+    with pinnace.iteration() as it:
+        token.write_text("expired")
+        it.log_metrics({"x": 1})
+        assert not it.flush(0.3)
+        token.write_text(ADMIN_TOKEN)
+        assert it.flush(10)
+    assert client.iteration(it.id).metrics["x"].count == 1
+
+
+def test_a_part_waits_for_the_whole_that_is_not_delivered_yet(client: Client, api: ApiServer) -> None:
+    api.stop()
+    parent = pinnace.iteration().start()
+    api.start()
+    part = pinnace.iteration(parent=parent).start()
+    assert parent.flush(20)
+    part.end()
+    parent.end()
+    assert client.iteration(part.id).parent_id == parent.id
 
 
 def test_13_an_answer_that_is_lost_makes_no_second_point(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

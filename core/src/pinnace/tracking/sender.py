@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Final
 
-from pinnace.client import ApiError, Client, Unavailable
+from pinnace.client import ApiError, Client, Invalid, Unavailable
 from pinnace.records import ENDED_STATES, HeartbeatReceipt, Lifecycle
 from pinnace.tracking.delivery import Delivery, is_worth_repeating
 from pinnace.tracking.spool import Spool
@@ -57,7 +57,9 @@ class Sender:
         try:
             self._delivery.step()
         except ApiError as error:
-            if not error.transient and error.status is not None and error.status < 500:
+            # A parent may be on its way still.
+            is_final = not (isinstance(error, Invalid) and is_worth_repeating(error))
+            if is_final and not error.transient and error.status is not None and error.status < 500:
                 raise
             self._fail(error)
 

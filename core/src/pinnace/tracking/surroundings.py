@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 
 def capturing(record: Callable[[Mapping[str, Any]], None]) -> threading.Thread:
     """A thread that finds it out and records it; command and folder are those of this moment."""
-    argv, folder = list(sys.orig_argv), Path.cwd()
-    entry = _entry_point()
+    argv, entry = list(sys.orig_argv), _entry_point()
+    folder = _folder()
 
     def run() -> None:
         try:
@@ -80,6 +80,13 @@ def _entry_point() -> str:
         return f"-m {spec.name}"
     file = getattr(main, "__file__", None)
     return str(Path(file).absolute()) if file else ""
+
+
+def _folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")  # ours is deleted
 
 
 def _packages() -> dict[str, str]:
