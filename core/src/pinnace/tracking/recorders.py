@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -129,7 +130,11 @@ class OnlineRecorder(SpoolRecorder):
 
     def flush(self, seconds: float) -> bool:
         self._sender.wake()
-        return self._sender.wait(seconds)
+        if self._sender.wait(seconds):
+            return True
+        with suppress(OSError):  # which is said at the end, if it lasts
+            self.spool.flush()
+        return False
 
     def close(self, end: End, seconds: float) -> None:
         self.record(end)

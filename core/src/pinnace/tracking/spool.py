@@ -7,8 +7,7 @@
     lock              held by the process that writes or delivers
 
 An event counts when its line is whole. Whatever is killed, and whenever: what was appended is there, and what is
-delivered twice changes nothing. A power cut can take what the kernel had not written yet; begin, end, files and
-`flush` are made durable.
+delivered twice changes nothing. A power cut can take what the kernel had not written yet, unless `flush` came before.
 """
 
 import errno
@@ -18,6 +17,7 @@ import os
 import secrets
 import shutil
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +25,6 @@ from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from pinnace.artifacts import writing
 from pinnace.tracking.errors import SpoolBusy, SpoolError
 from pinnace.tracking.events import Begin, Event, from_line, to_line
 
@@ -71,6 +70,8 @@ class Spool:
         self._lock_file: int | None = lock
         self._events = events
         self._mutex = threading.Lock()
+        #: Files that a power cut could still take.
+        self._unsynced: deque[Path] = deque()
         #: Where the file ends, and what is to come there. One value, so that no signal finds half of a change; written
         #: at a place, so that writing again what was written already changes nothing.
         self._tail: tuple[int, bytes] = (os.fstat(events).st_size, b"")
@@ -144,7 +145,11 @@ class Spool:
                 self._write()
 
     def flush(self) -> None:
-        """Make durable what was appended. Raises OSError."""
+        """Make durable what was appended, with the files. Raises OSError."""
+        while self._unsynced:
+            with suppress(FileNotFoundError):  # delivered, and not needed any more
+                _sync(self._unsynced[0])
+            self._unsynced.popleft()
         with self._mutex:
             self._write()
             os.fsync(self._events)
@@ -155,11 +160,13 @@ class Spool:
         folder = self.folder / _FILES
         folder.mkdir(exist_ok=True, mode=0o700)
         digest, size = hashlib.sha256(), 0
-        with source.open("rb") as content, writing(folder / name) as copy:
+        # It isn't there for anybody until an event names it.
+        with source.open("rb") as content, (folder / name).open("xb") as copy:
             while block := content.read(_COPY_BYTES):
                 digest.update(block)
                 copy.write(block)
                 size += len(block)
+        self._unsynced.append(folder / name)
         return Kept(name, size, digest.hexdigest())
 
     # --- delivering
@@ -259,6 +266,14 @@ def _event(line: bytes) -> Event | ValueError:
         return from_line(line)
     except ValueError as error:
         return error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _lock(folder: Path) -> int:
