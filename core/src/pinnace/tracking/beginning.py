@@ -176,8 +176,10 @@ def current() -> Iteration:
 
 
 def _watching() -> Watch:
+    """Not in a pod: whoever stops one tells the operator, and its handlers are its own."""
     watch = Watch()
-    watch.begin()
+    if not tracking_settings().in_pod:
+        watch.begin()
     return watch
 
 
@@ -191,7 +193,6 @@ def _in_pod(settings: TrackingSettings, declared: Mapping[str, Any]) -> Iteratio
         parameters=settings.parameters,
     )
     recorder = VolumeRecorder(settings.iteration_id, Path(settings.artifacts_dir))
-    # Whoever stops a pod tells the operator; its handlers are its own.
     started = _started(begin, recorder, None, declared)
     # What the Experiment doesn't say, and the script does.
     started.log_parameters({k: v for k, v in (declared["parameters"] or {}).items() if k not in begin.parameters})
