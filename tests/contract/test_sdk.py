@@ -196,6 +196,13 @@ def test_a_wrong_token_is_said_before_the_training(
     monkeypatch.setenv("PINNACE_API_TOKEN", "no-such-token")
     with pytest.raises((Unauthorized, Forbidden)):
         pinnace.iteration().start()
+
+    async def main() -> None:
+        async with pinnace.iteration():
+            raise AssertionError
+
+    with pytest.raises((Unauthorized, Forbidden)):
+        asyncio.run(main())
     assert left(tmp_path) == []
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

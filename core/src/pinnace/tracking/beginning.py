@@ -55,12 +55,12 @@ class Beginning:
         self._declared = declared
         self._open: list[tuple[Iteration, Token[Iteration | None]]] = []
 
-    def start(self, **more: Any) -> Iteration:
+    def start(self) -> Iteration:
         """Begin it; `end()` ends it, else the end of the process.
 
         Raises ApiError where the API refuses it, SpoolError, SettingsError, NoIteration, ValueError.
         """
-        return self._begin(_watching(), more)
+        return self._begin(_watching())
 
     def __enter__(self) -> Iteration:
         started = self.start()
@@ -76,7 +76,12 @@ class Beginning:
 
     async def __aenter__(self) -> AsyncIteration:
         # Handlers of signals can be set in the main thread only.
-        started = await in_thread(self._begin, _watching(), {})
+        watch = _watching()
+        try:
+            started = await in_thread(self._begin, watch)
+        except BaseException:
+            watch.end()
+            raise
         self._open.append((started, _current.set(started)))
         return AsyncIteration(started)
 
@@ -118,23 +123,14 @@ class Beginning:
 
         return called
 
-    def _begin(self, watch: Watch, more: Mapping[str, Any]) -> Iteration:
+    def _begin(self, watch: Watch) -> Iteration:
         try:
-            started = self._recorded({**self._declared, **more}, watch)
+            started = _begun(self._declared, watch)
         except BaseException:
             watch.end()
             raise
         _unended[:] = [*(each for each in _unended if not each.ended), started]
         return started
-
-    def _recorded(self, declared: Mapping[str, Any], watch: Watch) -> Iteration:
-        settings = tracking_settings()
-        if settings.in_pod:
-            return _in_pod(settings, declared)
-        begin = _begin_of(settings, declared)
-        parent = Path(declared["folder"]) if declared["folder"] else spool_folder(settings)
-        offline = settings.offline if declared["offline"] is None else declared["offline"]
-        return _started(begin, _recorder(begin, parent, offline=offline), watch, declared)
 
 
 def iteration(
@@ -181,6 +177,16 @@ def _watching() -> Watch:
     if not tracking_settings().in_pod:
         watch.begin()
     return watch
+
+
+def _begun(declared: Mapping[str, Any], watch: Watch) -> Iteration:
+    settings = tracking_settings()
+    if settings.in_pod:
+        return _in_pod(settings, declared)
+    begin = _begin_of(settings, declared)
+    parent = Path(declared["folder"]) if declared["folder"] else spool_folder(settings)
+    offline = settings.offline if declared["offline"] is None else declared["offline"]
+    return _started(begin, _recorder(begin, parent, offline=offline), watch, declared)
 
 
 def _in_pod(settings: TrackingSettings, declared: Mapping[str, Any]) -> Iteration:
