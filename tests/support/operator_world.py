@@ -23,6 +23,7 @@ from pinnace.records import (
     ExperimentWrite,
     FileState,
     Iteration,
+    IterationPatch,
     IterationState,
     IterationWrite,
     Manifest,
@@ -91,6 +92,7 @@ class World:
         self.pods_by_name: dict[str, dict[str, Any]] = {}
         self.truth: dict[str, Truth] = {}
         self.rows: dict[UUID, Iteration] = {}
+        self.environments: dict[UUID, dict[str, Any]] = {}
         self.experiment_rows: dict[UUID, ExperimentWrite] = {}
         self.standings: dict[str, PodStanding] = {}
         self.events: list[dict[str, Any]] = []
@@ -364,6 +366,15 @@ class WorldApi:
             created_at=self._world.now,
         )
 
+    def patch_iteration(self, iteration_id: UUID, change: IterationPatch) -> Iteration:
+        self._need_api()
+        if iteration_id not in self._world.rows:
+            raise NotFound("no such iteration", status=404, code="iteration-not-found")
+        assert isinstance(change.environment, dict)
+        self._world.writes.append(f"environment {sorted(change.environment)}")
+        self._world.environments.setdefault(iteration_id, {}).update(change.environment)
+        return self._world.rows[iteration_id]
+
     def put_iteration(self, iteration_id: UUID, iteration: IterationWrite) -> Iteration:
         self._need_api()
         if iteration.experiment_id not in self._world.experiment_rows:
@@ -385,6 +396,8 @@ class WorldApi:
             ended_at=iteration.ended_at,
             metrics=before.metrics if before else {},
         )
+        if before is None:
+            self._world.environments[iteration_id] = dict(iteration.environment)
         self._world.rows[iteration_id] = row
         return row
 

@@ -1,7 +1,7 @@
 """Identities that make retries harmless: the same thing always gets the same UUID.
 
-An experiment's id is its custom resource's `metadata.uid`. Every other id is a UUIDv5 derived from its parent,
-so the operator, the sidecar and a second run of either arrive at it without asking anybody.
+The id of an experiment in a cluster is its custom resource's `metadata.uid`. Every other id is a UUIDv5 derived from
+its parent, so the operator, the sidecar and a second run of either arrive at it without asking anybody.
 """
 
 from uuid import UUID, uuid5
@@ -13,6 +13,11 @@ NAMESPACE = UUID("6a1c2c5e-5c0f-5f7b-9d3e-70696e6e6163")
 def project_id(name: str) -> UUID:
     """The id of the project called `name` (project names are unique per API)."""
     return uuid5(NAMESPACE, f"project:{name}")
+
+
+def experiment_id(project: str, name: str) -> UUID:
+    """The id of the experiment `name` in `project` where no custom resource gives it one."""
+    return uuid5(project_id(project), f"experiment:{name}")
 
 
 def iteration_id(experiment: UUID, index: int) -> UUID:

@@ -33,6 +33,8 @@ PARAM_PREFIX: Final = "PINNACE_PARAM_"
 ENV_PARAMS: Final = "PINNACE_PARAMS"
 ENV_EXPERIMENT: Final = "PINNACE_EXPERIMENT"
 ENV_ITERATION: Final = "PINNACE_ITERATION"
+ENV_ITERATION_ID: Final = "PINNACE_ITERATION_ID"
+ENV_PROJECT: Final = "PINNACE_PROJECT"
 ENV_ARTIFACTS_DIR: Final = "PINNACE_ARTIFACTS_DIR"
 #: Only with spec.metrics.system.enabled: where pinnace.system_metrics writes, and how often in seconds.
 ENV_SYSTEM_METRICS_FILE: Final = "PINNACE_SYSTEM_METRICS_FILE"
@@ -40,6 +42,14 @@ ENV_SYSTEM_METRICS_SECONDS: Final = "PINNACE_SYSTEM_METRICS_SECONDS"
 
 #: What pinnace.system_metrics writes, directly on the artifacts volume; the sidecar reads it like metrics.jsonl.
 SYSTEM_METRICS_NAME: Final = "system-metrics.jsonl"
+
+#: What pinnace.iteration writes there, one for metrics, which the sidecar reads too, and one for all else.
+SDK_METRICS_NAME: Final = "pinnace-metrics.jsonl"
+SDK_EVENTS_NAME: Final = "pinnace-events.jsonl"
+
+#: Where the operator puts what it knows into an iteration's `environment`; `pinnace reproduce` reads it.
+RECIPE: Final = "kubernetes"
+RECIPE_IMAGES: Final = "images"
 
 #: A file beside `<name>` that says `<name>` is complete. Markers themselves are not artifacts.
 DONE_SUFFIX: Final = ".done"

@@ -116,6 +116,8 @@ def _environment(experiment: Experiment, index: int, parameters: Combination) ->
     values = {
         naming.ENV_EXPERIMENT: experiment.name,
         naming.ENV_ITERATION: str(index),
+        naming.ENV_ITERATION_ID: str(iteration_id(experiment.id, index)),
+        naming.ENV_PROJECT: experiment.project,
         naming.ENV_ARTIFACTS_DIR: experiment.spec.artifacts.mount_path,
         naming.ENV_PARAMS: msgspec.json.encode(parameters).decode(),
         **{variable(name): spelled(value) for name, value in parameters.items()},

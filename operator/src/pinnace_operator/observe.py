@@ -1,9 +1,10 @@
 """Looking at the world around one Experiment: what the watches have shown, and what the metadata API says."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 from pinnace.client import ApiError, NotFound
 from pinnace.records import ExperimentWrite, Shown
@@ -36,10 +37,11 @@ def observe(
     experiment_row: ExperimentWrite | None,
     refusal: Refusal | None,
     api_trouble: Trouble | None,
+    images: Mapping[UUID, Mapping[str, str]],
 ) -> Observed:
     """The world as it is known now. That the API does not answer is part of the picture, not an error.
 
-    `experiment_row`, `refusal` and `api_trouble` are what came of the last round.
+    `experiment_row`, `refusal`, `api_trouble` and `images` are what came of the last round.
     """
     rows: Rows | None = None
     try:
@@ -58,6 +60,7 @@ def observe(
         api_trouble=api_trouble,
         experiment_row=experiment_row,
         refusal=refusal,
+        images=images,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -69,6 +70,8 @@ class PodView:
     setting_up: bool = False
     #: How its training failed; empty when it has not.
     failure: str = ""
+    #: Of the training's containers, by name, as they were resolved to digests.
+    images: Mapping[str, str] = field(default_factory=dict)
 
     def gone(self) -> "PodView":
         return replace(self, ended=True, trouble=None, setting_up=False)
@@ -106,6 +109,8 @@ class Observed:
     #: The row of the Experiment as it was last written; None: not by this process.
     experiment_row: ExperimentWrite | None = None
     refusal: Refusal | None = None
+    #: What of pods' images was recorded by this process, by iteration.
+    images: Mapping[UUID, Mapping[str, str]] = field(default_factory=dict)
 
 
 def job_view(manifest: Mapping[str, Any]) -> JobView:
@@ -151,6 +156,7 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
         and status.phase == "Pending"
         and not any(container.has_run for container in status.container_statuses),
         failure=_failure(status),
+        images={c.name: c.image_id for c in containers if c.image_id and c.name != SIDECAR_CONTAINER},
     )
 
 
@@ -168,6 +174,7 @@ class _ContainerState(Manifest, frozen=True, kw_only=True):
 
 class _ContainerStatus(Manifest, frozen=True, kw_only=True):
     name: str
+    image_id: str = msgspec.field(default="", name="imageID")
     state: _ContainerState = _ContainerState()
     last_state: _ContainerState = _ContainerState()
 

@@ -15,18 +15,28 @@ Nothing is ever deleted, and no Secret is read.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from pinnace.client import ApiError, Unavailable, Unexpected, Unreachable
-from pinnace.records import ExperimentWrite
+from pinnace.records import ExperimentWrite, IterationPatch
 from pinnace_operator.events import build_event
 from pinnace_operator.experiment import Experiment, Status
 from pinnace_operator.observed import Refusal, Trouble
-from pinnace_operator.plan import Action, CreateJob, PutExperimentRow, PutIterationRow, SuspendJob, WriteStatus
+from pinnace_operator.plan import (
+    Action,
+    CreateJob,
+    PutExperimentRow,
+    PutIterationRow,
+    RecordImages,
+    SuspendJob,
+    WriteStatus,
+)
 from pinnace_operator.ports import Api, Cluster, ClusterError, GoneError, RejectedError, UnavailableError
+from pinnace_operator.recipe import images
 
 #: Pauses before a refused Job is tried again: doubled from the first to the last.
 FIRST_RETRY: Final = timedelta(seconds=5)
@@ -44,6 +54,8 @@ class Outcome:
     api_trouble: Trouble | None = None
     #: The row of the Experiment, if it was written.
     experiment_row: ExperimentWrite | None = None
+    #: What was recorded of images, by iteration.
+    images: Mapping[UUID, Mapping[str, str]] = field(default_factory=dict)
     #: The status, if it was written, and the version that the Experiment has since.
     status: Status | None = None
     version: int = 0
@@ -65,7 +77,7 @@ def perform(
     """Carry out `actions` in order. A failure is an outcome, not an exception, and stops only what depends on it."""
     refusal, created, unavailable = _create_jobs(actions, experiment, cluster, now, last_refusal)
     unavailable |= _suspend_jobs(actions, experiment, cluster)
-    row, trouble = _put_rows(actions, api)
+    row, recorded, trouble = _put_rows(actions, api)
     status, version = None, 0
     for action in actions:
         if isinstance(action, WriteStatus):
@@ -81,6 +93,7 @@ def perform(
         refusal=refusal,
         api_trouble=trouble,
         experiment_row=row,
+        images=recorded,
         status=status,
         version=version,
         unavailable=unavailable,
@@ -160,8 +173,11 @@ def _suspend_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Cl
     return failed
 
 
-def _put_rows(actions: Sequence[Action], api: Api) -> tuple[ExperimentWrite | None, Trouble | None]:
+def _put_rows(
+    actions: Sequence[Action], api: Api
+) -> tuple[ExperimentWrite | None, dict[UUID, Mapping[str, str]], Trouble | None]:
     written: ExperimentWrite | None = None
+    recorded: dict[UUID, Mapping[str, str]] = {}
     for action in actions:
         try:
             if isinstance(action, PutExperimentRow):
@@ -169,9 +185,12 @@ def _put_rows(actions: Sequence[Action], api: Api) -> tuple[ExperimentWrite | No
                 written = action.row
             elif isinstance(action, PutIterationRow):
                 api.put_iteration(action.id, action.row)
+            elif isinstance(action, RecordImages):
+                api.patch_iteration(action.id, IterationPatch(environment=images(action.images)))
+                recorded[action.id] = action.images
         except ApiError as error:
-            return written, trouble_of(error)
-    return written, None
+            return written, recorded, trouble_of(error)
+    return written, recorded, None
 
 
 def _write_status(action: WriteStatus, experiment: Experiment, cluster: Cluster, now: datetime, instance: str) -> int:

@@ -5,7 +5,7 @@ action has been carried out, the plan is empty. An iteration that the status onc
 and an Experiment whose artifacts are proven is left alone for ever, even if its Jobs are deleted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,9 +18,10 @@ from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept
 from pinnace_operator.conditions import transitions
 from pinnace_operator.experiment import Condition, Experiment, Status
 from pinnace_operator.job import build_job
-from pinnace_operator.observed import Observed, Refusal
+from pinnace_operator.observed import Observed, PodView, Refusal
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
+from pinnace_operator.recipe import recipe
 from pinnace_operator.settings import Platform
 from pinnace_operator.statuses import status_of, status_of_refused
 
@@ -59,13 +60,21 @@ class PutIterationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordImages:
+    """Which images an iteration ran."""
+
+    id: UUID
+    images: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteStatus:
     status: Status
     #: What to announce as Events, once the status is written.
     transitions: tuple[Condition, ...] = ()
 
 
-Action = CreateJob | SuspendJob | PutExperimentRow | PutIterationRow | WriteStatus
+Action = CreateJob | SuspendJob | PutExperimentRow | PutIterationRow | RecordImages | WriteStatus
 
 
 def plan(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> tuple[Action, ...]:
@@ -82,6 +91,7 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     return (
         *_jobs(experiment, iterations, observed, accepted=accepted, platform=platform, now=now),
         *_rows(experiment, iterations, observed),
+        *_images(iterations, observed),
         *_write_status(experiment, status_of(experiment, iterations, observed, now)),
     )
 
@@ -168,6 +178,24 @@ def _rows(
     return puts
 
 
+def _images(iterations: Sequence[IterationProgress], observed: Observed) -> Iterable[RecordImages]:
+    """Those of the newest pod of each iteration that has a row."""
+    rows = {} if observed.rows is None else observed.rows.iterations
+    newest = {pod.index: pod.images for pod in sorted(observed.pods, key=_age) if pod.trained and pod.images}
+    records = [
+        RecordImages(id=iteration.id, images=newest[iteration.index])
+        for iteration in iterations
+        if iteration.index in newest
+        and iteration.index in rows
+        and observed.images.get(iteration.id) != newest[iteration.index]
+    ]
+    return records[:MAX_ROWS]
+
+
+def _age(pod: PodView) -> tuple[str, str]:
+    return (pod.created_at.isoformat() if pod.created_at else "", pod.uid)
+
+
 def _tags(spec: Sequence[str]) -> dict[str, str]:
     """`baseline` and `team=vision` as `{"baseline": "", "team": "vision"}`."""
     parts = [(tag, *tag.partition("=")) for tag in spec]
@@ -183,6 +211,8 @@ def _iteration_row(experiment: Experiment, iteration: IterationProgress) -> Iter
         state=iteration.state,
         started_at=(row.started_at if row else None) or (job.started_at if job else None),
         ended_at=(row.ended_at if row else None) or (job.ended_at if job else None),
+        # Taken when the row is made.
+        environment={} if row else recipe(experiment),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from pinnace.errors import PinnaceError
-from pinnace.records import Experiment, ExperimentWrite, Iteration, IterationWrite, PodStanding, Shown
+from pinnace.records import Experiment, ExperimentWrite, Iteration, IterationPatch, IterationWrite, PodStanding, Shown
 
 
 class ClusterError(PinnaceError):
@@ -68,6 +68,8 @@ class Api(Protocol):
     def put_experiment(self, experiment_id: UUID, experiment: ExperimentWrite) -> Experiment: ...
 
     def put_iteration(self, iteration_id: UUID, iteration: IterationWrite) -> Iteration: ...
+
+    def patch_iteration(self, iteration_id: UUID, change: IterationPatch) -> Iteration: ...
 
     def iterations(self, experiment_id: UUID, *, lifecycle: Shown) -> Iterator[Iteration]: ...
 

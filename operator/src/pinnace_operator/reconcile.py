@@ -4,10 +4,11 @@ It is the same whatever woke it. All of it runs in one working thread, with time
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -37,6 +38,7 @@ class Memory:
     status: Status | None = None
     version: int = 0
     experiment_row: ExperimentWrite | None = None
+    images: dict[UUID, Mapping[str, str]] = field(default_factory=dict)
     refusal: Refusal | None = None
     api_trouble: Trouble | None = None
     #: Rounds in a row without an answer.
@@ -53,6 +55,7 @@ class Memory:
         news = (outcome.refusal, outcome.api_trouble) != (self.refusal, self.api_trouble)
         self.refusal, self.api_trouble = outcome.refusal, outcome.api_trouble
         self.experiment_row = outcome.experiment_row or self.experiment_row
+        self.images |= outcome.images
         if outcome.status is not None:
             self.status, self.version = outcome.status, outcome.version
         return news
@@ -101,6 +104,7 @@ class Reconciliation:
             experiment_row=memory.experiment_row,
             refusal=memory.refusal,
             api_trouble=memory.api_trouble,
+            images=memory.images,
         )
         memory.experiment_row = observed.experiment_row
         now = self.now()

@@ -10,6 +10,7 @@ from pinnace.naming import (
     BUFFER_VOLUME,
     CA_VOLUME,
     CREDENTIALS_VOLUME,
+    SDK_METRICS_NAME,
     SIDECAR_CONTAINER,
     SYSTEM_METRICS_NAME,
     TOKEN_AUDIENCE,
@@ -139,7 +140,8 @@ def _settings(experiment: Experiment, iteration: UUID, platform: Platform) -> Si
 
 def _metrics_files(metrics: Metrics) -> tuple[str, ...]:
     # The slash says: directly on the volume.
-    return (*metrics.files, f"/{SYSTEM_METRICS_NAME}") if metrics.system.enabled else metrics.files
+    system = (f"/{SYSTEM_METRICS_NAME}",) if metrics.system.enabled else ()
+    return (*metrics.files, f"/{SDK_METRICS_NAME}", *system)
 
 
 def _environment(settings: SidecarSettings, accepted: Accepted) -> list[dict[str, Any]]:

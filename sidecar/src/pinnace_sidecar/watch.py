@@ -16,9 +16,8 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.cli import credentials
-from pinnace.cli.settings import client_settings
-from pinnace.client import ApiError, Client
+from pinnace.client import ApiError, Client, credentials
+from pinnace.client.settings import client_settings
 from pinnace.errors import PinnaceError
 from pinnace.records import FileState, PodReport
 from pinnace.settings import ClientSettings, SettingsError, SidecarSettings, load_store
@@ -117,10 +116,7 @@ def _watch(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _client_settings(asked: argparse.Namespace) -> ClientSettings:
-    settings = client_settings(api_url=asked.api_url, token_file=asked.token_file)
-    if not settings.api_token and not settings.api_token_file:
-        return msgspec.structs.replace(settings, api_token=credentials.remembered(settings.api_url))
-    return settings
+    return credentials.with_login(client_settings(api_url=asked.api_url, token_file=asked.token_file))
 
 
 def _settings(

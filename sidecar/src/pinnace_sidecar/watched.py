@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -112,7 +112,7 @@ def _make(client: Client, watched: Watched) -> None:
         except NotFound:
             client.put_project(watched.project)
         # Two watches that begin at once make the same one.
-        chosen = uuid5(ids.project_id(watched.project), f"experiment:{watched.experiment}")
+        chosen = ids.experiment_id(watched.project, watched.experiment)
         known = client.put_experiment(chosen, ExperimentWrite(project=watched.project, name=watched.experiment))
     client.put_iteration(watched.iteration_id, IterationWrite(experiment_id=known.id, state=IterationState.RUNNING))
 

@@ -62,7 +62,7 @@ def test_the_sidecar_reads_from_its_environment_what_the_experiment_says() -> No
         settle_seconds=60,
         markers=False,
         zstd_level=9,
-        metrics_files=("m.jsonl", "logs/*.jsonl"),
+        metrics_files=("m.jsonl", "logs/*.jsonl", "/pinnace-metrics.jsonl"),
         drain_timeout_seconds=120,
         api_url="http://api.test:8080",
         api_token_file="/var/run/pinnace/token/token",
@@ -178,6 +178,8 @@ def test_parameters_reach_every_container_before_its_own_variables() -> None:
     assert found == {
         "PINNACE_EXPERIMENT": "sweep",
         "PINNACE_ITERATION": "0",
+        "PINNACE_ITERATION_ID": str(iteration_id(body.id, 0)),
+        "PINNACE_PROJECT": "team-a",
         "PINNACE_ARTIFACTS_DIR": "/artifacts",
         "PINNACE_PARAMS": '{"deep":true,"lr":0.1,"name":"a b"}',
         "PINNACE_PARAM_DEEP": "true",
@@ -298,7 +300,7 @@ def test_system_metrics_are_asked_of_the_training_and_read_by_the_sidecar() -> N
     assert training["PINNACE_SYSTEM_METRICS_FILE"] == "/artifacts/system-metrics.jsonl"
     assert training["PINNACE_SYSTEM_METRICS_SECONDS"] == "30"
     found = load(SidecarSettings, sidecar | {"PINNACE_POD_UID": "the-pod"}, SIDECAR_PREFIX)
-    assert found.metrics_files == ("metrics.jsonl", "/system-metrics.jsonl")
+    assert found.metrics_files == ("metrics.jsonl", "/pinnace-metrics.jsonl", "/system-metrics.jsonl")
 
 
 def test_without_being_asked_for_there_are_no_system_metrics() -> None:

@@ -454,3 +454,22 @@ def test_a_slow_watch_does_not_make_the_operator_write_twice() -> None:
     world.look()
     assert world.writes == writes
     assert world.events == events
+
+
+def test_an_iterations_row_is_made_with_its_recipe_and_learns_once_which_images_ran() -> None:
+    world = World(manifest())
+    world.settle()
+    pod = world.start_pod(0)
+    world.settle()
+    image = f"training@sha256:{'a' * 64}"
+    [container] = world.pods_by_name[pod]["status"]["containerStatuses"]
+    container["imageID"] = image
+    world.touch(world.pods_by_name[pod])
+    world.settle()
+    ((_, environment),) = world.environments.items()
+    assert environment["images"] == {"train": image}
+    assert environment["kubernetes"]["spec"]["template"]["spec"] == manifest()["spec"]["template"]["spec"]
+    assert (environment["kubernetes"]["name"], environment["kubernetes"]["namespace"]) == ("sweep", "team-a")
+    world.restart_operator()
+    world.settle()
+    assert world.writes.count("environment ['images']") == 2  # once by each operator

@@ -5,11 +5,11 @@ from uuid import UUID, uuid4
 
 import click
 
-from pinnace.cli import browser_login, credentials
+from pinnace.cli import browser_login
 from pinnace.cli.options import json_option, limit_option, with_client
 from pinnace.cli.output import Column, moment, one_more, print_json, show
-from pinnace.cli.settings import client_settings
-from pinnace.client import Client
+from pinnace.client import Client, credentials
+from pinnace.client.settings import client_settings
 from pinnace.records import (
     AccessToken,
     Member,

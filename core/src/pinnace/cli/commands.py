@@ -18,7 +18,9 @@ from pinnace.cli.listings import artifacts, experiments, iterations, metrics, pr
 from pinnace.cli.local import server, watch
 from pinnace.cli.models import GROUP as MODELS
 from pinnace.cli.output import escaped
+from pinnace.cli.reproduce import reproduce
 from pinnace.cli.sidecar import sidecar
+from pinnace.cli.sync import sync
 from pinnace.cli.upkeep import gc, migrate_artifacts, verify
 from pinnace.errors import PinnaceError
 
@@ -58,8 +60,9 @@ for list_, name, edit, metavar, help_ in (
     add_edits(group, edit, metavar)
     main.add_command(group)
 _READING = (artifacts, metrics, compare, get)
+_RUNS = (reproduce, sync)
 _TABLES = (export, import_)
 _LOCAL = (server, watch, sidecar)
 _UPKEEP = (db, migrate_artifacts, gc, verify)
-for command in (*_READING, MODELS, *_TABLES, *_LOCAL, *_UPKEEP, *ACCOUNTS):
+for command in (*_READING, *_RUNS, MODELS, *_TABLES, *_LOCAL, *_UPKEEP, *ACCOUNTS):
     main.add_command(command)

@@ -7,6 +7,8 @@ from pinnace.errors import PinnaceError
 from pinnace.settings import SettingsError
 from pinnace.stores.store import StoreError
 from pinnace.tables import UnreadableTable
+from pinnace.tracking.errors import SpoolError
+from pinnace.tracking.reproduction import NotReproducible
 
 
 class Exit(IntEnum):
@@ -20,6 +22,7 @@ class Exit(IntEnum):
     DIGEST = 5, "the downloaded bytes are not those that were recorded; no file is left"
     STORE = 6, "the object store refused or could not be reached"
     FILE = 7, "the local file exists already or could not be read or written"
+    UNFINISHED = 8, "part of it could not be delivered; what is left stays where it is"
 
     meaning: str
 
@@ -49,12 +52,12 @@ class LocalFileError(PinnaceError):
 def exit_for(error: PinnaceError) -> Exit:
     """The code that `error` ends with."""
     for kinds, code in (
-        ((NothingFound, NotFound), Exit.NOT_FOUND),
+        ((NothingFound, NotFound, NotReproducible), Exit.NOT_FOUND),
         ((AmbiguousName, SettingsError), Exit.USAGE),
         (ApiError, Exit.API),
         (DigestMismatch, Exit.DIGEST),
         (StoreError, Exit.STORE),
-        ((LocalFileError, UnreadableTable), Exit.FILE),
+        ((LocalFileError, SpoolError, UnreadableTable), Exit.FILE),
     ):
         if isinstance(error, kinds):
             return code

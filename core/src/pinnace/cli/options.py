@@ -5,11 +5,9 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
-import msgspec
 
-from pinnace.cli import credentials
-from pinnace.cli.settings import client_settings
-from pinnace.client import Client
+from pinnace.client import Client, credentials
+from pinnace.client.settings import client_settings
 from pinnace.records import Shown
 
 _P = ParamSpec("_P")
@@ -29,9 +27,7 @@ def with_client(command: Callable[Concatenate[Client, _P], _T]) -> Callable[...,
     @functools.wraps(command)
     def connected(api_url: str | None, token_file: str | None, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         settings = client_settings(api_url=api_url, token_file=token_file)
-        if not settings.api_token and not settings.api_token_file:
-            settings = msgspec.structs.replace(settings, api_token=credentials.remembered(settings.api_url))
-        with Client(settings) as client:
+        with Client(credentials.with_login(settings)) as client:
             return command(client, *args, **kwargs)
 
     return connected

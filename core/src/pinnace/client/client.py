@@ -17,6 +17,7 @@ from pinnace import records
 from pinnace.client.accounts import AccountCalls
 from pinnace.client.connection import Connection
 from pinnace.client.errors import Invalid
+from pinnace.client.files import FileCalls
 from pinnace.client.models import ModelCalls
 from pinnace.client.tracking import TrackingCalls
 from pinnace.records import (
@@ -44,7 +45,7 @@ from pinnace.records import (
 from pinnace.settings import ClientSettings
 
 
-class Client(TrackingCalls, ModelCalls, AccountCalls):
+class Client(TrackingCalls, FileCalls, ModelCalls, AccountCalls):
     """Calls one metadata API. Safe to use from several threads at once; connections are kept and shared.
 
     `timeout` in seconds is for each wait on the network (connect, read); a whole call takes at most three times that

@@ -7,7 +7,7 @@ the API closed just as the request went out is replaced once, at once. All reque
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar, cast
 from urllib.parse import urlencode
 
 import msgspec
@@ -26,6 +26,11 @@ Query = Mapping[str, str | int | Sequence[str] | None]
 #: An answer longer than this is not read to its end. The longest page of the API stays below.
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
 _CHUNK_BYTES: Final = 64 * 2**10
+#: How much of a file goes out at a time.
+_BLOCK_BYTES: Final = 256 * 2**10
+#: To wait for what the API does with a whole file when all of it has arrived.
+_FILE_SECONDS: Final = 600.0
+_JSON: Final = {"content-type": "application/json"}
 _HEADERS: Final = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "pinnace"}
 
 
@@ -40,13 +45,15 @@ class Connection:
         self._token = settings.api_token
         self._token_file = Path(settings.api_token_file) if settings.api_token_file else None
         self._deadline = 3 * timeout
+        self._timeout = urllib3.Timeout(connect=timeout, read=timeout)
+        self._patient = urllib3.Timeout(connect=timeout, read=max(timeout, _FILE_SECONDS))
         self._pool = urllib3.PoolManager(
             num_pools=1,
             maxsize=connections,
-            timeout=urllib3.Timeout(connect=timeout, read=timeout),
             retries=False,
             cert_reqs="CERT_REQUIRED",
             ca_certs=settings.api_ca_file or None,
+            blocksize=_BLOCK_BYTES,
         )
 
     def close(self) -> None:
@@ -73,38 +80,55 @@ class Connection:
         """DELETE `path`. Raises ApiError; sending it again is harmless."""
         self._call("DELETE", _with_query(path, query), None, type(None))
 
+    def send(
+        self, method: str, path: str, content: BinaryIO, *, size: int, headers: Mapping[str, str], answer: type[_T]
+    ) -> _T | None:
+        """The next `size` bytes of `content` as the body, in bounded memory; None for an answer without a body.
+
+        Raises ApiError; OSError when `content` can't be read.
+        """
+        what = f"{method} {path}"
+        body = _Limited(content, size)
+        fields = {"content-type": "application/octet-stream", **headers, "content-length": str(size)}
+        try:
+            response = self._send(method, path, body, fields)
+        except (HTTPError, OSError) as error:
+            if body.failure is not None:
+                raise body.failure from None
+            raise _unreachable(what, self._base, error) from error
+        return None if response[0] == 204 else _understood(what, response, answer)
+
     def _call(self, method: str, path: str, body: bytes | None, answer: type[_T]) -> _T:
         what = f"{method} {path.partition('?')[0]}"
         try:
             try:
-                status, headers, content = self._send(method, path, body)
+                response = self._send(method, path, body, _JSON if body is not None else {})
             except ProtocolError:
-                status, headers, content = self._send(method, path, body)
+                response = self._send(method, path, body, _JSON if body is not None else {})
         except (HTTPError, OSError) as error:
             raise _unreachable(what, self._base, error) from error
-        if not 200 <= status < 300:
-            raise _refusal(what, status, headers, content)
-        try:
-            return msgspec.json.decode(content or b"null", type=answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Unexpected(
-                f"{what}: the answer is not a {answer.__name__}: {error}",
-                status=status,
-                hint="does the URL point at a Pinnace API of about this version?",
-            ) from error
+        return _understood(what, response, answer)
 
-    def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, Mapping[str, str], bytes]:
-        headers = dict(_HEADERS)
-        if body is not None:
-            headers["content-type"] = "application/json"
+    def _send(
+        self, method: str, path: str, body: "bytes | _Limited | None", fields: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        headers = {**_HEADERS, **fields}
         if token := self._bearer():
             headers["authorization"] = f"Bearer {token}"
+        is_file = isinstance(body, _Limited)
         begun = time.monotonic()
         response = self._pool.request(
-            method, self._base + path, body=body, headers=headers, redirect=False, preload_content=False
+            method,
+            self._base + path,
+            body=cast(Any, body),  # anything that has `read`
+            headers=headers,
+            redirect=False,
+            preload_content=False,
+            timeout=self._patient if is_file else self._timeout,
         )
         try:
-            content = _read(response, f"{method} {path}", deadline=begun + self._deadline)
+            deadline = (time.monotonic() if is_file else begun) + self._deadline
+            content = _read(response, f"{method} {path}", deadline=deadline)
         except BaseException:
             response.close()
             raise
@@ -127,6 +151,27 @@ class Connection:
                 hint="check api_token or api_token_file",
             )
         return token
+
+
+class _Limited:
+    """The next `size` bytes of a file, as urllib3 reads them; keeps apart what fails here from what fails there."""
+
+    def __init__(self, content: BinaryIO, size: int) -> None:
+        self._content = content
+        self._left = size
+        self.failure: OSError | None = None
+
+    def read(self, amount: int = -1) -> bytes:
+        wanted = self._left if amount < 0 else min(amount, self._left)
+        try:
+            block = self._content.read(wanted)
+            if wanted and not block:
+                raise OSError(f"the file is {self._left} bytes shorter than it was")  # noqa: TRY301
+        except OSError as error:
+            self.failure = error
+            raise
+        self._left -= len(block)
+        return block
 
 
 def _with_query(path: str, query: Query | None) -> str:
@@ -155,6 +200,20 @@ def _unreachable(what: str, base: str, error: Exception) -> Unreachable:
     else:
         hint = "check that the API runs and that api_url is right"
     return Unreachable(f"{what}: no answer from {base}: {error}", hint=hint)
+
+
+def _understood(what: str, response: tuple[int, Mapping[str, str], bytes], answer: type[_T]) -> _T:
+    status, headers, content = response
+    if not 200 <= status < 300:
+        raise _refusal(what, status, headers, content)
+    try:
+        return msgspec.json.decode(content or b"null", type=answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unexpected(
+            f"{what}: the answer is not a {answer.__name__}: {error}",
+            status=status,
+            hint="does the URL point at a Pinnace API of about this version?",
+        ) from error
 
 
 def _refusal(what: str, status: int, headers: Mapping[str, str], content: bytes) -> ApiError:

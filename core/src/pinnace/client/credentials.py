@@ -5,13 +5,23 @@ import os
 import tempfile
 from pathlib import Path
 
-from pinnace.cli.settings import config_folder
+import msgspec
+
+from pinnace.client.settings import config_folder
 from pinnace.errors import PinnaceError
+from pinnace.settings import ClientSettings
 
 
 def remembered(api_url: str) -> str:
     """The token for this API; empty without one. Raises PinnaceError when others can read the file."""
     return _read().get(api_url.rstrip("/"), "")
+
+
+def with_login(settings: ClientSettings) -> ClientSettings:
+    """`settings`, and where they hold no token, the one that `pinnace login` keeps. Raises PinnaceError."""
+    if settings.api_token or settings.api_token_file:
+        return settings
+    return msgspec.structs.replace(settings, api_token=remembered(settings.api_url))
 
 
 def remember(api_url: str, token: str) -> None:

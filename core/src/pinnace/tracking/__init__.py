@@ -1,0 +1,1 @@
+"""Recording runs from training code, wherever it runs: `pinnace.iteration(…)`."""
