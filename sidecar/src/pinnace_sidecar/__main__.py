@@ -21,12 +21,13 @@ import msgspec
 from pinnace.errors import PinnaceError
 from pinnace.records import PodReport
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
-from pinnace_sidecar import log_lines, status, summary, watch
+from pinnace_sidecar import log_lines, status, summary
 from pinnace_sidecar.assembly import open_journal, sidecar_of
 from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.files import LocalVolume, NoVolume
 from pinnace_sidecar.health import HealthServer
 from pinnace_sidecar.inotify import NoWatcher, watcher_for
+from pinnace_sidecar.watch import command as watch
 
 _log = logging.getLogger("pinnace_sidecar")
 

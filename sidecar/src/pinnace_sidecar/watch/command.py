@@ -21,12 +21,13 @@ from pinnace.client.settings import client_settings
 from pinnace.errors import PinnaceError
 from pinnace.records import FileState, PodReport
 from pinnace.settings import ClientSettings, SettingsError, SidecarSettings, load_store
-from pinnace_sidecar import log_lines, watched
+from pinnace_sidecar import log_lines
 from pinnace_sidecar.assembly import API_TIMEOUT_S, open_journal, sidecar_of
 from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.files import LocalVolume
 from pinnace_sidecar.inotify import watcher_for
-from pinnace_sidecar.personal_api import PersonalApi
+from pinnace_sidecar.watch import resumption
+from pinnace_sidecar.watch.personal_api import PersonalApi
 
 _INTERRUPTED: Final = 130
 _EPILOG: Final = """\
@@ -83,13 +84,13 @@ def _watch(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if not folder.is_dir():
         raise SettingsError(f"{asked.folder} is no folder")
     store = load_store(environ)
-    buffer = (asked.buffer or watched.buffer_of(folder, environ)).resolve()
+    buffer = (asked.buffer or resumption.buffer_of(folder, environ)).resolve()
     if buffer.is_relative_to(folder):
         raise SettingsError(f"the buffer {buffer} lies in the folder that is watched", hint="name another --buffer")
-    with watched.locked(buffer), Client(_client_settings(asked), timeout=API_TIMEOUT_S) as client:
+    with resumption.locked(buffer), Client(_client_settings(asked), timeout=API_TIMEOUT_S) as client:
         bell = Event()
         ended = _listen_for_the_end(bell, asked.settle)
-        watch = watched.begin(
+        watch = resumption.begin(
             buffer,
             folder,
             project=asked.project,
@@ -110,7 +111,7 @@ def _watch(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
             ended=ended,
         )
         if report.final:
-            watched.finish(buffer, watch, client)
+            resumption.finish(buffer, watch, client)
     _show(report, as_json=asked.json)
     return 0 if report.final and not report.files.get(FileState.QUARANTINED) else 1
 
@@ -120,7 +121,7 @@ def _client_settings(asked: argparse.Namespace) -> ClientSettings:
 
 
 def _settings(
-    asked: argparse.Namespace, watch: watched.Watched, folder: Path, buffer: Path, client: Client
+    asked: argparse.Namespace, watch: resumption.Watched, folder: Path, buffer: Path, client: Client
 ) -> SidecarSettings:
     try:
         settings = SidecarSettings(
@@ -149,7 +150,7 @@ def _run(
     environ: Mapping[str, str],
     *,
     client: Client,
-    watch: watched.Watched,
+    watch: resumption.Watched,
     bell: Event,
     ended: Callable[[], float | None],
 ) -> PodReport:

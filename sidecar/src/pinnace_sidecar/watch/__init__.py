@@ -1,0 +1,1 @@
+"""`pinnace watch`: the sidecar on a folder of this computer, for a person."""
