@@ -20,6 +20,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Operations at the store at a time.
     upload_threads: Annotated[int, Meta(ge=1, le=64)] = 4
+    #: Files that are not copied yet and held in memory at a time, half a KiB for each; others wait on the volume.
+    watched_files: Annotated[int, Meta(ge=1, le=10**6)] = 16_384
     #: Files copied into the buffer at a time.
     copy_threads: Annotated[int, Meta(ge=1, le=16)] = 2
     #: From this size on a file can be sent in parts.

@@ -106,6 +106,7 @@ class Sidecar:
             known=journal.files.known,
             promises=journal.sets.promises,
             clock=clock,
+            places=tuning.watched_files,
         )
         self._sets = Sets(
             iteration_id=settings.iteration_id,
