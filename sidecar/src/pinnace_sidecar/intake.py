@@ -2,7 +2,7 @@
 
 Every look is a full scan; whatever woke us only decides when. Memory holds files that are not copied yet, up to a
 limit, and during a scan a piece of one folder: what is dealt with stands in the journal, which is asked piece by piece.
-Files beyond the limit wait, the latest changed first, and a later look finds them again.
+Files beyond the limit wait, and a later look finds them again.
 """
 
 import logging
@@ -23,7 +23,6 @@ from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Promise
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.patterns import Patterns
-from pinnace_sidecar.youngest import Youngest
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +65,10 @@ class Sighting:
         """Whether nothing but the end of its writer makes it complete."""
         return self.grows or self.written
 
+    def gives_way(self, found: Fingerprint) -> bool:
+        """Whether a file that looks like this now leaves its place to others: who knows for how long it is written."""
+        return self.state is FileState.SEEN and (self.unsettling or self.fingerprint != found)
+
 
 class Intake:
     """The volume's side of the sidecar. `known` is the journal's knowledge of some files, `promises` what manifests say
@@ -93,11 +96,9 @@ class Intake:
         self._promises = promises
         self._clock = clock
         self._places = places
-        #: Of the latest look: files that found no place, and the sightings that would have made some.
+        #: Files that found no place at the latest look, and whether they are to be given those of others.
         self._waiting = 0
-        #: Files that can't settle while their writers live take no place: they would keep others out for as long.
-        self._unsettling = 0
-        self._youngest: Youngest | None = None
+        self._crowded = False
         self._sightings: dict[str, Sighting] = {}
         self._settled: deque[Sighting] = deque()
         #: How many sightings are settled; counting them in each pass would cost more than shipping them.
@@ -222,14 +223,15 @@ class Intake:
 
     def _has_places_again(self) -> bool:
         """Whether files wait for a place and enough are free to be worth a look."""
-        return self._waiting > 0 and len(self._sightings) - self._unsettling <= self._places // 2
+        return self._waiting > 0 and len(self._sightings) <= self._places // 2
 
     def look(self) -> None:
         """Scan the volume once and judge every file on it that is not copied yet."""
         self._woken = False
         self._last_began = self._clock.monotonic()
         self._looks += 1
-        waited, self._waiting, self._youngest = self._waiting, 0, None
+        waited, self._waiting = self._waiting, 0
+        self._crowded = waited > 0 and writers_may_write(self.ending)
         excluded = 0
         unreadable: list[Folder] = []
         # A rename may be told before the scan comes to the folder, or after: it counts for two looks.
@@ -242,11 +244,9 @@ class Intake:
             else:
                 excluded += self._look_into(folder, renamed)
         self._drop_vanished()
-        seen = [sighting for sighting in self._sightings.values() if sighting.state is FileState.SEEN]
-        self._unsettled_since = min((s.since for s in seen if not s.unsettling), default=math.inf)
-        self._unsettling = sum(s.unsettling for s in seen)
+        unsettled = (s.since for s in self._sightings.values() if s.state is FileState.SEEN and not s.unsettling)
+        self._unsettled_since = min(unsettled, default=math.inf)
         self.excluded, self.unreadable = excluded, tuple(unreadable)
-        self._youngest = None
         if self._waiting and not waited:
             _log.info("files wait for those seen before them", extra={"files": self._waiting})
         self._last_ended = self._clock.monotonic()
@@ -279,24 +279,16 @@ class Intake:
                     self._judge(sighting, marked=marked, promise=promises.get(entry.path))
         return excluded
 
-    def _has_place(self, path: str, fingerprint: Fingerprint) -> bool:
-        """Whether a file is held in memory, or can be: if need be in place of the one that changed last."""
-        if len(self._sightings) - self._unsettling < self._places or path in self._sightings:
-            return True
-        self._waiting += 1
-        if self._youngest is None:
-            self._youngest = Youngest(
-                (sighting.fingerprint.ctime_ns, sighting.path)
-                for sighting in self._sightings.values()
-                if sighting.state is FileState.SEEN and not sighting.unsettling
-            )
-        while (younger := self._youngest.pop(than=fingerprint.ctime_ns)) is not None:
-            gives_way = self._sightings.get(younger)
-            if gives_way is not None and gives_way.state is FileState.SEEN:
-                self._forget(younger)
-                self._youngest.push(fingerprint.ctime_ns, path)
-                return True
-        return False
+    def _has_place(self, path: str, found: Fingerprint) -> bool:
+        """Whether a file is held in memory, or can be."""
+        held = self._sightings.get(path)
+        if held is not None and self._crowded and held.gives_way(found):
+            self._forget(path)
+            fits = False
+        else:
+            fits = held is not None or len(self._sightings) < self._places
+        self._waiting += not fits
+        return fits
 
     def _is_marked_elsewhere(self, path: str, fingerprint: Fingerprint) -> bool:
         """Whether a file of a large folder has a marker, which may be in another piece of it."""

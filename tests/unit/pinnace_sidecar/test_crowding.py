@@ -10,7 +10,6 @@ from pinnace import artifacts
 from pinnace.records import FileState
 from pinnace_sidecar.completeness import Writer
 from pinnace_sidecar.files import Folder, LocalVolume
-from pinnace_sidecar.youngest import Youngest
 from support.pod import Pod, paths
 
 PLACES = 8
@@ -101,19 +100,19 @@ def test_files_that_are_open_for_writing_give_way(crowded: Pod) -> None:
 
 def test_a_file_that_lost_its_place_settles_over_two_looks_again(crowded: Pod) -> None:
     """Its writer was quiet before it came back, but nobody saw that."""
-    young = crowded.write("young", b"1")
     crowded.tuning = msgspec.structs.replace(crowded.tuning, watched_files=1)
+    busy = crowded.write("busy", b"1")
     crowded.start()
-    crowded.run_for(4)
-    old = crowded.write("old", b"2")
-    while young.stat().st_ctime_ns <= old.stat().st_ctime_ns:
-        os.utime(young)
-    crowded.run_until(lambda: paths(crowded))
-    assert paths(crowded) == ["old"]
-    crowded.run_for(crowded.settings.settle_seconds - 0.5)
-    assert paths(crowded) == ["old"]
+    crowded.run_for(1)
+    crowded.write("quiet", b"2")
     crowded.run_for(3)
-    assert paths(crowded) == ["old", "young"]
+    busy.write_bytes(b"3")
+    crowded.run_until(lambda: paths(crowded))
+    assert paths(crowded) == ["quiet"]
+    crowded.run_for(crowded.settings.settle_seconds - 0.5)
+    assert paths(crowded) == ["quiet"]
+    crowded.run_for(3)
+    assert paths(crowded) == ["busy", "quiet"]
 
 
 def test_a_marker_counts_wherever_in_a_large_folder_it_comes(pod: Pod) -> None:
@@ -126,11 +125,3 @@ def test_a_marker_counts_wherever_in_a_large_folder_it_comes(pod: Pod) -> None:
     pod.start()
     pod.run_for(1)
     assert paths(pod) == names(5)
-
-
-def test_the_youngest_gives_way_first() -> None:
-    youngest = Youngest([(1, "a"), (3, "c"), (2, "b")])
-    assert youngest.pop(than=3) is None
-    assert youngest.pop(than=0) == "c"
-    youngest.push(0.5, "d")
-    assert [youngest.pop(than=0.5) for _ in range(3)] == ["b", "a", None]
