@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +71,8 @@ class Pod:
 
 
 @contextmanager
-def pod(scratch: Path, server: Server) -> Iterator[Pod]:
-    """A new pod with a new API; all of it is gone at the end."""
+def pod(scratch: Path, server: Server, **tuning: str) -> Iterator[Pod]:
+    """A new pod with a new API; all of it is gone at the end. `tuning` goes into the sidecar's environment."""
     folder = scratch / f"pod-{secrets.token_hex(4)}"
     (folder / "volume").mkdir(parents=True)
     (folder / "buffer").mkdir()
@@ -89,7 +89,7 @@ def pod(scratch: Path, server: Server) -> Iterator[Pod]:
                 api_token_file=str(token_file),
                 health_port=0,
             )
-            with _sidecar(folder, settings, server) as serving:
+            with _sidecar(folder, settings, server, tuning) as serving:
                 yield serving
     finally:
         shutil.rmtree(folder)
@@ -134,7 +134,7 @@ def _iteration(url: str, token: str) -> UUID:
 
 
 @contextmanager
-def _sidecar(folder: Path, settings: SidecarSettings, server: Server) -> Iterator[Pod]:
+def _sidecar(folder: Path, settings: SidecarSettings, server: Server, tuning: Mapping[str, str]) -> Iterator[Pod]:
     store = StoreSettings(
         endpoint=server.endpoint,
         bucket=BUCKET,
@@ -147,6 +147,7 @@ def _sidecar(folder: Path, settings: SidecarSettings, server: Server) -> Iterato
         "PATH": os.environ["PATH"],
         **dump(settings, SIDECAR_PREFIX),
         **dump(store, STORE_PREFIX),
+        **tuning,
     }
     result, log_file = folder / "cost.json", folder / "sidecar.log"
     command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(result), str(TIMEOUT_S)]

@@ -23,6 +23,7 @@ from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Promise
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.patterns import Patterns
+from pinnace_sidecar.writing import REST_S, Writing
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Sighting:
 
 class Intake:
     """The volume's side of the sidecar. `known` is the journal's knowledge of some files, `promises` what manifests say
-    of them. At most `places` files are held in memory.
+    of them. At most `places` files are held in memory; `much_bytes` is what `writing` takes for much.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Intake:
         promises: Callable[[Sequence[str]], Mapping[str, Promise]],
         clock: Clock,
         places: int,
+        much_bytes: int,
     ) -> None:
         self._settings = settings
         self._include = Patterns(settings.include)
@@ -110,6 +112,9 @@ class Intake:
         self._last_began = self._last_ended = clock.monotonic()
         self._woken = True
         self.ending: Ending | None = None
+        self._much_bytes = much_bytes
+        #: What is being written to the volume, as far as the looks can tell.
+        self.writing = Writing()
         #: Of the latest look: files left out, and folders that could not be read (with the reason).
         self.excluded = 0
         self.unreadable: tuple[Folder, ...] = ()
@@ -215,6 +220,8 @@ class Intake:
         pause = POLL_S
         if self._watcher.works and not self.unreadable:
             pause = max(IDLE_S, min(_IDLE_SHARE * (self._last_ended - self._last_began), LONGEST_IDLE_S))
+        if self.writing.much_at is not None:
+            pause = min(pause, REST_S)
         settles_at = self._unsettled_since + self._settings.settle_seconds
         pause = min(pause, max(0.0, settles_at - self._last_ended))
         if self.ending is not None and self._sightings:
@@ -232,7 +239,7 @@ class Intake:
         self._looks += 1
         waited, self._waiting = self._waiting, 0
         self._crowded = waited > 0 and writers_may_write(self.ending)
-        excluded = 0
+        excluded = total = 0
         unreadable: list[Folder] = []
         # A rename may be told before the scan comes to the folder, or after: it counts for two looks.
         fresh = self._renames()
@@ -243,6 +250,8 @@ class Intake:
                 self._keep(folder.path)
             else:
                 excluded += self._look_into(folder, renamed)
+                total += sum(entry.fingerprint.size for entry in folder.entries if entry.fingerprint)
+        self.writing = self.writing.after(total, self._last_began, self._much_bytes)
         self._drop_vanished()
         unsettled = (s.since for s in self._sightings.values() if s.state is FileState.SEEN and not s.unsettling)
         self._unsettled_since = min(unsettled, default=math.inf)

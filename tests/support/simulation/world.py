@@ -323,6 +323,7 @@ class World:
             share_bytes=1,
             compress_bytes=1,
             watched_files=self.watched_files,
+            much_bytes=_PART_BYTES,
         )
         return Sidecar(settings, tuning, _STORE, surroundings, self.journal)
 

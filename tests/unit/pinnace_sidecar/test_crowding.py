@@ -8,6 +8,7 @@ import pytest
 
 from pinnace import artifacts
 from pinnace.records import FileState
+from pinnace.stores.store import StoreUnreachable
 from pinnace_sidecar.completeness import Writer
 from pinnace_sidecar.files import Folder, LocalVolume
 from support.pod import Pod, paths
@@ -125,3 +126,18 @@ def test_a_marker_counts_wherever_in_a_large_folder_it_comes(pod: Pod) -> None:
     pod.start()
     pod.run_for(1)
     assert paths(pod) == names(5)
+
+
+def test_few_copies_are_held_while_the_store_is_away_and_all_files_come_ashore(pod: Pod) -> None:
+    """Their names are in memory; the files wait on the volume, and it is said."""
+    pod.tuning = msgspec.structs.replace(pod.tuning, buffered_files=3)
+    for name in names(20):
+        pod.write(name, name.encode())
+    pod.store.fail_next(StoreUnreachable("away"), times=10**6)
+    pod.start()
+    pod.run_for(30)
+    assert len(pod.copies()) == 3
+    (problem,) = [problem for problem in pod.sidecar.report().problems if problem.reason == "BufferFull"]
+    assert "3 of 3" in problem.message
+    pod.store.mend()
+    pod.run_until(lambda: len(paths(pod)) == 20)
