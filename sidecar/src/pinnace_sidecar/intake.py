@@ -98,8 +98,9 @@ class Intake:
         self._promises = promises
         self._clock = clock
         self._places = places
-        #: Files that found no place at the latest look, and whether they are to be given those of others.
+        #: Of the latest look: files that found no place, files with one that can't settle, and whether these give way.
         self._waiting = 0
+        self._unsettling = 0
         self._crowded = False
         self._sightings: dict[str, Sighting] = {}
         self._settled: deque[Sighting] = deque()
@@ -230,7 +231,7 @@ class Intake:
 
     def _has_places_again(self) -> bool:
         """Whether files wait for a place and enough are free to be worth a look."""
-        return self._waiting > 0 and len(self._sightings) <= self._places // 2
+        return self._waiting > 0 and len(self._sightings) - self._unsettling <= self._places // 2
 
     def look(self) -> None:
         """Scan the volume once and judge every file on it that is not copied yet."""
@@ -253,8 +254,9 @@ class Intake:
                 total += sum(entry.fingerprint.size for entry in folder.entries if entry.fingerprint)
         self.writing = self.writing.after(total, self._last_began, self._much_bytes)
         self._drop_vanished()
-        unsettled = (s.since for s in self._sightings.values() if s.state is FileState.SEEN and not s.unsettling)
-        self._unsettled_since = min(unsettled, default=math.inf)
+        seen = [sighting for sighting in self._sightings.values() if sighting.state is FileState.SEEN]
+        self._unsettled_since = min((s.since for s in seen if not s.unsettling), default=math.inf)
+        self._unsettling = sum(s.unsettling for s in seen)
         self.excluded, self.unreadable = excluded, tuple(unreadable)
         if self._waiting and not waited:
             _log.info("files wait for those seen before them", extra={"files": self._waiting})

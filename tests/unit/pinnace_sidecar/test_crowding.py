@@ -116,6 +116,15 @@ def test_a_file_that_lost_its_place_settles_over_two_looks_again(crowded: Pod) -
     assert paths(crowded) == ["busy", "quiet"]
 
 
+def test_a_place_of_a_file_that_can_not_settle_is_given_away_at_once(pod: Pod) -> None:
+    pod.tuning = msgspec.structs.replace(pod.tuning, watched_files=1)
+    pod.write("metrics.jsonl", b"")
+    pod.write("model", b"complete")
+    pod.start()
+    pod.run_for(pod.settings.settle_seconds + 3)
+    assert paths(pod) == ["model"]
+
+
 def test_a_marker_counts_wherever_in_a_large_folder_it_comes(pod: Pod) -> None:
     pod.seen_volume = PiecewiseVolume(str(pod.volume))
     for name in names(5):
