@@ -46,6 +46,11 @@ class Pod:
         fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def written(self) -> int:
+        """Bytes that it has given to its disk so far."""
+        lines = Path(f"/proc/{self.process}/io").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("write_bytes:")).split()[1])
+
     def resident_kib(self) -> int:
         """Memory in use now."""
         lines = Path(f"/proc/{self.process}/status").read_text().splitlines()

@@ -112,12 +112,22 @@ def _idle(rows: list[Row]) -> str:
 
 
 def _writer(rows: list[Row]) -> str:
-    heads = ("writer", "beside it", "s of writing, median", "MiB/s", "slower by, median (least, most)")
+    heads = (
+        "writer",
+        "beside it",
+        "s of writing, median",
+        "MiB/s",
+        "slower by, median (least, most)",
+        "sidecar meanwhile: MiB to disk",
+        "CPU s",
+    )
     lines = []
     for row in rows:
         seconds, slower = median(row.figures["seconds"]), row.figures["slower"]
         percents = "{:.0f} % ({:.0f}, {:.0f})".format(*(100 * x for x in (median(slower), min(slower), max(slower))))
-        lines.append((row.group, row.name, f"{seconds:.2f}", f"{row.size / MIB / seconds:.0f}", percents))
+        wrote, cpu = median(row.figures["wrote"]), median(row.figures["cpu"])
+        speed = row.size / MIB / seconds
+        lines.append((row.group, row.name, f"{seconds:.2f}", f"{speed:.0f}", percents, f"{wrote:.0f}", f"{cpu:.2f}"))
     return _table(heads, lines)
 
 

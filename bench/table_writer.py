@@ -55,28 +55,32 @@ def measure(wishes: Wishes) -> list[Row]:
                 for name in _SIDECARS
             ]
             for turn in range(wishes.rounds):
-                seconds = [_measure(writer, _SIDECARS[row.name], server, wishes.scratch) for row in some]
-                for row, value in zip(some, seconds, strict=True):
-                    row.figures.setdefault("seconds", []).append(value)
-                    row.figures.setdefault("slower", []).append(1 - seconds[0] / value)
-                said = ", ".join(f"{value:.2f} s" for value in seconds)
+                measured = [_measure(writer, _SIDECARS[row.name], server, wishes.scratch) for row in some]
+                for row, figures in zip(some, measured, strict=True):
+                    figures["slower"] = 1 - measured[0]["seconds"] / figures["seconds"]
+                    for name, value in figures.items():
+                        row.figures.setdefault(name, []).append(value)
+                said = ", ".join(f"{figures['seconds']:.2f} s" for figures in measured)
                 say(f"round {turn + 1}/{wishes.rounds} {writer.name}: {said}")
             rows += some
     return rows
 
 
-def _measure(writer: _Writer, sidecar: dict[str, str] | None, server: Server, scratch: Path) -> float:
+def _measure(writer: _Writer, sidecar: dict[str, str] | None, server: Server, scratch: Path) -> dict[str, float]:
+    """Seconds of writing, and what the sidecar did until the last byte was written: MiB to the disk, seconds of CPU."""
     if sidecar is None:
         folder = scratch / "alone"
         folder.mkdir()
         seconds = writer.write(folder, scratch)
         shutil.rmtree(folder)
-        return seconds
+        return {"seconds": seconds, "wrote": 0.0, "cpu": 0.0}
     with pod(scratch, server, **sidecar) as here:
+        before = here.cpu()
         seconds = writer.write(here.volume, scratch)
+        meanwhile = {"wrote": here.written() / MIB, "cpu": here.cpu() - before}
         here.wait_for_rows(writer.files)
         here.end()
-    return seconds
+    return {"seconds": seconds, **meanwhile}
 
 
 TABLES = (Table("writer", measure),)

@@ -121,7 +121,7 @@ def test_a_place_of_a_file_that_can_not_settle_is_given_away_at_once(pod: Pod) -
     pod.write("metrics.jsonl", b"")
     pod.write("model", b"complete")
     pod.start()
-    pod.run_for(pod.settings.settle_seconds + 3)
+    pod.run_for(pod.settings.settle_seconds + 1)
     assert paths(pod) == ["model"]
 
 
