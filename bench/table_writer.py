@@ -4,7 +4,8 @@ The one writes as fast as it can, which no training does: it is the worst case. 
 another one when it has computed for some seconds.
 """
 
-import shutil
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from bench.servers import Server
 from bench.sets import MIB
 from bench.table import Table, Wishes
 
-#: What a round measures, one after the other: None without a sidecar, or what the sidecar's environment has beside.
+#: What a round measures, one after the other: None with a sidecar that is stopped (SIGSTOP), or what its environment has
+#: beside. Starting a pod leaves the disk in another state than nothing does, so there is one in each.
 _SIDECARS: dict[str, dict[str, str] | None] = {
     "alone": None,
     "with the sidecar shipping what it writes": {},
@@ -68,13 +70,11 @@ def measure(wishes: Wishes) -> list[Row]:
 
 def _measure(writer: _Writer, sidecar: dict[str, str] | None, server: Server, scratch: Path) -> dict[str, float]:
     """Seconds of writing, and what the sidecar did until the last byte was written: MiB to the disk, seconds of CPU."""
-    if sidecar is None:
-        folder = scratch / "alone"
-        folder.mkdir()
-        seconds = writer.write(folder, scratch)
-        shutil.rmtree(folder)
-        return {"seconds": seconds, "wrote": 0.0, "cpu": 0.0}
-    with pod(scratch, server, **sidecar) as here:
+    with pod(scratch, server, **(sidecar or {})) as here:
+        os.sync()
+        if sidecar is None:
+            os.kill(here.process, signal.SIGSTOP)
+            return {"seconds": writer.write(here.volume, scratch), "wrote": 0.0, "cpu": 0.0}
         before = here.cpu()
         seconds = writer.write(here.volume, scratch)
         meanwhile = {"wrote": here.written() / MIB, "cpu": here.cpu() - before}

@@ -52,19 +52,21 @@ class Outcome:
         ]
 
 
-def ship(pod: Scenario, files: int, per_folder: int) -> Outcome:
-    """Have so many files shipped with the default settings, kill the sidecar, and let another one end the pod."""
+def ship(pod: Scenario, files: int, per_folder: int, **tuning: str) -> Outcome:
+    """Have so many files shipped, kill the sidecar, and let another one end the pod. `tuning` goes into its
+    environment, which has the defaults without it.
+    """
     patience = 60 + files / _FILES_PER_SECOND
     sidecar = pod.sidecar
     sidecar.settings = msgspec.structs.replace(sidecar.settings, drain_timeout_seconds=int(patience))
     _write(sidecar.volume, files, per_folder)
     began = time.monotonic()
-    sidecar.start()
+    sidecar.start(**tuning)
     eventually(lambda: len(pod.store.objects) == files, timeout=patience, what="all of them ashore")
     seconds = time.monotonic() - began
     shipping = _peak_mib(sidecar.pid)
     sidecar.kill()
-    sidecar.start()
+    sidecar.start(**tuning)
     sidecar.end_writers()
     restarted = 0.0
     while sidecar.running:
