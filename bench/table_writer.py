@@ -18,7 +18,7 @@ from bench.servers import Server
 from bench.sets import MIB
 from bench.table import Table, Wishes
 
-#: What a round measures, one after the other: None with a sidecar that is stopped (SIGSTOP), or what its environment has
+#: What a round measures, in turn: None with a sidecar that is stopped (SIGSTOP), or what its environment has
 #: beside. Starting a pod leaves the disk in another state than nothing does, so there is one in each.
 _SIDECARS: dict[str, dict[str, str] | None] = {
     "alone": None,
