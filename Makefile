@@ -34,6 +34,7 @@ check: $(VENV)/ready ## format, lint, types, import rules, unit tests: under a m
 soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cluster
 	PYTHONPATH=tests:. $(BIN)/python -m support.simulation --seeds 100000
 	PYTHONPATH=tests:. $(BIN)/python -m support.soak --kills 500
+	PYTHONPATH=tests:. $(BIN)/python -m support.many_files --files 100000
 
 e2e: $(VENV)/ready ## the stories on the cluster only
 	$(WITH_CLUSTER) $(BIN)/pytest tests/e2e

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,11 @@ class Pod:
         fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def written(self) -> int:
+        """Bytes that it has given to its disk so far."""
+        lines = Path(f"/proc/{self.process}/io").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("write_bytes:")).split()[1])
+
     def resident_kib(self) -> int:
         """Memory in use now."""
         lines = Path(f"/proc/{self.process}/status").read_text().splitlines()
@@ -71,8 +76,8 @@ class Pod:
 
 
 @contextmanager
-def pod(scratch: Path, server: Server) -> Iterator[Pod]:
-    """A new pod with a new API; all of it is gone at the end."""
+def pod(scratch: Path, server: Server, **tuning: str) -> Iterator[Pod]:
+    """A new pod with a new API; all of it is gone at the end. `tuning` goes into the sidecar's environment."""
     folder = scratch / f"pod-{secrets.token_hex(4)}"
     (folder / "volume").mkdir(parents=True)
     (folder / "buffer").mkdir()
@@ -89,7 +94,7 @@ def pod(scratch: Path, server: Server) -> Iterator[Pod]:
                 api_token_file=str(token_file),
                 health_port=0,
             )
-            with _sidecar(folder, settings, server) as serving:
+            with _sidecar(folder, settings, server, tuning) as serving:
                 yield serving
     finally:
         shutil.rmtree(folder)
@@ -134,7 +139,7 @@ def _iteration(url: str, token: str) -> UUID:
 
 
 @contextmanager
-def _sidecar(folder: Path, settings: SidecarSettings, server: Server) -> Iterator[Pod]:
+def _sidecar(folder: Path, settings: SidecarSettings, server: Server, tuning: Mapping[str, str]) -> Iterator[Pod]:
     store = StoreSettings(
         endpoint=server.endpoint,
         bucket=BUCKET,
@@ -147,6 +152,7 @@ def _sidecar(folder: Path, settings: SidecarSettings, server: Server) -> Iterato
         "PATH": os.environ["PATH"],
         **dump(settings, SIDECAR_PREFIX),
         **dump(store, STORE_PREFIX),
+        **tuning,
     }
     result, log_file = folder / "cost.json", folder / "sidecar.log"
     command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(result), str(TIMEOUT_S)]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 
 from bench.harness import Row, read_rows
 from bench.sets import GIB, MIB
@@ -111,13 +112,23 @@ def _idle(rows: list[Row]) -> str:
 
 
 def _writer(rows: list[Row]) -> str:
-    alone = rows[0].median(lambda cost: cost.wall)
+    heads = (
+        "writer",
+        "beside it",
+        "s of writing, median",
+        "MiB/s",
+        "slower by, median (least, most)",
+        "sidecar meanwhile: MiB to disk",
+        "CPU s",
+    )
     lines = []
     for row in rows:
-        wall = row.median(lambda cost: cost.wall)
-        speed = row.size / MIB / wall
-        lines.append((row.name, f"{wall:.2f}", f"{speed:.0f}", f"{(1 - alone / wall) * 100:.0f} %"))
-    return _table(("writer", "wall s, median", "MiB/s", "slower by"), lines)
+        seconds, slower = median(row.figures["seconds"]), row.figures["slower"]
+        percents = "{:.0f} % ({:.0f}, {:.0f})".format(*(100 * x for x in (median(slower), min(slower), max(slower))))
+        wrote, cpu = median(row.figures["wrote"]), median(row.figures["cpu"])
+        speed = row.size / MIB / seconds
+        lines.append((row.group, row.name, f"{seconds:.2f}", f"{speed:.0f}", percents, f"{wrote:.0f}", f"{cpu:.2f}"))
+    return _table(heads, lines)
 
 
 def _limits(rows: list[Row]) -> str:

@@ -1,7 +1,8 @@
-"""What training does to its volume: `FOLDER COUNT MIB` checkpoints, each synced, in writes of 1 MiB."""
+"""What training does: `FOLDER COUNT MIB PAUSE`: so many checkpoints, each synced, in writes of 1 MiB, and pauses."""
 
 import os
 import sys
+import time
 from pathlib import Path
 
 folder, count, mebibytes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -11,3 +12,4 @@ for number in range(count):
         for _ in range(mebibytes):
             file.write(block)
         os.fsync(file.fileno())
+    time.sleep(float(sys.argv[4]))

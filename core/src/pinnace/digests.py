@@ -147,8 +147,15 @@ def manifest_sha256(artifacts: Iterable[UUID]) -> str:
 
     An artifact's id binds its iteration, path and content, so equal manifests mean equal files.
     """
-    lines = "".join(f"{artifact}\n" for artifact in sorted(str(artifact) for artifact in artifacts))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return manifest_of_sorted(sorted(map(str, artifacts)))[1]
+
+
+def manifest_of_sorted(artifacts: Iterable[str]) -> tuple[int, str]:
+    """How many artifacts there are, and their manifest_sha256, of ids that come sorted; none is held in memory."""
+    digest, count = hashlib.sha256(), 0
+    for count, artifact in enumerate(artifacts, 1):  # noqa: B007 - the last one is how many there were
+        digest.update(f"{artifact}\n".encode())
+    return count, digest.hexdigest()
 
 
 def _base64(crc32c: int) -> str:

@@ -4,7 +4,7 @@ A copy is made in one pass, read → digests → write, or cloned by the file sy
 read, or compressed where that gains something; behind its bytes lies a record of what it is (copy_record). It counts
 when the file looked the same before and after; memory does not depend on the file's size. `used_bytes` (copies and
 reservations) never grows beyond `limit_bytes`: space is reserved before a copy begins, and a file waits when there is
-none. Records are not counted.
+none. Records are not counted. The names of the copies are held in memory, so their number is limited too.
 """
 
 import errno
@@ -111,10 +111,13 @@ class Buffer:
     caller's).
     """
 
-    def __init__(self, folder: Path, limit_bytes: int, disk: Disk) -> None:
+    def __init__(self, folder: Path, limit_bytes: int, disk: Disk, limit_copies: int = 2**13) -> None:
         self._folder = folder
         self._disk = disk
         self.limit_bytes = limit_bytes
+        self.limit_copies = limit_copies
+        #: Copies that room was set aside for, and that are not there yet.
+        self._expected = 0
         self._sizes = disk.sizes(folder)
         self._temporaries = count()
         self.used_bytes = sum(self._sizes.values())
@@ -140,11 +143,17 @@ class Buffer:
         return None
 
     def reserve(self, size: int) -> bool:
-        """Set `size` bytes aside for a copy; False when that would exceed the limit."""
-        if self.used_bytes + size > self.limit_bytes:
+        """Set `size` bytes aside for a copy; False when that would exceed a limit."""
+        if self.used_bytes + size > self.limit_bytes or self.copies + self._expected >= self.limit_copies:
             return False
+        self._expected += 1
         self.used_bytes += size
         return True
+
+    @property
+    def copies(self) -> int:
+        """How many there are."""
+        return len(self._sizes)
 
     def holds(self, name: str) -> bool:
         """Whether there is a copy of this name."""
@@ -158,6 +167,7 @@ class Buffer:
     def settle(self, reserved: int, name: str | None, size: int = 0) -> None:
         """The copy that so many bytes were reserved for is there under `name` with `size` bytes, or failed (None)."""
         self.used_bytes -= reserved
+        self._expected -= 1
         if name is not None and name not in self._sizes:
             self._sizes[name] = size
             self.used_bytes += size

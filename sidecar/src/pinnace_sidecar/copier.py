@@ -27,6 +27,7 @@ from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.store_calls import CopyDamaged
 from pinnace_sidecar.workers import Workers
+from pinnace_sidecar.writing import gives_way
 
 _log = logging.getLogger(__name__)
 
@@ -202,6 +203,8 @@ class Copier:
             size = sighting.fingerprint.size
             if not self._pauses.files.get(sighting.path, backoff.NONE).due(now):
                 continue
+            if self._gives_way(sighting, now):
+                continue
             if batch and (size > _SMALL_BYTES or total + size > _BATCH_BYTES):
                 break
             if size > self._buffer.limit_bytes:
@@ -227,6 +230,16 @@ class Copier:
                 break
         return batch
 
+    def _gives_way(self, sighting: Sighting, now: float) -> bool:
+        # Once the writers have ended there is only the drain's time to be spared.
+        return self._intake.ending is None and gives_way(
+            self._intake.writing,
+            sighting.fingerprint.size,
+            now - sighting.since,
+            much=self._tuning.much_bytes,
+            patience=self._tuning.patience_seconds,
+        )
+
     def copy_again(self, file: JournaledFile) -> None:
         """The file lies on the volume, and what is left of its copy is worth nothing but the room it takes."""
         self._worthless.add(file.name)
@@ -251,7 +264,7 @@ class Copier:
             BUFFER,
             "BufferFull",
             f"{waiting} complete files wait for room: {self._buffer.used_bytes} of {self._buffer.limit_bytes} bytes of"
-            " the buffer hold files on their way to the store",
+            f" the buffer hold files on their way to the store, {self._buffer.copies} of {self._buffer.limit_copies}",
             now,
             files=waiting,
         )

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Final, Protocol
 
 from pinnace_sidecar.completeness import Writer
 
@@ -22,6 +22,9 @@ _LIKE_A_SPELLING = re.compile("%(25|[89A-F][0-9A-F])")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK, because opening a FIFO that replaced a file would wait for its writer.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+#: So many names of a folder are taken at a time.
+_PIECE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,14 @@ class Entry:
 class Folder:
     """One folder as it was found: the names in it that are not folders. `path` is empty for the volume's root.
 
-    `problem` is the reason why it could not be read; then `entries` is empty.
+    `problem` is the reason why it could not be read, or read on; then `entries` is empty. A large folder comes in
+    several of these, none of which is `whole`.
     """
 
     path: str
     entries: tuple[Entry, ...] = ()
     problem: OSError | None = None
+    whole: bool = True
 
 
 class OpenFile(Protocol):
@@ -82,7 +87,7 @@ class Volume(Protocol):
     """The files of the pod. Paths are relative to its root."""
 
     def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
-        """Every folder with its files, once. `enter` is called with a folder's path before it is read."""
+        """Every folder with its files, each once. `enter` is called with a folder's path before it is read."""
         ...
 
     def open(self, path: str) -> OpenFile:
@@ -137,15 +142,12 @@ class LocalVolume:
             path = waiting.pop()
             enter(path)
             try:
-                entries, folders = self._read(path)
+                yield from self._read(path, waiting)
             except FileNotFoundError as error:
                 if not path:
                     yield Folder(path, problem=error)
             except OSError as error:
                 yield Folder(path, problem=error)
-            else:
-                waiting.extend(folders)
-                yield Folder(path, tuple(entries))
 
     def open(self, path: str) -> OpenFile:
         parent = self._open_folder(folder_of(path))
@@ -173,10 +175,12 @@ class LocalVolume:
 
     def name_of(self, folder: str, inode: int) -> str | None:
         try:
-            entries, _ = self._read(folder)
+            entries = (entry for piece in self._read(folder, []) for entry in piece.entries)
+            return next(
+                (entry.path for entry in entries if entry.fingerprint and entry.fingerprint.inode == inode), None
+            )
         except OSError:
             return None
-        return next((entry.path for entry in entries if entry.fingerprint and entry.fingerprint.inode == inode), None)
 
     def writer(self, path: str) -> Writer:
         """By trying for a read lease, which the kernel refuses while anybody may write to the file, by mmap too. It
@@ -198,9 +202,10 @@ class LocalVolume:
             file.close()
         return Writer.NONE
 
-    def _read(self, path: str) -> tuple[list[Entry], list[str]]:
+    def _read(self, path: str, folders: list[str]) -> Iterator[Folder]:
+        """A folder in pieces, so that memory does not depend on its size. Adds its subfolders to `folders`."""
         entries: list[Entry] = []
-        folders: list[str] = []
+        whole = True
         descriptor = self._open_folder(path)
         try:
             with os.scandir(descriptor) as names:
@@ -214,10 +219,14 @@ class LocalVolume:
                     except FileNotFoundError:
                         continue
                     regular = stat.S_ISREG(status.st_mode)
+                    if len(entries) == _PIECE:
+                        whole = False
+                        yield Folder(path, tuple(entries), whole=False)
+                        entries.clear()
                     entries.append(Entry(inner, Fingerprint.from_stat(status) if regular else None))
+            yield Folder(path, tuple(entries), whole=whole)
         finally:
             os.close(descriptor)
-        return entries, folders
 
     def _open_folder(self, path: str) -> int:
         """A descriptor of the folder, reached one component at a time."""

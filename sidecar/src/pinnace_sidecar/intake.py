@@ -1,13 +1,14 @@
 """What is on the volume now, which of it is complete, and which of it the journal knows already.
 
-Every look is a full scan; whatever woke us only decides when. Memory holds the files that are not copied yet and,
-during a scan, one folder: what is dealt with stands in the journal, which is asked folder by folder.
+Every look is a full scan; whatever woke us only decides when. Memory holds files that are not copied yet, up to a
+limit, and during a scan a piece of one folder: what is dealt with stands in the journal, which is asked piece by piece.
+Files beyond the limit wait, and a later look finds them again.
 """
 
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,6 +23,7 @@ from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Promise
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.patterns import Patterns
+from pinnace_sidecar.writing import REST_S, Writing
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ POLL_S: Final = 2.0
 #: scan that took long, because the volume was slow, does not put off the next one for longer than IDLE_S.
 _SHARE: Final = 50.0
 _SHORTEST_PAUSE_S: Final = 0.05
+#: While files wait for a place in memory and there are some, looks are what makes them go on.
+_CROWDED_SHARE: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -57,10 +61,19 @@ class Sighting:
     taken: bool = False
     number: int = 0
 
+    @property
+    def unsettling(self) -> bool:
+        """Whether nothing but the end of its writer makes it complete."""
+        return self.grows or self.written
+
+    def gives_way(self, found: Fingerprint) -> bool:
+        """Whether a file that looks like this now leaves its place to others: who knows for how long it is written."""
+        return self.state is FileState.SEEN and (self.unsettling or self.fingerprint != found)
+
 
 class Intake:
-    """The volume's side of the sidecar. `known` is the journal's knowledge of one folder, `promises` what manifests say
-    of its files.
+    """The volume's side of the sidecar. `known` is the journal's knowledge of some files, `promises` what manifests say
+    of them. At most `places` files are held in memory; `much_bytes` is what `writing` takes for much.
     """
 
     def __init__(
@@ -69,9 +82,11 @@ class Intake:
         *,
         volume: Volume,
         watcher: Watcher,
-        known: Callable[[str], Mapping[str, Fingerprint]],
-        promises: Callable[[str], Mapping[str, Promise]],
+        known: Callable[[Sequence[str]], Mapping[str, Fingerprint]],
+        promises: Callable[[Sequence[str]], Mapping[str, Promise]],
         clock: Clock,
+        places: int,
+        much_bytes: int,
     ) -> None:
         self._settings = settings
         self._include = Patterns(settings.include)
@@ -82,6 +97,11 @@ class Intake:
         self._known = known
         self._promises = promises
         self._clock = clock
+        self._places = places
+        #: Of the latest look: files that found no place, files with one that can't settle, and whether these give way.
+        self._waiting = 0
+        self._unsettling = 0
+        self._crowded = False
         self._sightings: dict[str, Sighting] = {}
         self._settled: deque[Sighting] = deque()
         #: How many sightings are settled; counting them in each pass would cost more than shipping them.
@@ -93,6 +113,9 @@ class Intake:
         self._last_began = self._last_ended = clock.monotonic()
         self._woken = True
         self.ending: Ending | None = None
+        self._much_bytes = much_bytes
+        #: What is being written to the volume, as far as the looks can tell.
+        self.writing = Writing()
         #: Of the latest look: files left out, and folders that could not be read (with the reason).
         self.excluded = 0
         self.unreadable: tuple[Folder, ...] = ()
@@ -109,7 +132,7 @@ class Intake:
     def states(self) -> dict[FileState, int]:
         """How many files are seen, settled and excluded."""
         return {
-            FileState.SEEN: len(self._sightings) - self._settled_count,
+            FileState.SEEN: len(self._sightings) - self._settled_count + self._waiting,
             FileState.SETTLED: self._settled_count,
             FileState.EXCLUDED: self.excluded,
         }
@@ -187,29 +210,37 @@ class Intake:
         """Seconds until the next look is worth while; 0 or less: now."""
         now = self._clock.monotonic()
         # When the writers have ended there is nobody left to be spared.
-        share = _SHARE if self.ending is None else 1.0
+        share = 1.0 if self.ending is not None else _CROWDED_SHARE if self._has_places_again() else _SHARE
         pause = max(_SHORTEST_PAUSE_S, min(share * (self._last_ended - self._last_began), IDLE_S))
         return self._last_ended + max(pause, self._wanted_pause()) - now if self._looks else 0.0
 
     def _wanted_pause(self) -> float:
-        if self._woken or self._watcher.stirred:
+        if self._woken or self._watcher.stirred or self._has_places_again():
             return 0.0
         # A root that is gone can't tell us that it is there again.
         pause = POLL_S
         if self._watcher.works and not self.unreadable:
             pause = max(IDLE_S, min(_IDLE_SHARE * (self._last_ended - self._last_began), LONGEST_IDLE_S))
+        if self.writing.much_at is not None:
+            pause = min(pause, REST_S)
         settles_at = self._unsettled_since + self._settings.settle_seconds
         pause = min(pause, max(0.0, settles_at - self._last_ended))
         if self.ending is not None and self._sightings:
             pause = min(pause, 1.0)
         return pause
 
+    def _has_places_again(self) -> bool:
+        """Whether files wait for a place and enough are free to be worth a look."""
+        return self._waiting > 0 and len(self._sightings) - self._unsettling <= self._places // 2
+
     def look(self) -> None:
         """Scan the volume once and judge every file on it that is not copied yet."""
         self._woken = False
         self._last_began = self._clock.monotonic()
         self._looks += 1
-        excluded = 0
+        waited, self._waiting = self._waiting, 0
+        self._crowded = waited > 0 and writers_may_write(self.ending)
+        excluded = total = 0
         unreadable: list[Folder] = []
         # A rename may be told before the scan comes to the folder, or after: it counts for two looks.
         fresh = self._renames()
@@ -220,12 +251,15 @@ class Intake:
                 self._keep(folder.path)
             else:
                 excluded += self._look_into(folder, renamed)
+                total += sum(entry.fingerprint.size for entry in folder.entries if entry.fingerprint)
+        self.writing = self.writing.after(total, self._last_began, self._much_bytes)
         self._drop_vanished()
-        unsettled = (
-            s.since for s in self._sightings.values() if s.state is FileState.SEEN and not (s.grows or s.written)
-        )
-        self._unsettled_since = min(unsettled, default=math.inf)
+        seen = [sighting for sighting in self._sightings.values() if sighting.state is FileState.SEEN]
+        self._unsettled_since = min((s.since for s in seen if not s.unsettling), default=math.inf)
+        self._unsettling = sum(s.unsettling for s in seen)
         self.excluded, self.unreadable = excluded, tuple(unreadable)
+        if self._waiting and not waited:
+            _log.info("files wait for those seen before them", extra={"files": self._waiting})
         self._last_ended = self._clock.monotonic()
 
     def _renames(self) -> set[str]:
@@ -233,9 +267,10 @@ class Intake:
         return {move.target for move in self._watcher.take_moves() if self._exclude.match(move.source)}
 
     def _look_into(self, folder: Folder, renamed: set[str]) -> int:
-        """Judge the files of one folder; returns how many of them are left out."""
-        known = self._known(folder.path)
-        markers, promises = self._markers(folder), self._promises(folder.path)
+        """Judge the files of one folder, or of a piece of it; returns how many of them are left out."""
+        paths = [entry.path for entry in folder.entries]
+        known, promises = self._known(paths), self._promises(paths)
+        markers = self._markers(folder)
         excluded = 0
         for entry in folder.entries:
             fingerprint = entry.fingerprint
@@ -245,13 +280,31 @@ class Intake:
                 excluded += 1
             elif known.get(entry.path) == fingerprint:
                 self._forget(entry.path)
-            else:
+            elif self._has_place(entry.path, fingerprint):
                 sighting = self._see(entry.path, fingerprint)
                 sighting.renamed = sighting.renamed or entry.path in renamed
-                marked = markers.get(entry.path, -1) >= fingerprint.mtime_ns
                 if sighting.state is FileState.SEEN:
+                    marked = markers.get(entry.path, -1) >= fingerprint.mtime_ns
+                    if not (marked or folder.whole):
+                        marked = self._is_marked_elsewhere(entry.path, fingerprint)
                     self._judge(sighting, marked=marked, promise=promises.get(entry.path))
         return excluded
+
+    def _has_place(self, path: str, found: Fingerprint) -> bool:
+        """Whether a file is held in memory, or can be."""
+        held = self._sightings.get(path)
+        if held is not None and self._crowded and held.gives_way(found):
+            self._forget(path)
+            fits = False
+        else:
+            fits = held is not None or len(self._sightings) < self._places
+        self._waiting += not fits
+        return fits
+
+    def _is_marked_elsewhere(self, path: str, fingerprint: Fingerprint) -> bool:
+        """Whether a file of a large folder has a marker, which may be in another piece of it."""
+        marker = self._volume.fingerprint(path + DONE_SUFFIX) if self._settings.markers else None
+        return marker is not None and marker.mtime_ns >= fingerprint.mtime_ns
 
     def _markers(self, folder: Folder) -> dict[str, int]:
         """The names marked as complete in a folder, with the marker's own mtime in nanoseconds."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.digests import manifest_sha256
+from pinnace.digests import EMPTY_SHA256, manifest_of_sorted
 from pinnace.records import FileState, Manifest, PodReport
 from pinnace_sidecar import summary
 from pinnace_sidecar.buffer import Buffer
@@ -66,7 +66,7 @@ class Reporter:
         self._credentials_expire_at = credentials_expire_at
         # A later process's reports are newer than all of an earlier one's.
         self._sequence = journal.count_start() * 1_000_000
-        self._manifest = Manifest(count=-1, sha256=manifest_sha256([]))
+        self._manifest = Manifest(count=-1, sha256=EMPTY_SHA256)
         self._manifest_due_at = clock.monotonic()
         self._latest: PodReport | None = None
         self._final: PodReport | None = None
@@ -98,8 +98,8 @@ class Reporter:
         count = states.get(FileState.RECORDED, 0) + states.get(FileState.SUSPECT, 0)
         began = self._clock.monotonic()
         if exact or (count != self._manifest.count and began >= self._manifest_due_at):
-            recorded = self._journal.files.recorded_artifacts()
-            self._manifest = Manifest(count=len(recorded), sha256=manifest_sha256(recorded))
+            count, sha256 = manifest_of_sorted(self._journal.files.recorded_artifacts())
+            self._manifest = Manifest(count=count, sha256=sha256)
             ended = self._clock.monotonic()
             self._manifest_due_at = ended + _MANIFEST_SHARE * (ended - began)
         return self._manifest

@@ -20,6 +20,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Operations at the store at a time.
     upload_threads: Annotated[int, Meta(ge=1, le=64)] = 4
+    #: Files that are not copied yet and held in memory at a time, half a KiB for each; others wait on the volume.
+    watched_files: Annotated[int, Meta(ge=1, le=10**6)] = 8_192
+    #: Copies in the buffer at a time, whose names are held in memory.
+    buffered_files: Annotated[int, Meta(ge=1, le=10**6)] = 8_192
     #: Files copied into the buffer at a time.
     copy_threads: Annotated[int, Meta(ge=1, le=16)] = 2
     #: From this size on a file can be sent in parts.
@@ -29,6 +33,11 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: Up to this size it is sent whole nevertheless, where the store wants the SHA-256 of each part, unless that broke
     #: off once.
     whole_bytes: Annotated[int, Meta(ge=0, le=MAX_PUT_BYTES)] = MAX_PUT_BYTES
+
+    #: While this much is written to the volume in a second, files of this size and more are not copied ...
+    much_bytes: Annotated[int, Meta(ge=1)] = 4 * _MIB
+    #: ... for so long after their last change at most. 0: they don't wait for writers.
+    patience_seconds: Annotated[float, Meta(ge=0, le=3600)] = 30.0
 
     #: From this size on a file is compressed, where that is wanted.
     compress_bytes: Annotated[int, Meta(ge=1)] = 4 * 2**10

@@ -96,7 +96,7 @@ class Sidecar:
         self._store_workers: Workers[tuple[Answer, ...]] = world.workers(tuning.upload_threads, "store")
         self._api_workers: Workers[ApiAnswer] = world.workers(1, "api")
         journal.files.forget_uncopied()
-        buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk)
+        buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk, tuning.buffered_files)
         adopt(buffer, journal, settings.iteration_id, problems, clock.monotonic())
         self._sweeper = Sweeper(buffer, world.workers(1, "sweep"))
         self._intake = Intake(
@@ -106,6 +106,8 @@ class Sidecar:
             known=journal.files.known,
             promises=journal.sets.promises,
             clock=clock,
+            places=tuning.watched_files,
+            much_bytes=tuning.much_bytes,
         )
         self._sets = Sets(
             iteration_id=settings.iteration_id,

@@ -11,6 +11,8 @@ from support.simulation.filesystem import FileSystem, Inode, failure
 from support.simulation.machine import Machine
 
 ROOT = "/artifacts"
+#: Names that are found at a time in a folder: few, so that large ones come in pieces.
+_PIECE = 4
 FOLDERS = ("", "sub", "sub/deep")
 
 
@@ -81,7 +83,10 @@ class SimulatedVolume:
             enter(folder)
             try:
                 self.enter("scan", folder or ".")
-                yield Folder(folder, tuple(self._entries(folder)))
+                entries = tuple(self._entries(folder))
+                pieces = [entries[at : at + _PIECE] for at in range(0, len(entries), _PIECE)] or [()]
+                for piece in pieces:
+                    yield Folder(folder, piece, whole=len(pieces) == 1)
             except OSError as error:
                 yield Folder(folder, problem=error)
 

@@ -31,6 +31,8 @@ from support.simulation.volume import ROOT, SimulatedVolume, SimulatedWatcher
 
 _STORE = StoreSettings(endpoint="http://store.test", bucket="artifacts", prefix="runs")
 _PART_BYTES = 64
+#: Few for some: then files wait for each other.
+_WATCHED_FILES = (1000, 1, 1000, 3)
 _MAX_PROCESSES = 20
 #: How long nothing may fail before everything must have been recorded.
 _QUIET_S = 200.0
@@ -102,6 +104,7 @@ class World:
         self.slowness = rng.choice([0.0, 0.01, 0.3])
         self.calm = False
         self.quiet = rng.random() < 0.5
+        self.watched_files = _WATCHED_FILES[seed % len(_WATCHED_FILES)]
         self.clock_jumps = False
         self.restarted_at = 0.0
         self.ends_left = 0
@@ -314,7 +317,14 @@ class World:
             crash=self._pass,
             workers=lambda size, name: SimulatedWorkers(self.machine, bell, size, name, self._delay),
         )
-        tuning = Tuning(multipart_bytes=_PART_BYTES, part_bytes=_PART_BYTES, share_bytes=1, compress_bytes=1)
+        tuning = Tuning(
+            multipart_bytes=_PART_BYTES,
+            part_bytes=_PART_BYTES,
+            share_bytes=1,
+            compress_bytes=1,
+            watched_files=self.watched_files,
+            much_bytes=_PART_BYTES,
+        )
         return Sidecar(settings, tuning, _STORE, surroundings, self.journal)
 
     def _pass(self, point: CrashPoint) -> None:

@@ -27,6 +27,22 @@ def test_every_file_in_every_folder_is_found(tmp_path: Path) -> None:
     assert LocalVolume(str(tmp_path)).fingerprint("a/b/c/deep") == deep
 
 
+def test_a_large_folder_comes_in_pieces(tmp_path: Path) -> None:
+    (tmp_path / "large/inner").mkdir(parents=True)
+    names = {f"large/{number}" for number in range(2001)}
+    for name in names:
+        (tmp_path / name).touch()
+    folders = list(LocalVolume(str(tmp_path)).scan(lambda path: None))
+    assert [(folder.path, len(folder.entries), folder.whole) for folder in folders] == [
+        ("", 0, True),
+        ("large", 1000, False),
+        ("large", 1000, False),
+        ("large", 1, False),
+        ("large/inner", 0, True),
+    ]
+    assert {entry.path for folder in folders for entry in folder.entries} == names
+
+
 def test_folders_are_entered_before_they_are_read(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
 

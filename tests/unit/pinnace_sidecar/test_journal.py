@@ -63,22 +63,22 @@ def test_a_copy_is_remembered_with_all_that_shipping_needs(path: Path, journal: 
     assert reopened.files.in_state(FileState.BUFFERED, limit=10) == [file]
     assert (file.path, file.state, file.fingerprint) == ("odd\udcff/näme\n", FileState.BUFFERED, fingerprint(1))
     assert file.digest == digest(b"bytes")
-    assert reopened.files.known("odd\udcff") == {"odd\udcff/näme\n": fingerprint(1)}
+    assert reopened.files.known(["odd\udcff/näme\n"]) == {"odd\udcff/näme\n": fingerprint(1)}
     reopened.close()
 
 
-def test_known_is_asked_folder_by_folder(journal: Journal) -> None:
+def test_known_is_asked_file_by_file(journal: Journal) -> None:
     journal.files.add_copy(copy("top", artifact=1))
     journal.files.add_copy(copy("sub/one", artifact=2))
     journal.files.add_copy(copy("sub/below/two", artifact=3))
-    assert set(journal.files.known("")) == {"top"}
-    assert set(journal.files.known("sub")) == {"sub/one"}
+    assert set(journal.files.known(["top", "sub/below/two", "sub/below", "other"])) == {"top", "sub/below/two"}
+    assert journal.files.known([]) == {}
 
 
 def test_other_content_of_a_path_is_a_new_version_and_the_old_one_goes_its_way(journal: Journal) -> None:
     old = journal.files.add_copy(copy(artifact=1, number=1))
     new = journal.files.add_copy(copy(artifact=2, number=2, content=b"other"))
-    assert journal.files.known("sub") == {"sub/model": fingerprint(2)}
+    assert journal.files.known(["sub/model"]) == {"sub/model": fingerprint(2)}
     assert [file.id for file in journal.files.in_state(FileState.BUFFERED, limit=10)] == [old.id, new.id]
 
 
@@ -89,7 +89,7 @@ def test_content_that_a_path_had_before_is_the_same_row(journal: Journal) -> Non
     journal.files.add_copy(copy(artifact=2, number=2, content=b"other"))
     again = journal.files.add_copy(copy(artifact=1, number=3))
     assert (again.id, again.state) == (first.id, FileState.RECORDED)
-    assert journal.files.known("sub") == {"sub/model": fingerprint(3)}
+    assert journal.files.known(["sub/model"]) == {"sub/model": fingerprint(3)}
 
 
 def test_a_suspect_file_found_complete_is_registered_again(journal: Journal) -> None:
@@ -112,7 +112,7 @@ def test_a_refused_file_keeps_its_reason_until_it_looks_different(journal: Journ
     refusal = Refusal(path="sub/closed", reason="FileUnreadable", message="may not be read")
     journal.files.add_refused(refusal, fingerprint(1), 1000)
     assert journal.files.refusals(5) == [refusal]
-    assert journal.files.known("sub") == {"sub/closed": fingerprint(1)}
+    assert journal.files.known(["sub/closed"]) == {"sub/closed": fingerprint(1)}
     journal.files.add_copy(copy("sub/closed", number=2))
     assert journal.files.refusals(5) == []
 
@@ -144,7 +144,7 @@ def test_a_lost_file_is_forgotten_with_its_parts(journal: Journal) -> None:
     journal.files.set_upload(file.id, "upload")
     journal.files.add_parts(file.id, [Part(number=1, size=4, etag="a", crc32c=None)])
     journal.files.apply(file.id, Event.LOST)
-    assert journal.files.known("sub") == {}
+    assert journal.files.known(["sub/model"]) == {}
     assert journal.files.parts(file.id) == []
 
 
@@ -166,7 +166,7 @@ def test_totals_count_every_state_and_name_the_oldest_on_its_way(journal: Journa
     assert totals.states == {FileState.RECORDED: 1, FileState.BUFFERED: 2}
     assert totals.bytes_recorded == 5
     assert totals.oldest_settled_at == 1002.0
-    assert journal.files.recorded_artifacts() == [UUID(int=1)]
+    assert list(journal.files.recorded_artifacts()) == [str(UUID(int=1))]
     assert journal.files.buffered_names() == {str(UUID(int=2)), str(UUID(int=3))}
 
 

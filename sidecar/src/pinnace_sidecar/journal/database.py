@@ -94,6 +94,10 @@ class Database:
     def rows(self, sql: str, *values: object) -> list[Any]:
         return self._connection.execute(sql, values).fetchall()
 
+    def each(self, sql: str, *values: object) -> Iterator[Any]:
+        """As `rows`, one after the other: for more than memory should hold."""
+        return iter(self._connection.execute(sql, values))
+
     def execute(self, sql: str, *values: object) -> None:
         """One statement; durable when it returns, unless a transaction is open."""
         self._connection.execute(sql, values)

@@ -1,7 +1,7 @@
 """The journal's files: one row is one content of one path, from the moment its copy is durable."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -49,10 +49,11 @@ class FileTable:
         #: The latest totals, and the database's count of changes then.
         self._totals: tuple[int, FileTotals] | None = None
 
-    def known(self, folder: str) -> dict[str, Fingerprint]:
-        """How the files of `folder` (not of its subfolders) looked when they were last dealt with, by path."""
+    def known(self, paths: Sequence[str]) -> dict[str, Fingerprint]:
+        """How those of these files (some thousand at most) looked that were dealt with, by path."""
         found = self._database.rows(
-            "SELECT path, fingerprint FROM files WHERE current AND folder = ?", os.fsencode(folder)
+            f"SELECT path, fingerprint FROM files WHERE current AND path IN ({_marks(paths)})",  # noqa: S608
+            *map(os.fsencode, paths),
         )
         return {os.fsdecode(path): fingerprint_of(text) for path, text in found}
 
@@ -260,7 +261,7 @@ class FileTable:
 
     def buffered_names(self) -> set[str]:
         """The copies in the buffer that are still needed."""
-        found = self._database.rows(
+        found = self._database.each(
             f"SELECT {COLUMNS} FROM files WHERE state IN ({_marks(_NEED_THEIR_COPY)})"  # noqa: S608
             " AND artifact_id IS NOT NULL",
             *_NEED_THEIR_COPY,
@@ -271,13 +272,15 @@ class FileTable:
         """Whether there is a row of the artifact of this name (its copy's or its own), in any state."""
         return bool(self._database.rows("SELECT 1 FROM files WHERE artifact_id = ?", name.partition(".")[0]))
 
-    def recorded_artifacts(self) -> list[UUID]:
-        """The artifacts that the API acknowledged."""
-        found = self._database.rows(
-            f"SELECT artifact_id FROM files WHERE state IN ({_marks(_IN_MANIFEST)})",  # noqa: S608
+    def recorded_artifacts(self) -> Iterator[str]:
+        """The artifacts that the API acknowledged, sorted. Changing the journal ends this."""
+        # By the index of artifacts, not by that of states: nothing is to be sorted, in memory or in a temporary file.
+        rows = self._database.each(
+            f"SELECT artifact_id FROM files WHERE +state IN ({_marks(_IN_MANIFEST)})"  # noqa: S608
+            " AND artifact_id IS NOT NULL ORDER BY artifact_id",
             *_IN_MANIFEST,
         )
-        return [UUID(artifact) for (artifact,) in found]
+        return (artifact for (artifact,) in rows)
 
     def totals(self) -> FileTotals:
         """Counted only when something changed: it goes over all files, and is asked for again and again."""
@@ -345,7 +348,7 @@ class FileTable:
         return journaled(found[0]) if found else None
 
 
-def _marks(values: tuple[Any, ...]) -> str:
+def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
 
 

@@ -5,7 +5,7 @@ for are struck off as the API acknowledges them, in the same transaction, so a s
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -136,11 +136,15 @@ class SetTable:
         )
         return [_awaited(row) for row in rows]
 
-    def promises(self, folder: str) -> dict[str, Promise]:
-        """What the waiting manifests say of the files of `folder` (not of its subfolders), by path."""
+    def promises(self, paths: Sequence[str]) -> dict[str, Promise]:
+        """What the waiting manifests say of these files (some thousand at most), by path."""
+        if not self._awaits_any:
+            return {}
+        marks = ", ".join("?" * len(paths))
         rows = self._database.rows(
-            "SELECT m.path, m.size, f.fingerprint FROM members m JOIN files f ON f.id = m.manifest WHERE m.folder = ?",
-            os.fsencode(folder),
+            "SELECT m.path, m.size, f.fingerprint FROM members m JOIN files f ON f.id = m.manifest"  # noqa: S608
+            f" WHERE m.path IN ({marks})",
+            *map(os.fsencode, paths),
         )
         return {os.fsdecode(path): Promise(int(text.split(":")[2]), size) for path, size, text in rows}
 
