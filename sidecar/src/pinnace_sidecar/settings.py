@@ -37,7 +37,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: While this much is written to the volume in a second, files of this size and more are not copied ...
     much_bytes: Annotated[int, Meta(ge=1)] = 4 * _MIB
     #: ... for so long after their last change at most. 0: they don't wait for writers.
-    patience_seconds: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    patience_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
 
     #: From this size on a file is compressed, where that is wanted.
     compress_bytes: Annotated[int, Meta(ge=1)] = 4 * 2**10
