@@ -157,6 +157,23 @@ def test_b30_a_key_that_is_disabled_is_named_and_the_secrets_new_one_is_used_wit
 
 
 @pytest.mark.timeout(300)
+def test_b30_a_key_is_handed_to_a_pod_whose_training_has_ended(start: Start, namespace: str, system: System) -> None:
+    first, second = f"{namespace}-first", f"{namespace}-second"
+    bring_store_key(namespace, first, make_key(system.installation, first))
+    experiment = start("handed", environment=HOLDS | {"LATE_FILES": "3"})
+    experiment.wait_until_holding(files=3)
+    disable_key(system.installation, first)
+    experiment.release()
+    experiment.wait_for("ArtifactsSynced", "False", reason="InvalidAccessKeyId")
+    bring_store_key(namespace, second, make_key(system.installation, second))
+    secret = kubectl("get", "secret", "pinnace-store", "--output=json", namespace=namespace)
+    told = experiment.execute(SIDECAR_CONTAINER, "python3", "-m", "pinnace_sidecar", "credentials", stdin=secret)
+    assert second in told
+    experiment.wait_for("ArtifactsSynced", "True", timeout=90)
+    assert experiment.differences() == []
+
+
+@pytest.mark.timeout(300)
 def test_b16_training_and_sidecar_go_on_while_the_kubelet_is_stopped(start: Start, system: System) -> None:
     experiment = start("no-kubelet", environment={"SMALL_FILES": "16", "SECONDS_TO_RUN": "8"})
     eventually(lambda: len(system.rows(experiment.id)) >= 2, timeout=120, interval=0.2, what="the first files recorded")

@@ -144,12 +144,12 @@ class Experiment:
         """Let a training end that was told to stay."""
         self.execute(TRAINING, "touch", f"{HOLD}.end")
 
-    def execute(self, container: str, *command: str) -> str:
+    def execute(self, container: str, *command: str, stdin: str = "") -> str:
         """Run a command in a container of the only pod."""
         [pod] = self.pods()
-        return kubectl(
-            "exec", pod["metadata"]["name"], f"--container={container}", "--", *command, namespace=self.namespace
-        )
+        into = ["--stdin"] if stdin else []
+        exec_ = ["exec", *into, pod["metadata"]["name"], f"--container={container}", "--"]
+        return kubectl(*exec_, *command, namespace=self.namespace, stdin=stdin)
 
     def sidecar(self) -> dict[str, Any]:
         """The status of the only pod's sidecar."""

@@ -4,7 +4,7 @@
 prints the report and exits 0 when nothing is left on its way, 1 otherwise.
 
 `status DIR` says where each file of such a buffer stands and why; it changes nothing. `watch DIR` does for a folder of
-this computer what a sidecar does for a pod's volume.
+this computer what a sidecar does for a pod's volume. `credentials` hands a key for the store to a sidecar that runs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import msgspec
 from pinnace.errors import PinnaceError
 from pinnace.records import PodReport
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
-from pinnace_sidecar import log_lines, status, summary
+from pinnace_sidecar import handed, log_lines, status, summary
 from pinnace_sidecar.assembly import open_journal, sidecar_of
 from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.files import LocalVolume, NoVolume
@@ -36,6 +36,8 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """Run until the end; returns the exit code."""
     if argv[:1] == ["status"]:
         return status.main(argv[1:])
+    if argv[:1] == ["credentials"]:
+        return handed.main(argv[1:], environ)
     if argv[:1] == ["watch"]:
         return watch.main(argv[1:], environ)
     parser = argparse.ArgumentParser(prog="pinnace_sidecar", description=__doc__)

@@ -10,7 +10,7 @@ from typing import Final
 
 from pinnace.client import Client
 from pinnace.settings import ClientSettings, SidecarSettings, load, load_store
-from pinnace.stores.credentials import credentials_for
+from pinnace.stores.credentials import CredentialsSource, credentials_for
 from pinnace.stores.s3 import S3Store
 from pinnace_sidecar import log_lines, settings
 from pinnace_sidecar.api_calls import Api
@@ -18,6 +18,7 @@ from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.crash import Crash, CrashPoint, never
 from pinnace_sidecar.disk import LocalDisk
 from pinnace_sidecar.files import Volume
+from pinnace_sidecar.handed import HandedCredentials, handed_folder
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Journal
 from pinnace_sidecar.sidecar import Sidecar, World, files_folder
@@ -45,7 +46,11 @@ def sidecar_of(
 ) -> Sidecar:
     """`api`: None is the API that the settings name, as the pod's sidecar. Raises SettingsError."""
     store = load_store(environ)
-    credentials = credentials_for(store)
+    credentials: CredentialsSource = (
+        HandedCredentials(handed_folder(Path(own.buffer_dir)), Path(store.credentials_dir))
+        if store.credentials_dir
+        else credentials_for(store)
+    )
     world = World(
         volume=volume,
         watcher=watcher,

@@ -116,7 +116,7 @@ class FolderCredentials:
                 if not is_mounted or attempt == _ATTEMPTS - 1:
                     raise
             else:
-                return _checked(credentials, f"the credentials in {self._folder}", _FOLDER_HINT)
+                return checked(credentials, f"the credentials in {self._folder}", _FOLDER_HINT)
         raise AssertionError
 
 
@@ -146,7 +146,7 @@ class ChainCredentials:
             secret_access_key=frozen.secret_key or "",
             session_token=frozen.token or "",
         )
-        return _checked(credentials, "the credentials that botocore found", _CHAIN_HINT)
+        return checked(credentials, "the credentials that botocore found", _CHAIN_HINT)
 
     def forget(self) -> None:
         with self._lock:
@@ -200,7 +200,8 @@ def _read_field(folder: int, name: str, *, default: str | None = None) -> str:
         os.close(file)
 
 
-def _checked(credentials: Credentials, whose: str, hint: str) -> Credentials:
+def checked(credentials: Credentials, whose: str, hint: str) -> Credentials:
+    """The same. Raises CredentialsMissing when no store could take them."""
     fields = (credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
     if not fields[0] or not fields[1]:
         raise CredentialsMissing(f"{whose} are empty", hint=hint)
