@@ -15,6 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import msgspec
+
 from pinnace.digests import Digester, Digests
 from pinnace.errors import PinnaceError
 from pinnace_sidecar import copy_record
@@ -82,8 +84,7 @@ class BufferFailed(CopyError):
     code = "BufferWriteFailed"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """A file to copy: `fingerprint` is how it must look before and after. `settled_at` in seconds since the epoch;
     `zstd_level` 0: not compressed.
     """

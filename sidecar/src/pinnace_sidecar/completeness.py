@@ -17,6 +17,8 @@ IN_CLOSE_WRITE is no rung: it also fires for the truncated file of a killed writ
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from pinnace.records import WriterEnd
 
 #: Fewer looks than this prove nothing about a pause between them.
@@ -55,8 +57,7 @@ class Writer(StrEnum):
     OPEN = "open"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of one file. Times in seconds; `modified_at` since the epoch."""
 
     modified_at: float

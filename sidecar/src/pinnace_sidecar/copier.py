@@ -8,6 +8,8 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from pinnace.digests import Digests
 from pinnace.ids import artifact_id, object_name
 from pinnace.records import FINAL_STATES, FileState
@@ -52,8 +54,7 @@ _ON_THEIR_WAY: Final = (FileState.BUFFERED, FileState.UPLOADED, FileState.VERIFI
 BUFFER: Final = "buffer"
 
 
-@dataclass(frozen=True, slots=True)
-class CopyAnswer:
+class CopyAnswer(msgspec.Struct, frozen=True):
     """What came of copying a file as it was sighted."""
 
     sighting: Sighting

@@ -12,9 +12,9 @@ import re
 import signal
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final, Protocol
+
+import msgspec
 
 from pinnace_sidecar.completeness import Writer
 
@@ -27,8 +27,7 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(msgspec.Struct, frozen=True):
     """What changes when a file's content does. ctime is there because it can't be set back, unlike mtime."""
 
     inode: int
@@ -41,16 +40,14 @@ class Fingerprint:
         return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One name in a folder. `fingerprint` is None for what is no regular file: links, FIFOs, devices."""
 
     path: str
     fingerprint: Fingerprint | None
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(msgspec.Struct, frozen=True):
     """One folder as it was found: the names in it that are not folders. `path` is empty for the volume's root.
 
     `problem` is the reason why it could not be read, or read on; then `entries` is empty. A large folder comes in
@@ -150,11 +147,7 @@ class LocalVolume:
                 yield Folder(path, problem=error)
 
     def open(self, path: str) -> OpenFile:
-        parent = self._open_folder(folder_of(path))
-        try:
-            descriptor = os.open(path.rpartition("/")[2], _FILE_FLAGS, dir_fd=parent)
-        finally:
-            os.close(parent)
+        descriptor = self._open(path, _FILE_FLAGS)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise FileNotFoundError(errno.ENOENT, "no longer a regular file", path)
@@ -162,15 +155,15 @@ class LocalVolume:
 
     def fingerprint(self, path: str) -> Fingerprint | None:
         try:
-            parent = self._open_folder(folder_of(path))
+            descriptor = self._open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            status = os.stat(path.rpartition("/")[2], dir_fd=parent, follow_symlinks=False)
+            status = os.fstat(descriptor)
         except OSError:
             return None
         finally:
-            os.close(parent)
+            os.close(descriptor)
         return Fingerprint.from_stat(status) if stat.S_ISREG(status.st_mode) else None
 
     def name_of(self, folder: str, inode: int) -> str | None:
@@ -184,8 +177,8 @@ class LocalVolume:
 
     def writer(self, path: str) -> Writer:
         """By trying for a read lease, which the kernel refuses while anybody may write to the file, by mmap too. It
-        gives one only to the file's owner and not on every file system. Held for an instant: a writer who opens the
-        file in it waits that long.
+        gives one only to the file's owner and not on every file system. Held for an instant, until the file is closed:
+        a writer who opens it meanwhile waits that long.
         """
         try:
             file = self.open(path)
@@ -195,7 +188,6 @@ class LocalVolume:
             # The kernel's word for "somebody wants to write" would end the process; this one is ignored by default.
             fcntl.fcntl(file.fileno(), fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
         except OSError as error:
             return Writer.OPEN if error.errno == errno.EAGAIN else Writer.UNKNOWN
         finally:
@@ -206,7 +198,7 @@ class LocalVolume:
         """A folder in pieces, so that memory does not depend on its size. Adds its subfolders to `folders`."""
         entries: list[Entry] = []
         whole = True
-        descriptor = self._open_folder(path)
+        descriptor = self._open(path, _FOLDER_FLAGS)
         try:
             with os.scandir(descriptor) as names:
                 for name in names:
@@ -228,12 +220,15 @@ class LocalVolume:
         finally:
             os.close(descriptor)
 
-    def _open_folder(self, path: str) -> int:
-        """A descriptor of the folder, reached one component at a time."""
-        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        for part in PurePosixPath(path).parts:
+    def _open(self, path: str, flags: int) -> int:
+        """A descriptor of what lies at `path`, reached one component at a time; only the root may be a link itself."""
+        if not path:
+            return os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        first, *others = path.split("/")
+        descriptor = os.open(f"{self._root}/{first}", _FOLDER_FLAGS if others else flags)
+        for number, part in enumerate(others, 1):
             try:
-                inner = os.open(part, _FOLDER_FLAGS, dir_fd=descriptor)
+                inner = os.open(part, flags if number == len(others) else _FOLDER_FLAGS, dir_fd=descriptor)
             finally:
                 os.close(descriptor)
             descriptor = inner

@@ -9,8 +9,10 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from pinnace.naming import DONE_SUFFIX
 from pinnace.records import FileState, WriterEnd
@@ -35,8 +37,10 @@ _IDLE_SHARE: Final = 1000.0
 #: Without inotify, scans are all there is.
 POLL_S: Final = 2.0
 #: Scans take at most one fiftieth of the time, so that a hundred thousand files cost no more of a core than ten; but a
-#: scan that took long, because the volume was slow, does not put off the next one for longer than IDLE_S.
+#: scan that took long, because the volume was slow, does not put off the next one for longer than IDLE_S. Files that a
+#: scan finds new or complete pay for it: it may cost so much for each of them, which is less than shipping one does.
 _SHARE: Final = 50.0
+_WORTH_S: Final = 250e-6
 _SHORTEST_PAUSE_S: Final = 0.05
 #: While files wait for a place in memory and there are some, looks are what makes them go on.
 _CROWDED_SHARE: Final = 1.0
@@ -111,6 +115,8 @@ class Intake:
         self._renamed: set[str] = set()
         self._looks = self._looks_at_end = 0
         self._last_began = self._last_ended = clock.monotonic()
+        #: How many files the latest look found new, changed or complete.
+        self._found = 0
         self._woken = True
         self.ending: Ending | None = None
         self._much_bytes = much_bytes
@@ -211,7 +217,8 @@ class Intake:
         now = self._clock.monotonic()
         # When the writers have ended there is nobody left to be spared.
         share = 1.0 if self.ending is not None else _CROWDED_SHARE if self._has_places_again() else _SHARE
-        pause = max(_SHORTEST_PAUSE_S, min(share * (self._last_ended - self._last_began), IDLE_S))
+        unpaid = self._last_ended - self._last_began - self._found * _WORTH_S
+        pause = max(_SHORTEST_PAUSE_S, min(share * unpaid, IDLE_S))
         return self._last_ended + max(pause, self._wanted_pause()) - now if self._looks else 0.0
 
     def _wanted_pause(self) -> float:
@@ -238,6 +245,7 @@ class Intake:
         self._woken = False
         self._last_began = self._clock.monotonic()
         self._looks += 1
+        self._found = 0
         waited, self._waiting = self._waiting, 0
         self._crowded = waited > 0 and writers_may_write(self.ending)
         excluded = total = 0
@@ -323,12 +331,14 @@ class Intake:
             self._forget(path)
             sighting = Sighting(path, fingerprint, self._last_began, grows=self._metrics.match(path))
             self._sightings[path] = sighting
+            self._found += 1
         elif sighting.fingerprint != fingerprint:
             after = lifecycle.step(sighting.state, Event.CHANGED)
             assert after is not None
             self._turn(sighting, after)
             sighting.fingerprint, sighting.since = fingerprint, self._last_began
             sighting.looks, sighting.renamed, sighting.written = 1, False, False
+            self._found += 1
         elif sighting.number != self._looks:
             sighting.looks += 1
         sighting.number = self._looks
@@ -346,7 +356,7 @@ class Intake:
         )
         verdict = judge(evidence, self._settings.settle_seconds, self.ending)
         if verdict is Verdict.ASK:
-            evidence = replace(evidence, writer=self._volume.writer(sighting.path))
+            evidence = msgspec.structs.replace(evidence, writer=self._volume.writer(sighting.path))
             verdict = judge(evidence, self._settings.settle_seconds, self.ending)
             sighting.written = evidence.writer is Writer.OPEN
         if verdict is Verdict.WAIT:
@@ -354,6 +364,7 @@ class Intake:
         after = lifecycle.step(sighting.state, Event.SETTLED)
         assert after is not None
         self._turn(sighting, after)
+        self._found += 1
         sighting.suspect = verdict is Verdict.TORN
         sighting.settled_at = self._clock.now()
         self._settled.append(sighting)

@@ -9,9 +9,10 @@ the one file (quarantined) or point (dropped, counted and said).
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from pinnace.client import ApiError, Forbidden, NotFound, Unauthorized, Unavailable, Unreachable
 from pinnace.records import MAX_ARTIFACTS_PER_REQUEST, FileState, MetricPoint, PodReport, WriterEnd
@@ -156,7 +157,7 @@ class Registrar:
         self._crash(CrashPoint.ROW_JOURNALED)
         for file in files:
             if file.artifact_id in refused and file.shared is not None:
-                self._send_alone(replace(file, state=FileState.BUFFERED, shared=None, etag=""))
+                self._send_alone(msgspec.structs.replace(file, state=FileState.BUFFERED, shared=None, etag=""))
         if recorded:
             self._sweeper.sweep([file.name for file in recorded])
         _say_recorded(recorded)

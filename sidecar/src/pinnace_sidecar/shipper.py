@@ -8,8 +8,9 @@ that this very file can't be stored.
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from pinnace.records import FileState
 from pinnace.stores.store import CorruptContent, Evidence, Multipart, NoSuchMultipart, StoreError

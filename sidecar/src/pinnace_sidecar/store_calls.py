@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from pinnace.digests import Digester, PartDigest
 from pinnace.errors import PinnaceError
@@ -46,8 +47,7 @@ class CopyUnreadable(PinnaceError):
     code = "CopyUnreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """LOOK: the whole object is there (with its ETag), or nothing of it is, or an upload of it.
 
     PUT, COMPLETE: the object was there before. SHARE: the other artifact's object is there, or is not what it was.
@@ -58,57 +58,49 @@ class Found:
     upload: Multipart | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """OPEN"""
 
     upload: Multipart
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """LIST: the parts that arrived and are ours by size and checksum."""
 
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """SEND"""
 
     part: Part
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(msgspec.Struct, frozen=True):
     """PUT, COMPLETE: the store says that it has all of it. `verified`: and that it is ours, so that needs no look."""
 
     stored: Stored
     verified: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Aborted:
+class Aborted(msgspec.Struct, frozen=True):
     """ABORT"""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """Any operation."""
 
     error: StoreError | CopyDamaged | CopyUnreadable
 
 
-@dataclass(frozen=True, slots=True)
-class Untried:
+class Untried(msgspec.Struct, frozen=True):
     """Any operation: one before it in the same batch failed, or took too long."""
 
 
 Result = Found | Opened | Listed | Sent | Acknowledged | Compared | Aborted | Failed | Untried
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came of a job."""
 
     job: Job

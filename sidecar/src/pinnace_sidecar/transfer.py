@@ -6,10 +6,12 @@ one PUT too, and goes in parts once that broke off (docs/decisions/0017). Before
 store is asked what it holds: the answer to the first time may only have got lost.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from pinnace.records import FileState, RecordedContent
 from pinnace.stores.store import CorruptContent, Multipart, ObjectExists, Part, StoreError
@@ -59,8 +61,7 @@ DEMANDS: Final = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """An operation with all it needs to know."""
 
     operation: Operation
@@ -86,8 +87,7 @@ class Verdict:
     message: str
 
 
-@dataclass(slots=True, kw_only=True)
-class Transfer:
+class Transfer(msgspec.Struct, kw_only=True):
     """What is known of a file under way. Only the main loop changes it."""
 
     file: JournaledFile
@@ -105,8 +105,8 @@ class Transfer:
     begins_anew: bool = False
     #: Whether `parts` is all that the store has.
     listed: bool = False
-    parts: dict[int, Part] = field(default_factory=dict)
-    sending: set[int] = field(default_factory=set)
+    parts: dict[int, Part] = msgspec.field(default_factory=dict)
+    sending: set[int] = msgspec.field(default_factory=set)
     #: An operation is out that nothing else can go beside.
     busy: bool = False
     verdict: Verdict | None = None

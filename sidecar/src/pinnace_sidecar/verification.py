@@ -10,8 +10,9 @@ recognise the content by, only its size can be compared.
 import hashlib
 import logging
 import re
-from dataclasses import dataclass
 from typing import IO, Final
+
+import msgspec
 
 from pinnace.compression import NotDecodable, unpacked
 from pinnace.digests import Encoding
@@ -25,8 +26,7 @@ _log = logging.getLogger(__name__)
 _MD5_ETAG: Final = re.compile("[0-9a-f]{32}(?:-([0-9]{1,5}))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(msgspec.Struct, frozen=True):
     """How the store's object differs from ours, empty when it doesn't, and what says so."""
 
     difference: str

@@ -3,7 +3,6 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -260,7 +259,9 @@ def test_how_a_copy_is_compressed_is_remembered_and_names_it(path: Path, journal
         encoding=Encoding.ZSTD, size=kept.size, sha256=kept.sha256, crc32c=kept.crc32c, parts=kept.parts
     )
     plain = copy()
-    file = journal.files.add_copy(replace(plain, digests=Digests(content=plain.digests.content, stored=stored)))
+    file = journal.files.add_copy(
+        msgspec.structs.replace(plain, digests=Digests(content=plain.digests.content, stored=stored))
+    )
     journal.close()
     journal = Journal.open(path)
     try:

@@ -1,12 +1,12 @@
 """Many files journaled at once are journaled as they would have been one by one."""
 
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from pinnace.digests import Digester, Digests
 from pinnace.records import FileState

@@ -19,8 +19,7 @@ COLUMNS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournaledFile:
+class JournaledFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file with a durable copy in the buffer."""
 
     id: int
@@ -57,8 +56,7 @@ class JournaledFile:
         return self.stored.sha256 if self.stored else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
     """What `FileTable.add_copy` is told of a fresh copy in the buffer. `settled_at` in seconds since the epoch."""
 
     path: str
@@ -74,8 +72,7 @@ class Copy:
         return object_name(self.artifact_id, self.digests.stored_sha256)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """What `FileTable.apply_all` is told of one file."""
 
     events: tuple[Event, ...]
@@ -146,7 +143,8 @@ def journaled(row: tuple[Any, ...]) -> JournaledFile:
         state=FileState(state),
         suspect=bool(suspect),
         settled_at=settled_at,
-        artifact_id=UUID(artifact),
+        # As UUID(…) does, in a quarter of the time.
+        artifact_id=msgspec.convert(artifact, UUID),
         digest=msgspec.json.decode(digest, type=ContentDigest),
         upload_id=upload_id,
         etag=etag,
