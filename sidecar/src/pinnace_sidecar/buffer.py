@@ -1,115 +1,68 @@
 """The buffer: unchanging copies of the pod's files on the sidecar's own disk, named as their objects in the store.
 
-A copy is made in one pass, read → digests → write, or cloned by the file system where it can (FICLONE) and then only
-read, or compressed where that gains something; behind its bytes lies a record of what it is (copy_record). It counts
-when the file looked the same before and after; memory does not depend on the file's size. `used_bytes` (copies and
-reservations) never grows beyond `limit_bytes`: space is reserved before a copy begins, and a file waits when there is
-none. Records are not counted. The names of the copies are held in memory, so their number is limited too.
+`used_bytes` (copies and reservations) never grows beyond `limit_bytes`: space is reserved before a copy begins, and a
+file waits when there is none. Records of copies are not counted. The names of the copies are held in memory, so their
+number is limited too.
 """
 
-import errno
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
-from pinnace.digests import Digester, Digests
-from pinnace.errors import PinnaceError
-from pinnace_sidecar import copy_record
-from pinnace_sidecar.compressing import Shrinking
+from pinnace.digests import PartDigest
+from pinnace_sidecar import copy_record, packs
 from pinnace_sidecar.copy_record import CopyRecord
-from pinnace_sidecar.disk import Disk, durable_write
-from pinnace_sidecar.files import Fingerprint, OpenFile, Volume
+from pinnace_sidecar.copying import TEMPORARY, Copied, Copying
+from pinnace_sidecar.disk import Disk
 
-#: Small enough to stay in the processor's cache from reading to digests to writing.
-CHUNK_BYTES: Final = 2**20
+_T = TypeVar("_T")
+
 #: What is left free of the buffer's disk, or that share of a small one: a node that runs out of space evicts the pod.
 _RESERVE_BYTES: Final = 256 * 2**20
 _RESERVE_SHARE: Final = 20
 _READ_TRIES: Final = 5
-_TEMPORARY: Final = ".incoming-"
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
-#: Not there, or no longer a file below real folders (a link was put in the way).
-_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
-#: What is still to be written of a copy, together with its record, and its digests.
-_Filled = tuple[bytes, Digests]
+class OpenCopy:
+    """A copy that is open: `source` holds its bytes from `offset` on, as many as its digest says."""
 
+    __slots__ = ("_found", "offset", "source")
 
-class CopyError(PinnaceError):
-    """No copy was made; nothing is left behind. `code` fits records.Problem.reason."""
+    def __init__(self, source: BinaryIO, offset: int) -> None:
+        self.source = source
+        self.offset = offset
+        self._found = offset == 0
 
-    code = "CopyFailed"
+    def slice(self, digest: PartDigest) -> PartDigest:
+        """The digest of a slice of the copy, as one of a slice of `source`."""
+        return msgspec.structs.replace(digest, offset=self.offset + digest.offset) if self.offset else digest
 
+    def seek(self, at: int) -> None:
+        """Read on from byte `at` of the copy."""
+        self._found = True
+        self.source.seek(self.offset + at)
 
-class Changed(CopyError):
-    """The file was written to meanwhile: it isn't complete after all."""
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; behind the copy's own there may be others."""
+        if not self._found:
+            self.seek(0)
+        return self.source.read(size)
 
-    code = "FileChanged"
+    def __enter__(self) -> "OpenCopy":
+        return self
 
-
-class Gone(CopyError):
-    """The file isn't there any more."""
-
-    code = "FileGone"
-
-
-class Unreadable(CopyError):
-    """We may not read the file. Trying again can't help until its rights change."""
-
-    code = "FileUnreadable"
-
-
-class VolumeFailed(CopyError):
-    """Reading the volume failed. Trying again can help."""
-
-    code = "VolumeReadFailed"
-
-
-class BufferFull(CopyError):
-    """The buffer's disk has no room. Helps: waiting for uploads to free some."""
-
-    code = "BufferFull"
-
-
-class BufferFailed(CopyError):
-    """Writing to the buffer's disk failed. Trying again can help."""
-
-    code = "BufferWriteFailed"
-
-
-class Order(msgspec.Struct, frozen=True):
-    """A file to copy: `fingerprint` is how it must look before and after. `settled_at` in seconds since the epoch;
-    `zstd_level` 0: not compressed.
-    """
-
-    path: str
-    fingerprint: Fingerprint
-    part_size: int
-    suspect: bool = False
-    settled_at: float = 0.0
-    zstd_level: int = 0
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A copy that is written and not yet durable."""
-
-    file: BinaryIO
-    temporary: Path
-    target: Path
-    digests: Digests
+    def __exit__(self, *_: object) -> None:
+        self.source.close()
 
 
 class Buffer:
-    """The copies in one folder. `copy` and `copy_all` may run in several threads; space is accounted for in one (the
-    caller's).
+    """The copies in one folder, each in a file of its own or, small ones, in a pack. For one thread, but for `open`
+    and `erase`. Space is accounted for by files: a pack takes room until none of its copies is needed.
     """
 
     def __init__(self, folder: Path, limit_bytes: int, disk: Disk, limit_copies: int = 2**13) -> None:
@@ -119,18 +72,67 @@ class Buffer:
         self.limit_copies = limit_copies
         #: Copies that room was set aside for, and that are not there yet.
         self._expected = 0
+        #: By file.
         self._sizes = disk.sizes(folder)
-        self._temporaries = count()
+        #: Where copies lie that are not in a file of their own: pack and byte.
+        self._packed: dict[str, tuple[str, int]] = {}
+        #: How many copies of each pack are needed.
+        self._needed: Counter[str] = Counter()
+        packs_there = sorted(filter(packs.is_pack, self._sizes), key=packs.number_of)
+        #: Makes the copies.
+        self.copying = Copying(
+            folder,
+            disk,
+            first_pack=packs.number_of(packs_there[-1]) + 1 if packs_there else 1,
+            is_counted=self._sizes.__contains__,
+        )
+        #: The pack whose table was read last, and that table.
+        self._table: tuple[str, dict[str, CopyRecord]] = "", {}
+        #: Packs that can't be read. Like other files that don't say what they are they stay.
+        self._closed: set[str] = set()
+        for pack in packs_there:
+            self._find_copies(pack)
         self.used_bytes = sum(self._sizes.values())
 
+    def _find_copies(self, pack: str) -> None:
+        table = self._read(pack, packs.read)
+        if table is None:
+            self._closed.add(pack)
+        for packed, offset in table or ():
+            # Of two copies of one content that one counts which is known to be sound.
+            if not self.holds(packed.name) or self._is_sound(pack, offset, packed.record):
+                self._place(packed.name, pack, offset)
+
+    def _is_sound(self, pack: str, offset: int, record: CopyRecord) -> bool:
+        def sha256(file: BinaryIO) -> str:
+            return hashlib.sha256(OpenCopy(file, offset).read(record.digests.kept.size)).hexdigest()
+
+        return self._read(pack, sha256) == record.digests.kept.sha256
+
+    def _place(self, name: str, pack: str, offset: int) -> str:
+        """The copy lies there from now on; returns the file that is needless by that, if any."""
+        before = self._packed.get(name)
+        self._packed[name] = pack, offset
+        self._needed[pack] += 1
+        return self._leave(before[0]) if before else ""
+
+    def _leave(self, pack: str) -> str:
+        """One copy of the pack is not needed any more; returns the pack when that was the last one."""
+        self._needed[pack] -= 1
+        if self._needed[pack]:
+            return ""
+        del self._needed[pack]
+        return pack
+
     def names(self) -> set[str]:
-        """The copies that are there."""
-        return {name for name in self._sizes if not name.startswith(_TEMPORARY)}
+        """The copies that are there, and the packs of which nobody can tell which copies they hold."""
+        return set(filter(self.holds, self._sizes)) | self._packed.keys() | self._closed
 
     def remove_temporaries(self) -> None:
-        """Remove what a crash left half-way."""
-        for name in sorted(set(self._sizes) - self.names()):
-            self.remove(name)
+        """Remove what a crash left half-way, and packs without a copy that counts."""
+        for file in sorted(self._sizes):
+            if not self.holds(file) and file not in self._closed and not self._needed[file]:
+                self._erase(file)
 
     def sync_names(self) -> None:
         """Make the copies' names durable, for those that a process left behind without having done so."""
@@ -138,9 +140,22 @@ class Buffer:
 
     def record(self, name: str) -> CopyRecord | None:
         """What a copy says of itself; None when it says nothing, or can't be read for more than a moment."""
+        if name not in self._packed:
+            return self._read(name, copy_record.read)
+        pack, _ = self._packed[name]
+        if self._table[0] != pack:
+            table = self._read(pack, packs.read) or []
+            self._table = pack, {packed.name: packed.record for packed, _ in table}
+        return self._table[1].get(name)
+
+    def whereabouts(self, name: str) -> tuple[str, int]:
+        """Sorted by this, copies of one pack are asked for one after the other, which costs least."""
+        return self._packed.get(name, (name, 0))
+
+    def _read(self, file: str, how: Callable[[BinaryIO], _T]) -> _T | None:
         for _ in range(_READ_TRIES):
-            with suppress(OSError), self.open(name) as copy:
-                return copy_record.read(copy)
+            with suppress(OSError), self._disk.open(self._folder / file) as opened:
+                return how(opened)
         return None
 
     def reserve(self, size: int) -> bool:
@@ -154,238 +169,77 @@ class Buffer:
     @property
     def copies(self) -> int:
         """How many there are."""
-        return len(self._sizes)
+        return len(self._sizes) - len(self._needed) + len(self._packed)
 
     def holds(self, name: str) -> bool:
         """Whether there is a copy of this name."""
-        return name in self._sizes
+        return name in self._packed or (
+            name in self._sizes and not packs.is_pack(name) and not name.startswith(TEMPORARY)
+        )
 
     def leaves_free(self, size: int) -> bool:
         """Whether a copy of `size` bytes leaves others on the same disk something to go on with."""
         free, total = self._disk.space(self._folder)
         return free - size >= min(_RESERVE_BYTES, total // _RESERVE_SHARE)
 
-    def settle(self, reserved: int, name: str | None, size: int = 0) -> None:
-        """The copy that so many bytes were reserved for is there under `name` with `size` bytes, or failed (None)."""
+    def settle(self, reserved: int, copied: Copied | None) -> None:
+        """The copy that so many bytes were reserved for is there, or failed (None). It takes the place of an earlier
+        one of its name.
+        """
         self.used_bytes -= reserved
         self._expected -= 1
-        if name is not None and name not in self._sizes:
-            self._sizes[name] = size
+        if copied is None:
+            return
+        name, file, size = copied.name, copied.pack or copied.name, copied.digests.kept.size
+        if copied.pack or file not in self._sizes:
+            self._sizes[file] = self._sizes.get(file, 0) + size
             self.used_bytes += size
+        needless = ""
+        if copied.pack:
+            needless = self._place(name, copied.pack, copied.offset) or (name if name in self._sizes else "")
+        elif name in self._packed:
+            pack, _ = self._packed.pop(name)
+            needless = self._leave(pack)
+        if needless:
+            self._erase(needless)
 
     def remove(self, name: str) -> None:
         """Forget a copy. Not made durable: a copy that comes back after a power cut is removed at the next start."""
-        self.erase(name)
-        self.removed(name)
+        for file in self.release([name]):
+            self._erase(file)
 
-    def erase(self, name: str) -> None:
-        """Remove a copy's bytes, in any thread; `removed` gives its room back."""
-        self._disk.remove(self._folder / name)
-
-    def removed(self, name: str) -> None:
-        """A copy has been erased."""
-        self.used_bytes -= self._sizes.pop(name, 0)
-
-    def open(self, name: str) -> BinaryIO:
-        """A copy: its bytes, as many as its digest says, and then its record. OSError when it isn't there."""
-        return self._disk.open(self._folder / name)
-
-    def copy(self, volume: Volume, order: Order, name_of: Callable[[Digests], str]) -> Digests:
-        """Copy a file; the copy is durable under `name_of(digests)` when this returns. Raises CopyError."""
-
-        names: list[str] = []
-
-        def fill(target: BinaryIO) -> tuple[Path, Digests]:
-            digests = self._fill(volume, order, target)
-            names.append(name_of(digests))
-            return self._folder / names[0], digests
-
-        temporary = self._folder / f"{_TEMPORARY}{next(self._temporaries)}"
-        try:
-            return durable_write(self._disk, temporary, fill)
-        except OSError as error:
-            self._remove_unaccounted(names)
-            raise _disk_error(error) from error
-
-    def _remove_unaccounted(self, names: list[str]) -> None:
-        """A copy that got its name and could not be made durable would take room that nobody knows of."""
+    def release(self, names: Sequence[str]) -> list[str]:
+        """Forget copies; returns the files that hold none any more, to be given to `erase` and then to `removed`."""
+        files = []
         for name in names:
-            if name not in self._sizes:
-                with suppress(OSError):
-                    self._disk.remove(self._folder / name)
+            place = self._packed.pop(name, None)
+            if place is not None and (pack := self._leave(place[0])):
+                files.append(pack)
+            if place is None or name in self._sizes:
+                files.append(name)
+        return files
 
-    def copy_all(
-        self, volume: Volume, orders: Sequence[Order], name_of: Callable[[str, Digests], str]
-    ) -> list[Digests | CopyError]:
-        """Copy several files as `copy` does, in turn; all that succeeded are durable together when this returns."""
-        if len(orders) == 1:
-            return [self._outcome(volume, orders[0], name_of)]
-        outcomes: list[Digests | CopyError] = []
-        drafts: dict[int, _Draft] = {}
-        try:
-            for number, order in enumerate(orders):
-                try:
-                    drafts[number] = draft = self._draft(volume, order, name_of)
-                    outcomes.append(draft.digests)
-                except CopyError as error:
-                    outcomes.append(error)
-            for number, failure in self._finish(drafts).items():
-                outcomes[number] = _disk_error(failure)
-        finally:
-            for draft in drafts.values():
-                draft.file.close()
-                self._disk.remove(draft.temporary)
-        return outcomes
+    def erase(self, file: str) -> None:
+        """Remove a file, in any thread; `removed` gives its room back."""
+        self._disk.remove(self._folder / file)
 
-    def _outcome(self, volume: Volume, order: Order, name_of: Callable[[str, Digests], str]) -> Digests | CopyError:
-        try:
-            return self.copy(volume, order, lambda digests: name_of(order.path, digests))
-        except CopyError as error:
-            return error
+    def removed(self, file: str) -> None:
+        """A file has been erased."""
+        self._closed.discard(file)
+        self.used_bytes -= self._sizes.pop(file, 0)
 
-    def _draft(self, volume: Volume, order: Order, name_of: Callable[[str, Digests], str]) -> _Draft:
-        temporary = self._folder / f"{_TEMPORARY}{next(self._temporaries)}"
-        try:
-            file = self._disk.create(temporary)
+    def _erase(self, file: str) -> None:
+        self.erase(file)
+        self.removed(file)
+
+    def open(self, name: str) -> OpenCopy:
+        """A copy. OSError when it isn't there."""
+        while True:
+            place = self._packed.get(name)
+            file, offset = place or (name, 0)
             try:
-                digests = self._fill(volume, order, file)
-            except BaseException:
-                file.close()
-                self._disk.remove(temporary)
-                raise
-        except OSError as error:
-            raise _disk_error(error) from error
-        return _Draft(file, temporary, self._folder / name_of(order.path, digests), digests)
-
-    def _finish(self, drafts: dict[int, _Draft]) -> dict[int, OSError]:
-        """Make drafts durable under their names, and leave those in `drafts` that could not be; returns why."""
-        errors = self._sync(drafts)
-        done = []
-        for number, draft in drafts.items():
-            if number not in errors:
-                try:
-                    self._disk.rename(draft.temporary, draft.target)
-                    done.append(number)
-                except OSError as error:
-                    errors[number] = error
-        names = [drafts[number].target.name for number in done]
-        for number in done:
-            drafts.pop(number).file.close()
-        try:
-            if done:
-                self._disk.sync_folder(self._folder)
-        except OSError as error:
-            self._remove_unaccounted(names)
-            errors |= dict.fromkeys(done, error)
-        return errors
-
-    def _sync(self, drafts: dict[int, _Draft]) -> dict[int, OSError]:
-        try:
-            self._disk.sync_all([draft.file for draft in drafts.values()])
-        except OSError:
-            # One of them, or somebody else's file: each for itself says which.
-            errors: dict[int, OSError] = {}
-            for number, draft in drafts.items():
-                try:
-                    self._disk.sync(draft.file)
-                except OSError as error:
-                    errors[number] = error
-            return errors
-        return {}
-
-    def _fill(self, volume: Volume, order: Order, target: BinaryIO) -> Digests:
-        last, digests = (order.zstd_level and _compress(volume, order, target)) or self._copy(volume, order, target)
-        record = CopyRecord.of(
-            order.path, order.fingerprint, digests, suspect=order.suspect, settled_at=order.settled_at
-        )
-        _write(target, last + record.encoded())
-        return digests
-
-    def _copy(self, volume: Volume, order: Order, target: BinaryIO) -> _Filled:
-        # Compressing may have written something, less than the content: it is written over.
-        target.seek(0)
-        digester = Digester(order.part_size)
-        left = order.fingerprint.size
-        last = b""
-        with closing(_reading(volume, order)) as source:
-            cloned = self._disk.clone(source, target)
-            # A file that grew meanwhile looks different afterwards, so there is no need to read on.
-            while left and (data := target.read(min(left, CHUNK_BYTES)) if cloned else _read(source, order.path, left)):
-                left -= len(data)
-                digester.update(data)
-                if not cloned:
-                    _write(target, last)
-                    last = data
-            digest = digester.finish()
-            _compare(source, order)
-        if digest.size != order.fingerprint.size:
-            raise Changed(f"{order.path} had {order.fingerprint.size} bytes, and {digest.size} could be read")
-        return last, Digests(content=digest)
-
-
-def _compress(volume: Volume, order: Order, target: BinaryIO) -> _Filled | None:
-    """None when it is not worth while, or the file is not as it was: then it is to be copied as it is."""
-    shrinking = Shrinking(order.zstd_level, order.fingerprint.size, order.part_size)
-    left = order.fingerprint.size
-    last = b""
-    with closing(_reading(volume, order)) as source:
-        while left and (data := _read(source, order.path, left)):
-            left -= len(data)
-            if (piece := shrinking.update(data)) is None:
-                return None
-            _write(target, last)
-            last = piece
-        if (end := shrinking.finish()) is None:
-            return None
-        _compare(source, order)
-    return last + end[0], end[1]
-
-
-def _reading(volume: Volume, order: Order) -> OpenFile:
-    try:
-        source = volume.open(order.path)
-    except OSError as error:
-        raise _volume_error(error, order.path) from error
-    try:
-        _compare(source, order)
-    except BaseException:
-        source.close()
-        raise
-    return source
-
-
-def _compare(source: OpenFile, order: Order) -> None:
-    if source.fingerprint() != order.fingerprint:
-        raise Changed(f"{order.path} changed while it was being copied")
-
-
-def _read(source: OpenFile, path: str, left: int) -> bytes:
-    try:
-        return source.read(min(left, CHUNK_BYTES))
-    except OSError as error:
-        raise _volume_error(error, path) from error
-
-
-def _write(target: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[target.write(view) :]
-
-
-def _volume_error(error: OSError, path: str) -> CopyError:
-    if error.errno in _GONE:
-        return Gone(f"{path} is gone")
-    if error.errno in _FORBIDDEN:
-        return Unreadable(
-            f"{path} can't be read: {error.strerror}",
-            hint="let the training container's umask or fsGroup give the pod's group the right to read",
-        )
-    return VolumeFailed(f"reading {path} failed: {error.strerror or error}", hint="check the volume's health")
-
-
-def _disk_error(error: OSError) -> CopyError:
-    if error.errno in _FULL:
-        return BufferFull(
-            f"the buffer's disk is full: {error.strerror}", hint="give the buffer more room, or wait for uploads"
-        )
-    return BufferFailed(f"writing to the buffer failed: {error.strerror or error}", hint="check the buffer's volume")
+                return OpenCopy(self._disk.open(self._folder / file), offset)
+            except FileNotFoundError:
+                # Another copy may have taken its place at this moment.
+                if self._packed.get(name) == place:
+                    raise

@@ -11,20 +11,22 @@ from uuid import UUID
 import msgspec
 
 from pinnace.digests import Digests
-from pinnace.ids import artifact_id, object_name
+from pinnace.ids import artifact_id, artifact_of, object_name
 from pinnace.records import FINAL_STATES, FileState
 from pinnace.stores.store import MAX_PARTS
 from pinnace_sidecar import backoff
 from pinnace_sidecar.adoption import COPIES
 from pinnace_sidecar.backoff import Backoff
-from pinnace_sidecar.buffer import Buffer, BufferFailed, BufferFull, Changed, CopyError, Gone, Order, Unreadable
+from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.compressing import Compression
+from pinnace_sidecar.copying import BufferFailed, BufferFull, Copied
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import Volume, wire_path
 from pinnace_sidecar.intake import Intake, Sighting
 from pinnace_sidecar.journal import Copy, Journal, JournaledFile, Refusal
 from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.originals import Changed, CopyError, Gone, Order, Unreadable
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.store_calls import CopyDamaged
@@ -59,7 +61,7 @@ class CopyAnswer(msgspec.Struct, frozen=True):
 
     sighting: Sighting
     order: Order
-    result: Digests | CopyError
+    result: Copied | CopyError
 
 
 @dataclass(slots=True)
@@ -127,14 +129,17 @@ class Copier:
 
     def _copied(self, answers: Sequence[CopyAnswer]) -> list[str]:
         """Returns the copies that turned out to be of content that was shipped before, or that there is a copy of."""
-        copies = [self._copy_of(answer) for answer in answers]
+        copies = []
         self._pauses.buffer = backoff.NONE
         self._problems.cleared(BUFFER)
-        for copy in copies:
-            self._pauses.files.pop(copy.path, None)
-            self._problems.cleared(copy.path)
-            self._buffer.settle(copy.digests.content.size, copy.name, copy.digests.kept.size)
-            self._worthless.discard(copy.name)
+        for answer in answers:
+            copied, order = answer.result, answer.order
+            assert isinstance(copied, Copied)
+            self._pauses.files.pop(order.path, None)
+            self._problems.cleared(order.path)
+            self._buffer.settle(order.fingerprint.size, copied)
+            self._worthless.discard(copied.name)
+            copies.append(_copy_of(order, copied))
         files = self._journal.files.add_copies(copies)
         for answer in answers:
             self._intake.happened(answer.sighting, Event.COPIED)
@@ -143,17 +148,6 @@ class Copier:
             for copy, file in zip(copies, files, strict=True)
             if file.state in _ASHORE or file.name != copy.name
         ]
-
-    def _copy_of(self, answer: CopyAnswer) -> Copy:
-        assert isinstance(answer.result, Digests)
-        return Copy(
-            path=answer.sighting.path,
-            fingerprint=answer.order.fingerprint,
-            suspect=answer.order.suspect,
-            settled_at=answer.order.settled_at,
-            artifact_id=self._artifact(answer.sighting.path, answer.result),
-            digests=answer.result,
-        )
 
     def _failed(self, answer: CopyAnswer) -> None:
         now, sighting, error = self._clock.monotonic(), answer.sighting, answer.result
@@ -336,13 +330,22 @@ class Copier:
         self._workers.submit(lambda: self._copy(batch, orders))
 
     def _copy(self, batch: list[Sighting], orders: list[Order]) -> tuple[CopyAnswer, ...]:
-        results = self._buffer.copy_all(self._volume, orders, self._name)
-        if any(isinstance(result, Digests) for result in results):
+        results = self._buffer.copying.copy_all(self._volume, orders, self._name)
+        if any(isinstance(result, Copied) for result in results):
             self._crash(CrashPoint.COPY_WRITTEN)
         return tuple(map(CopyAnswer, batch, orders, results))
 
     def _name(self, path: str, digests: Digests) -> str:
-        return object_name(self._artifact(path, digests), digests.stored_sha256)
+        artifact = artifact_id(self._iteration_id, wire_path(path), digests.content.sha256)
+        return object_name(artifact, digests.stored_sha256)
 
-    def _artifact(self, path: str, digests: Digests) -> UUID:
-        return artifact_id(self._iteration_id, wire_path(path), digests.content.sha256)
+
+def _copy_of(order: Order, copied: Copied) -> Copy:
+    return Copy(
+        path=order.path,
+        fingerprint=order.fingerprint,
+        suspect=order.suspect,
+        settled_at=order.settled_at,
+        artifact_id=artifact_of(copied.name),
+        digests=copied.digests,
+    )

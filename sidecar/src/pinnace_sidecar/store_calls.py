@@ -20,8 +20,9 @@ from pinnace.stores.store import (
     StoreError,
     TransientStoreError,
 )
-from pinnace_sidecar.buffer import CHUNK_BYTES, Buffer
+from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.crash import Crash, CrashPoint
+from pinnace_sidecar.originals import CHUNK_BYTES
 from pinnace_sidecar.transfer import Job, Operation
 from pinnace_sidecar.verification import Compared, Verification
 
@@ -228,8 +229,9 @@ class StoreCalls:
     def _put(self, job: Job) -> Acknowledged | Found:
         digest = job.file.kept
         try:
-            with self._buffer.open(job.file.name) as source:
-                stored = self._store.put(job.key, source, digest.whole, replace=job.replace)
+            with self._buffer.open(job.file.name) as copy:
+                whole = copy.slice(digest.whole)
+                stored = self._store.put(job.key, copy.source, whole, replace=job.replace)
         except ObjectExists:
             return self._found_there(job)
         vouched = Evidence.CRC32C if stored.crc32c == digest.crc32c else Evidence.SIZE
@@ -265,8 +267,8 @@ class StoreCalls:
 
     def _send(self, job: Job) -> Sent:
         digest = job.file.kept.parts[job.number - 1]
-        with self._buffer.open(job.file.name) as source:
-            return Sent(self._store.put_part(_upload(job), job.number, source, digest))
+        with self._buffer.open(job.file.name) as copy:
+            return Sent(self._store.put_part(_upload(job), job.number, copy.source, copy.slice(digest)))
 
     def _verify(self, job: Job) -> Compared:
         info = self._store.head(job.key)

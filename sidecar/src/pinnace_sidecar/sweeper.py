@@ -26,21 +26,22 @@ class Sweeper:
 
     def sweep(self, names: Sequence[str]) -> None:
         """Have these copies removed. Not made durable: a copy that comes back after a power cut is swept."""
-        self._workers.submit(lambda: self._remove(names))
+        if files := self._buffer.release(names):
+            self._workers.submit(lambda: self._remove(files))
 
     def collect(self) -> None:
-        """Give the room back of the copies that are gone."""
-        for names in self._workers.collect():
-            for name in names:
-                self._buffer.removed(name)
+        """Give the room back of the files that are gone."""
+        for files in self._workers.collect():
+            for file in files:
+                self._buffer.removed(file)
 
-    def _remove(self, names: Sequence[str]) -> list[str]:
+    def _remove(self, files: Sequence[str]) -> list[str]:
         removed = []
-        for name in names:
+        for file in files:
             try:
-                self._buffer.erase(name)
-                removed.append(name)
+                self._buffer.erase(file)
+                removed.append(file)
             except OSError as error:
                 # The next process sweeps it; until then it takes room.
-                _log.warning("a copy can't be removed", extra={"copy": name, "error": str(error)})
+                _log.warning("a copy can't be removed", extra={"copy": file, "error": str(error)})
         return removed

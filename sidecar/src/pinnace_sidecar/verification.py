@@ -10,7 +10,7 @@ recognise the content by, only its size can be compared.
 import hashlib
 import logging
 import re
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 
@@ -18,8 +18,9 @@ from pinnace.compression import NotDecodable, unpacked
 from pinnace.digests import Encoding
 from pinnace.records import RecordedContent
 from pinnace.stores.store import Evidence, NoSuchObject, ObjectInfo, Store
-from pinnace_sidecar.buffer import CHUNK_BYTES, Buffer
+from pinnace_sidecar.buffer import Buffer, OpenCopy
 from pinnace_sidecar.journal import JournaledFile
+from pinnace_sidecar.originals import CHUNK_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def _may_be_md5(file: JournaledFile, info: ObjectInfo) -> bool:
     return match[1] is None or (count > 1 and match[1] == str(count))
 
 
-def _md5(copy: IO[bytes], size: int) -> bytes:
+def _md5(copy: OpenCopy, size: int) -> bytes:
     digest = hashlib.md5(usedforsecurity=False)
     while size and (data := copy.read(min(size, CHUNK_BYTES))):
         digest.update(data)

@@ -3,9 +3,11 @@
 import errno
 import os
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from pinnace_sidecar import packs
 from pinnace_sidecar.files import OpenFile
 from support.simulation.filesystem import FileSystem, Inode, failure
 from support.simulation.machine import Machine
@@ -14,6 +16,8 @@ FOLDER = "/buffer"
 COPIES = f"{FOLDER}/files"
 #: How the record behind a copy's content begins.
 _RECORD = b'{"path":'
+#: How a pack begins; the table's length and checksum follow, and then the table.
+_PACK = b"pinnpack"
 
 
 class SimulatedFile:
@@ -132,16 +136,18 @@ class SimulatedDisk:
         if inode is None or not inode.data or not self.rot_rate:
             return
         self.machine.note("disk: rots", path.name)
-        self.rotten.add(path.name)
+        copies = copies_in(path.name, inode.data)
         if self.machine.chance(0.5):
             at = self.machine.rng.randrange(len(inode.data))
             record_at = _content_size(inode.data)
-            if record_at <= at < record_at + len(_RECORD):
+            if path.name in copies and record_at <= at < record_at + len(_RECORD):
                 at = record_at + len(_RECORD)  # so that we know its content by it
             inode.write(at, bytes([inode.data[at] ^ 1]))
             inode.sync()
+            self.rotten.update(name for name, (start, end) in copies.items() if start <= at < end)
         else:
             self._unreadable.add(inode.number)
+            self.rotten.update(copies)
 
     def remove(self, path: Path) -> None:
         self.enter("remove", path)
@@ -157,7 +163,19 @@ class SimulatedDisk:
         return {name: len(inode.data) for name, inode in self.system.listing(str(folder)).items()}
 
 
+def copies_in(file: str, data: bytearray) -> dict[str, tuple[int, int]]:
+    """The copies that lie in a file of the buffer, and where: one of its own with its record, small ones in a pack."""
+    if not packs.is_pack(file):
+        return {file: (0, len(data))}
+    table = packs.read(BytesIO(data)) or []
+    return {packed.name: (at, at + packed.record.digests.kept.size) for packed, at in table}
+
+
 def _content_size(copy: bytearray) -> int:
-    """Without the record behind it, be it written half-way."""
+    """Without the record behind it, be it written half-way; without tables."""
+    if copy.startswith(_PACK):
+        begin = len(_PACK) + 8 + int.from_bytes(copy[len(_PACK) : len(_PACK) + 4], "big")
+        table = packs.read(BytesIO(copy[:begin] + copy[len(_PACK) + 8 : begin] + copy[: len(_PACK) + 8])) or []
+        return max(0, min(len(copy) - begin, sum(packed.record.digests.kept.size for packed, _ in table)))
     record_at = copy.rfind(_RECORD)
     return record_at if record_at >= 0 else len(copy)

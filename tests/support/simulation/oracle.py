@@ -11,7 +11,7 @@ from pinnace.ids import artifact_id, is_own_key
 from pinnace.records import Artifact, FileState, PodReport
 from pinnace_sidecar.journal import JournaledFile
 from support.simulation.api import SimulatedApi
-from support.simulation.disk import COPIES
+from support.simulation.disk import COPIES, copies_in
 from support.simulation.filesystem import FileSystem
 from support.simulation.machine import Machine
 from support.simulation.store import SimulatedStore
@@ -63,10 +63,17 @@ class Oracle:
             if file.artifact_id not in self.acknowledged:
                 self.acknowledged[file.artifact_id] = file.path
                 name = file.name
-                if name not in self.rotten and not self._buffer.survives(f"{COPIES}/{name}"):
+                if name not in self.rotten and not self._survives(name):
                     self.violated(f"the copy of {file.path} is journaled, and would not survive a power cut")
                 if bytes.fromhex(file.digest.sha256) not in self.training.history.get(file.path, set()):
                     self.violated(f"{file.path} was copied with a content that it never had")
+
+    def _survives(self, name: str) -> bool:
+        listing = self._buffer.listing(COPIES)
+        return any(
+            name in copies_in(file, inode.data) and self._buffer.survives(f"{COPIES}/{file}")
+            for file, inode in listing.items()
+        )
 
     def grew(self, size: int) -> None:
         if size > self._limit:
@@ -155,8 +162,9 @@ class Oracle:
         mine = [artifact for _, artifact in self.api.truth.sources]
         if (len(mine), manifest_sha256(mine)) != (self.final.manifest.count, self.final.manifest.sha256):
             self.violated(f"the final report counts {self.final.manifest.count} artifacts, the API {len(mine)}")
-        for name in self._buffer.listing(COPIES).keys() - self.rotten:
-            self.violated(f"the copy {name} is left in the buffer")
+        for file, inode in self._buffer.listing(COPIES).items():
+            if not self.rotten.issuperset(copies_in(file, inode.data)):
+                self.violated(f"the copy {file} is left in the buffer")
         rows = self.api.truth.rows.values()
         for key in self.store.objects:
             is_former = self.recompressing and any(str(row.id) in key for row in rows)

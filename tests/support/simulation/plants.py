@@ -10,7 +10,7 @@ import pytest
 from pinnace.digests import ContentDigest
 from pinnace.records import FileState, MetricPoint
 from pinnace.stores.store import Evidence
-from pinnace_sidecar import buffer, intake, shipper, store_calls
+from pinnace_sidecar import copying, intake, originals, shipper, store_calls
 from pinnace_sidecar.journal import FileTable, MetricTable, Tail
 from pinnace_sidecar.journal.database import Database
 from pinnace_sidecar.sidecar import Sidecar
@@ -125,7 +125,7 @@ def _final_too_early(world: World, patch: pytest.MonkeyPatch) -> None:
 
 
 def _not_compared_after_copying(world: World, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(buffer, "_compare", lambda source, order: None)
+    patch.setattr(originals, "compare", lambda source, order: None)
 
 
 def _named_before_it_is_whole(world: World, patch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def _named_before_it_is_whole(world: World, patch: pytest.MonkeyPatch) -> None:
     def write_once(target: Any, data: bytes) -> None:
         target.write(data)
 
-    patch.setattr(buffer, "_write", write_once)
+    patch.setattr(copying, "_write", write_once)
 
 
 def _offset_before_points(world: World, patch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def _slow_volume_puts_off(world: World, patch: pytest.MonkeyPatch) -> None:
 
 
 def _room_not_given_back(world: World, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(buffer.Buffer, "_remove_unaccounted", lambda buffer, names: None)
+    patch.setattr(copying.Copying, "_remove_unaccounted", lambda copying, files: None)
 
 
 def _quarantined_for_ever(world: World, patch: pytest.MonkeyPatch) -> None:

@@ -10,22 +10,13 @@ from typing import BinaryIO
 
 import pytest
 
-from pinnace.digests import Digests
-from pinnace_sidecar.buffer import (
-    CHUNK_BYTES,
-    Buffer,
-    BufferFailed,
-    BufferFull,
-    Changed,
-    CopyError,
-    Gone,
-    Order,
-    Unreadable,
-    VolumeFailed,
-)
+from pinnace.digests import Digester, Digests
+from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.copy_record import CopyRecord
+from pinnace_sidecar.copying import BufferFailed, BufferFull, Copied
 from pinnace_sidecar.disk import LocalDisk, durable_write
 from pinnace_sidecar.files import Fingerprint, Folder, LocalVolume, OpenFile
+from pinnace_sidecar.originals import CHUNK_BYTES, Changed, CopyError, Gone, Order, Unreadable, VolumeFailed
 
 PART_SIZE = 1000
 
@@ -157,7 +148,7 @@ def test_a_copy_has_the_files_bytes_and_their_digests(volume: Path, folder: Path
     content = os.urandom(size)
     (volume / "file").write_bytes(content)
     buffer = Buffer(folder, 2**30, disk)
-    digest = buffer.copy(LocalVolume(str(volume)), order(volume), name_of).content
+    digest = buffer.copying.copy(LocalVolume(str(volume)), order(volume), name_of).content
     assert (digest.size, digest.sha256) == (size, hashlib.sha256(content).hexdigest())
     assert [part.size for part in digest.parts] == [
         min(PART_SIZE, size - at) for at in range(0, max(size, 1), PART_SIZE)
@@ -170,7 +161,7 @@ def test_a_copy_has_the_files_bytes_and_their_digests(volume: Path, folder: Path
 def test_a_copy_is_durable_before_it_has_its_name(volume: Path, folder: Path) -> None:
     (volume / "file").write_bytes(b"x")
     disk = FaultyDisk()
-    Buffer(folder, 2**30, disk).copy(LocalVolume(str(volume)), order(volume), name_of)
+    Buffer(folder, 2**30, disk).copying.copy(LocalVolume(str(volume)), order(volume), name_of)
     assert disk.steps == ["create", "write", "sync", "rename", "sync_folder"]
 
 
@@ -185,7 +176,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_complete(volume: Path, fo
             file.write_bytes(b"other")
 
     with pytest.raises(Changed):
-        Buffer(folder, 2**30, disk).copy(WatchedVolume(volume, rewrite), wanted, name_of)
+        Buffer(folder, 2**30, disk).copying.copy(WatchedVolume(volume, rewrite), wanted, name_of)
     assert list(folder.iterdir()) == []
 
 
@@ -195,7 +186,7 @@ def test_a_file_that_looks_different_from_the_order_is_not_even_read(volume: Pat
     (volume / "file").write_bytes(b"longer than before")
     disk = FaultyDisk()
     with pytest.raises(Changed):
-        Buffer(folder, 2**30, disk).copy(LocalVolume(str(volume)), wanted, name_of)
+        Buffer(folder, 2**30, disk).copying.copy(LocalVolume(str(volume)), wanted, name_of)
     assert "write" not in disk.steps
     assert list(folder.iterdir()) == []
 
@@ -207,10 +198,10 @@ def test_a_file_that_is_gone_or_became_a_link_is_gone(volume: Path, folder: Path
     (volume / "file").unlink()
     buffer = Buffer(folder, 2**30, LocalDisk())
     with pytest.raises(Gone):
-        buffer.copy(LocalVolume(str(volume)), wanted, name_of)
+        buffer.copying.copy(LocalVolume(str(volume)), wanted, name_of)
     (volume / "file").symlink_to(tmp_path / "secret")
     with pytest.raises(Gone):
-        buffer.copy(LocalVolume(str(volume)), wanted, name_of)
+        buffer.copying.copy(LocalVolume(str(volume)), wanted, name_of)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +214,7 @@ def test_a_failing_volume_is_told_from_a_failing_disk(
     (volume / "file").write_bytes(b"first")
     failing = WatchedVolume(volume, lambda: None, OSError(code, os.strerror(code)))
     with pytest.raises(expected):
-        Buffer(folder, 2**30, LocalDisk()).copy(failing, order(volume), name_of)
+        Buffer(folder, 2**30, LocalDisk()).copying.copy(failing, order(volume), name_of)
     assert list(folder.iterdir()) == []
 
 
@@ -238,10 +229,10 @@ def test_a_disk_that_fails_at_any_step_leaves_nothing_half_done(
     disk = FaultyDisk(step, code)
     buffer = Buffer(folder, 2**30, disk)
     with pytest.raises(expected):
-        buffer.copy(LocalVolume(str(volume)), order(volume), name_of)
+        buffer.copying.copy(LocalVolume(str(volume)), order(volume), name_of)
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
     disk.fail = ""
-    buffer.copy(LocalVolume(str(volume)), order(volume), name_of)
+    buffer.copying.copy(LocalVolume(str(volume)), order(volume), name_of)
 
 
 def in_turn(path: str, digests: Digests) -> str:
@@ -249,54 +240,59 @@ def in_turn(path: str, digests: Digests) -> str:
 
 
 def test_files_copied_together_are_durable_together_before_any_has_its_name(volume: Path, folder: Path) -> None:
-    contents = {f"file-{number}": os.urandom(number * 300) for number in range(20)}
+    contents = {f"file-{number}": os.urandom(70_000 + number) for number in range(20)}
     for path, content in contents.items():
         (volume / path).write_bytes(content)
     disk = FaultyDisk()
     buffer = Buffer(folder, 2**30, disk)
-    outcomes = buffer.copy_all(LocalVolume(str(volume)), [order(volume, path) for path in contents], in_turn)
-    for (path, content), outcome in zip(contents.items(), outcomes, strict=True):
-        assert isinstance(outcome, Digests)
-        with buffer.open(in_turn(path, outcome)) as copy:
-            assert copy.read(outcome.content.size) == content
+    outcomes = buffer.copying.copy_all(LocalVolume(str(volume)), [order(volume, path) for path in contents], in_turn)
+    for content, outcome in zip(contents.values(), outcomes, strict=True):
+        assert isinstance(outcome, Copied)
+        with buffer.open(outcome.name) as copy:
+            assert copy.read(outcome.digests.content.size) == content
     assert len(list(folder.iterdir())) == 20
     assert disk.steps[-22:] == ["sync_all", *["rename"] * 20, "sync_folder"]
     assert "rename" not in disk.steps[:-22]
 
 
 @pytest.mark.parametrize("size", [2, 7, 8, 9])
-def test_real_files_are_synced_together_however_many(volume: Path, folder: Path, size: int) -> None:
+@pytest.mark.parametrize("least", [0, 70_000])
+def test_real_files_are_synced_together_however_many(volume: Path, folder: Path, size: int, least: int) -> None:
     for number in range(size):
-        (volume / str(number)).write_bytes(b"x" * number)
+        (volume / str(number)).write_bytes(b"x" * (least + number))
     orders = [order(volume, str(number)) for number in range(size)]
-    outcomes = Buffer(folder, 2**30, LocalDisk()).copy_all(LocalVolume(str(volume)), orders, in_turn)
-    assert [outcome.content.size for outcome in outcomes if isinstance(outcome, Digests)] == list(range(size))
+    outcomes = Buffer(folder, 2**30, LocalDisk()).copying.copy_all(LocalVolume(str(volume)), orders, in_turn)
+    sizes = [outcome.digests.content.size for outcome in outcomes if isinstance(outcome, Copied)]
+    assert sizes == list(range(least, least + size))
 
 
-def test_one_that_fails_keeps_no_other_from_being_copied(volume: Path, folder: Path) -> None:
+@pytest.mark.parametrize("size", [10, 70_000])
+def test_one_that_fails_keeps_no_other_from_being_copied(volume: Path, folder: Path, size: int) -> None:
     for path in ("gone", "good", "changed", "better"):
-        (volume / path).write_bytes(path.encode())
+        (volume / path).write_bytes(path.encode() * size)
     orders = [order(volume, path) for path in ("gone", "good", "changed", "better")]
     (volume / "gone").unlink()
     (volume / "changed").write_bytes(b"something else")
-    outcomes = Buffer(folder, 2**30, LocalDisk()).copy_all(LocalVolume(str(volume)), orders, in_turn)
-    assert [type(outcome) for outcome in outcomes] == [Gone, Digests, Changed, Digests]
-    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["better", "good"]
+    outcomes = Buffer(folder, 2**30, LocalDisk()).copying.copy_all(LocalVolume(str(volume)), orders, in_turn)
+    assert [type(outcome) for outcome in outcomes] == [Gone, Copied, Changed, Copied]
+    names = [outcome.name.split("-")[0] for outcome in outcomes if isinstance(outcome, Copied)]
+    assert names == ["good", "better"]
 
 
 @pytest.mark.parametrize("step", ["sync_all", "sync_folder", "create", "write"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("size", [1, 70_000])
 def test_a_disk_that_fails_under_several_files_leaves_nothing_half_done(
-    volume: Path, folder: Path, step: str, code: int
+    volume: Path, folder: Path, step: str, code: int, size: int
 ) -> None:
     for path in ("a", "b"):
-        (volume / path).write_bytes(path.encode())
+        (volume / path).write_bytes(path.encode() * size)
     orders = [order(volume, path) for path in ("a", "b")]
     disk = FaultyDisk(step, code)
-    outcomes = Buffer(folder, 2**30, disk).copy_all(LocalVolume(str(volume)), orders, in_turn)
+    outcomes = Buffer(folder, 2**30, disk).copying.copy_all(LocalVolume(str(volume)), orders, in_turn)
     if step == "sync_all":  # somebody else's error: each file for itself is fine
-        assert disk.steps.count("sync") == 2
-        assert {type(outcome) for outcome in outcomes} == {Digests}
+        assert disk.steps.count("sync") == len(list(folder.iterdir()))
+        assert {type(outcome) for outcome in outcomes} == {Copied}
     else:
         assert {type(outcome) for outcome in outcomes} == {BufferFull if code == errno.ENOSPC else BufferFailed}
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
@@ -326,8 +322,14 @@ def test_a_copy_whose_name_could_not_be_made_durable_takes_no_room_unless_it_was
         (folder / name).write_bytes(b"content")
     buffer = Buffer(folder, 100, FaultyDisk("sync_folder", errno.EIO))
     with pytest.raises(BufferFailed):
-        buffer.copy(LocalVolume(str(volume)), order(volume), name_of)
+        buffer.copying.copy(LocalVolume(str(volume)), order(volume), name_of)
     assert [path.name for path in folder.iterdir()] == ([name] if known else [])
+
+
+def copied(name: str, size: int) -> Copied:
+    digester = Digester(PART_SIZE)
+    digester.update(b"x" * size)
+    return Copied(name, Digests(content=digester.finish()))
 
 
 def test_space_is_reserved_and_given_back(folder: Path) -> None:
@@ -338,7 +340,7 @@ def test_space_is_reserved_and_given_back(folder: Path) -> None:
     assert not buffer.reserve(1)
     buffer.settle(60, None)
     assert buffer.reserve(50)
-    buffer.settle(50, "copied", 20)
+    buffer.settle(50, copied("copied", 20))
     assert buffer.used_bytes == 60
     buffer.remove("there")
     buffer.remove("there")
@@ -349,7 +351,7 @@ def test_a_copy_that_replaces_an_equal_one_is_counted_once(folder: Path) -> None
     (folder / "there").write_bytes(b"x" * 40)
     buffer = Buffer(folder, 100, LocalDisk())
     assert buffer.reserve(40)
-    buffer.settle(40, "there", 40)
+    buffer.settle(40, copied("there", 40))
     assert buffer.used_bytes == 40
 
 
@@ -369,7 +371,7 @@ def test_a_copy_says_what_it_is(volume: Path, folder: Path, size: int, path: str
     (volume / path).write_bytes(os.urandom(size))
     buffer = Buffer(folder, 2**30, LocalDisk())
     fingerprint = order(volume, path).fingerprint
-    digests = buffer.copy(
+    digests = buffer.copying.copy(
         LocalVolume(str(volume)), Order(path, fingerprint, PART_SIZE, suspect=True, settled_at=12.5), name_of
     )
     expected = CopyRecord.of(path, fingerprint, digests, suspect=True, settled_at=12.5)
@@ -379,7 +381,7 @@ def test_a_copy_says_what_it_is(volume: Path, folder: Path, size: int, path: str
 def test_a_damaged_record_is_none(volume: Path, folder: Path) -> None:
     (volume / "file").write_bytes(b"content")
     buffer = Buffer(folder, 2**30, LocalDisk())
-    name = buffer.copy(LocalVolume(str(volume)), order(volume), name_of).content.sha256
+    name = buffer.copying.copy(LocalVolume(str(volume)), order(volume), name_of).content.sha256
     whole = (folder / name).read_bytes()
     for cut in range(len(whole)):
         (folder / name).write_bytes(whole[:cut])

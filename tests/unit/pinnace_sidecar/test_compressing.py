@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from pinnace import compression
 from pinnace.digests import Digests
-from pinnace_sidecar.buffer import Buffer, Changed, Order
+from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.compressing import Compression, Shrinking
 from pinnace_sidecar.disk import LocalDisk
 from pinnace_sidecar.files import Fingerprint, LocalVolume, OpenFile
+from pinnace_sidecar.originals import Changed, Order
 from support.store_content import compressed, digest_of
 
 TEXT = b"".join(b"step %d: loss %d\n" % (step, step * step % 977) for step in range(3000))
@@ -133,7 +134,7 @@ def test_a_copy_is_the_frame_or_the_file_and_says_which(folder: Path, disk: Loca
     path = folder / "volume/file"
     path.write_bytes(content)
     buffer = Buffer(folder / "buffer", 2**30, disk)
-    digests = buffer.copy(LocalVolume(str(folder / "volume")), order_of(path), name_of)
+    digests = buffer.copying.copy(LocalVolume(str(folder / "volume")), order_of(path), name_of)
     assert digests.content.sha256 == digest_of(content).sha256
     with buffer.open(name_of(digests)) as copy:
         held = copy.read(digests.kept.size)
@@ -157,7 +158,7 @@ def test_a_file_that_is_not_as_it_was_is_no_copy(folder: Path) -> None:
     path.write_bytes(TEXT + b"more")
     buffer = Buffer(folder / "buffer", 2**30, LocalDisk())
     with pytest.raises(Changed):
-        buffer.copy(LocalVolume(str(folder / "volume")), order, name_of)
+        buffer.copying.copy(LocalVolume(str(folder / "volume")), order, name_of)
     assert list((folder / "buffer").iterdir()) == []
 
 
@@ -183,7 +184,7 @@ def test_bytes_that_do_not_unpack_to_the_content_are_no_copy(
     path = folder / "volume/file"
     path.write_bytes(TEXT)
     buffer = Buffer(folder / "buffer", 2**30, LocalDisk())
-    digests = buffer.copy(LocalVolume(str(folder / "volume")), order_of(path), name_of)
+    digests = buffer.copying.copy(LocalVolume(str(folder / "volume")), order_of(path), name_of)
     assert digests.stored is None
     with buffer.open(name_of(digests)) as copy:
         assert copy.read(len(TEXT)) == TEXT
