@@ -84,4 +84,9 @@ STEPS: Final = (
     """
     ALTER TABLE files ADD COLUMN stored BLOB;
     """,
+    # A sidecar that does not know this version would not find the copies that lie in packs. (Nothing is asked by
+    # folder any more.)
+    """
+    DROP INDEX files_folder;
+    """,
 )
