@@ -96,7 +96,8 @@ def test_b38_the_buffers_disk_is_full(pod: Scenario) -> None:
 def test_b38_the_buffers_disk_has_no_inode_left(pod: Scenario) -> None:
     with small_disk(Path(pod.sidecar.settings.buffer_dir), "nr_inodes=12"):
         pod.store.faults.append(Fault(kind=Misbehaviour.STATUS, operation="Put", times=1000))
-        files = {f"file-{number}": pod.write(f"file-{number}", 100) for number in range(20)}
+        # Too large to share a file of the buffer: each takes an inode.
+        files = {f"file-{number}": pod.write(f"file-{number}", 70_000) for number in range(20)}
         pod.sidecar.start()
         eventually(lambda: "BufferFull" in pod.sidecar.log(), what="a full buffer")
         pod.store.faults.clear()
