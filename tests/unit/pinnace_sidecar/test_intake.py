@@ -115,6 +115,23 @@ def test_the_longer_a_look_takes_the_rarer_are_those_without_a_reason(
     assert looks(pod) - before in (9, 10)
 
 
+@pytest.mark.parametrize(("files", "put_off"), [(220, False), (20, True)])
+def test_files_that_a_look_finds_pay_for_it(pod: Pod, watcher: Watcher, files: int, *, put_off: bool) -> None:
+    class Slow(LocalVolume):
+        def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
+            pod.clock.advance(0.05)
+            return super().scan(enter)
+
+    pod.seen_volume = Slow(str(pod.volume))
+    for number in range(files):
+        pod.write(f"file-{number}", b"1")
+    pod.start()
+    pod.run_for(0.1)
+    watcher.stirred = True
+    pod.run_for(1.9)
+    assert (looks(pod) == 1) is put_off
+
+
 def test_without_inotify_looks_are_frequent(pod: Pod) -> None:
     pod.write("a", b"1")
     pod.start()
