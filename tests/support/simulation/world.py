@@ -13,6 +13,7 @@ import msgspec
 from pinnace.records import FileState, PodReport, WriterEnd
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace_sidecar.crash import CrashPoint
+from pinnace_sidecar.intake import LONGEST_IDLE_S
 from pinnace_sidecar.journal import Journal
 from pinnace_sidecar.journal.database import Database
 from pinnace_sidecar.settings import Tuning
@@ -34,8 +35,9 @@ _PART_BYTES = 64
 #: Few for some: then files wait for each other.
 _WATCHED_FILES = (1000, 1, 1000, 3)
 _MAX_PROCESSES = 20
-#: How long nothing may fail before everything must have been recorded.
-_QUIET_S = 200.0
+#: How long nothing may fail before everything must have been recorded. A file whose events were lost is found by the
+#: next look without a reason.
+_QUIET_S = LONGEST_IDLE_S + 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
