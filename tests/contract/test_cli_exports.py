@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from pyarrow import parquet
 
 from pinnace.cli import main
 from pinnace.client import Client
@@ -98,3 +99,18 @@ def test_an_export_that_can_not_be_written_leaves_nothing(api: ApiServer, iterat
     result = run(api, "export", "metrics", str(iteration), "-o", str(tmp_path / "absent" / "points.csv"))
     assert result.exit_code == 7
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parquet_has_moments_and_numbers_that_json_has_no_word_for(
+    api: ApiServer, client: Client, experiment: UUID, iteration: UUID, tmp_path: Path
+) -> None:
+    file = tmp_path / "found.parquet"
+    result = run(api, "export", "iterations", str(experiment), "--format", "parquet", "-o", str(file))
+    assert result.exit_code == 0, result.output
+    (row,) = parquet.read_table(file).to_pylist()
+    assert (row["id"], row["params.lr"], row["metrics.-loss.last"]) == (str(iteration), 0.1, math.inf)
+    assert row["created_at"] == client.iteration(iteration).created_at
+    run(api, "export", "metrics", str(iteration), "--format", "parquet", "-o", str(file))
+    points = parquet.read_table(file).to_pylist()
+    assert [str(point["value"]) for point in points] == ["0.1", "inf", "-inf", "nan"]
+    assert points[0]["time"] == POINTS[0].time

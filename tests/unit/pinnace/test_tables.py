@@ -61,19 +61,19 @@ def test_how_cells_are_spelled(value: Any, cell: str) -> None:
     assert to_cell(value) == cell
 
 
-@given(st.lists(st.dictionaries(TEXTS, VALUES, max_size=4), max_size=5), st.sampled_from(Format))
+@given(st.lists(st.dictionaries(TEXTS, VALUES, max_size=4), max_size=5), st.sampled_from([Format.CSV, Format.JSONL]))
 def test_rows_are_read_back_as_they_were_written(rows: list[dict[str, Any]], format_: Format) -> None:
-    file = io.StringIO(newline="")
+    file = io.BytesIO()
     assert write_rows(rows, file, format_) == len(rows)
-    file.seek(0)
     held = [{column: value for column, value in row.items() if value is not None} for row in rows]
-    assert [row for _, row in read_rows(file, format_)] == held
+    text = io.StringIO(file.getvalue().decode(), newline="")
+    assert [row for _, row in read_rows(text, format_)] == held
 
 
 def test_a_column_that_comes_late_is_in_the_head() -> None:
-    file = io.StringIO(newline="")
+    file = io.BytesIO()
     write_rows([{"a": 1}, {"b": "x"}], file, Format.CSV)
-    assert list(csv.reader(file.getvalue().splitlines())) == [["a", "b"], ["1", ""], ["", "x"]]
+    assert list(csv.reader(file.getvalue().decode().splitlines())) == [["a", "b"], ["1", ""], ["", "x"]]
 
 
 @pytest.mark.parametrize(

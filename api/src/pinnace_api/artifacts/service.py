@@ -142,6 +142,7 @@ def _put(
     iterations.check_exists(connection, iteration)
     moment = now()
     stored = {key: msgspec.structs.replace(artifact, recorded_at=moment) for key, artifact in unique.items()}
+    _check_objects(connection, sent)
     _check_shared(connection, iteration, unique)
     added = queries.add(connection, list(stored.values()))
     if added < len(unique):
@@ -213,8 +214,6 @@ def _checked(iteration: UUID, artifact: Artifact, by: str, field: str) -> Artifa
     if artifact.stored is not None:
         check_number(artifact.stored.size, f"{field}.stored.size")
     location = artifact.location
-    if location.backend is not Backend.S3:
-        raise Invalid("only an object can be registered", field=f"{field}.location.backend", hint="upload the file")
     for text in (location.endpoint, location.region, location.bucket, location.key):
         check_text(text, f"{field}.location")
     check_text(artifact.etag, f"{field}.etag")
@@ -232,6 +231,19 @@ def check_path(path: str, field: str) -> None:
     check_text(path, field)
     if not {"", ".", ".."}.isdisjoint(path.split("/")):
         raise Invalid("a path is relative to the volume, without empty parts, '.' and '..'", field=field)
+
+
+def _check_objects(connection: Connection, sent: Sequence[Artifact]) -> None:
+    """Raise Invalid when what lies elsewhere than in a bucket would be new; what was uploaded may come again."""
+    elsewhere = {artifact.id for artifact in sent if artifact.location.backend is not Backend.S3}
+    there = queries.find_all(connection, elsewhere) if elsewhere else {}
+    for index, artifact in enumerate(sent):
+        if artifact.id in elsewhere and artifact.id not in there:
+            raise Invalid(
+                "only an object can be registered",
+                field=f"artifacts[{index}].location.backend",
+                hint="upload the file",
+            )
 
 
 def _check_shared(connection: Connection, iteration: UUID, artifacts: Mapping[UUID, Artifact]) -> None:

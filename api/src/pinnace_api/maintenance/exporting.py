@@ -7,15 +7,14 @@ of an earlier one the first digits of its digest stand before its suffix.
 
 import hashlib
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from pinnace.file_names import safe, safe_path
 from pinnace.records import Artifact
 from pinnace_api.database import Database
 from pinnace_api.maintenance import objects
@@ -24,10 +23,6 @@ from pinnace_api.maintenance.objects import Placed
 from pinnace_api.refusals import Refused, Unavailable
 from pinnace_api.storage.reading import Reading
 from pinnace_api.storage.storage import Storage
-
-_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*%]')
-#: The most bytes of a name on the usual file systems, with room for what is put behind.
-_NAME_BYTES: Final = 200
 
 
 class Exported(msgspec.Struct, kw_only=True):
@@ -73,23 +68,8 @@ def export(
 def parts_of(placed: Placed, *, is_newest: bool = True) -> tuple[str, ...]:
     """Where an artifact goes below the folder. Pure."""
     artifact = placed.artifact
-    *folders, name = (safe(part) for part in artifact.path.split("/"))
-    if not is_newest:
-        stem, dot, suffix = name.partition(".") if not name.startswith(".") else (name, "", "")
-        name = f"{stem}~{artifact.sha256[:12]}{dot}{suffix}"
     experiment = f"{safe(placed.experiment)}-{str(artifact.iteration_id)[:8]}"
-    return (experiment, str(placed.number), *folders, name)
-
-
-def safe(name: str) -> str:
-    """`name` as one part of a path on any file system; two names never become one."""
-    text = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", name)
-    if text in ("", ".", "..") or text[-1] in ". ":
-        text = f"{text[:-1]}%{ord(text[-1]):02X}" if text else "%"
-    if len(text.encode()) > _NAME_BYTES:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-        text = f"{text.encode()[: _NAME_BYTES - 20].decode(errors='ignore')}%~{digest}"
-    return text
+    return (experiment, str(placed.number), *safe_path(artifact.path, "" if is_newest else artifact.sha256))
 
 
 def _chosen(all_of_them: Iterable[Placed]) -> Iterable[tuple[Placed, bool]]:

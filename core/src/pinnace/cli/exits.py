@@ -4,6 +4,8 @@ from enum import IntEnum
 
 from pinnace.client import ApiError, NotFound
 from pinnace.errors import PinnaceError
+from pinnace.extras import MissingExtra
+from pinnace.porting.source import UnreadableSource
 from pinnace.settings import SettingsError
 from pinnace.stores.store import StoreError
 from pinnace.tables import UnreadableTable
@@ -16,7 +18,7 @@ class Exit(IntEnum):
 
     OK = 0, "done"
     DEFECT = 1, "an unexpected failure: a defect"
-    USAGE = 2, "the command line or a setting is wrong, or a name means several things"
+    USAGE = 2, "the command line or a setting is wrong, a name means several things, or a package is missing"
     NOT_FOUND = 3, "what was asked for does not exist"
     API = 4, "the API refused or could not be reached"
     DIGEST = 5, "the downloaded bytes are not those that were recorded; no file is left"
@@ -53,11 +55,11 @@ def exit_for(error: PinnaceError) -> Exit:
     """The code that `error` ends with."""
     for kinds, code in (
         ((NothingFound, NotFound, NotReproducible), Exit.NOT_FOUND),
-        ((AmbiguousName, SettingsError), Exit.USAGE),
+        ((AmbiguousName, MissingExtra, SettingsError), Exit.USAGE),
         (ApiError, Exit.API),
         (DigestMismatch, Exit.DIGEST),
         (StoreError, Exit.STORE),
-        ((LocalFileError, SpoolError, UnreadableTable), Exit.FILE),
+        ((LocalFileError, SpoolError, UnreadableSource, UnreadableTable), Exit.FILE),
     ):
         if isinstance(error, kinds):
             return code

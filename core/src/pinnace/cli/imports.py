@@ -11,6 +11,7 @@ import msgspec
 from pinnace.cli.exits import LocalFileError
 from pinnace.cli.options import with_client
 from pinnace.cli.output import escaped
+from pinnace.cli.porting import import_command, import_mlflow
 from pinnace.cli.references import find_iteration
 from pinnace.client import Client
 from pinnace.records import MAX_POINTS_PER_REQUEST, MetricWrite
@@ -23,7 +24,7 @@ class _Row(MetricWrite, frozen=True, kw_only=True):
 
 @click.group("import")
 def import_() -> None:
-    """Bring what was exported into the API."""
+    """Bring what was exported, or what another tracker has kept, into the API."""
 
 
 @import_.command("metrics")
@@ -46,6 +47,10 @@ def import_metrics(client: Client, *, file: Path, target: str | None) -> None:
             receipt = client.put_metrics(iteration, points)
             added, present = added + receipt.added, present + receipt.present
     click.echo(f"{added} points added, {present} were there")
+
+
+import_.add_command(import_command)
+import_.add_command(import_mlflow)
 
 
 def _rows(path: Path) -> Iterator[_Row]:

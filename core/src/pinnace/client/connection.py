@@ -5,7 +5,7 @@ the API closed just as the request went out is replaced once, at once. All reque
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 from urllib.parse import urlencode
@@ -98,6 +98,26 @@ class Connection:
             raise _unreachable(what, self._base, error) from error
         return None if response[0] == 204 else _understood(what, response, answer)
 
+    def receive(self, path: str, sink: Callable[[bytes], object], *, start: int = 0) -> None:
+        """Hand the body of GET `path` to `sink` block by block, from byte `start` on; what `sink` raises ends it.
+
+        Raises ApiError: Unreachable also when the answer breaks off, with what had arrived handed over.
+        """
+        what = f"GET {path}"
+        headers = {"accept": "*/*", "range": f"bytes={start}-"} if start else {"accept": "*/*"}
+        try:
+            response = self._request("GET", path, None, headers)
+            try:
+                _check_body(what, response, 206 if start else 200)
+                while block := response.read(_BLOCK_BYTES, decode_content=False):
+                    sink(block)
+            except BaseException:
+                response.close()
+                raise
+            response.release_conn()
+        except HTTPError as error:
+            raise _unreachable(what, self._base, error) from error
+
     def _call(self, method: str, path: str, body: bytes | None, answer: type[_T]) -> _T:
         what = f"{method} {path.partition('?')[0]}"
         try:
@@ -112,20 +132,9 @@ class Connection:
     def _send(
         self, method: str, path: str, body: "bytes | _Limited | None", fields: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {**_HEADERS, **fields}
-        if token := self._bearer():
-            headers["authorization"] = f"Bearer {token}"
         is_file = isinstance(body, _Limited)
         begun = time.monotonic()
-        response = self._pool.request(
-            method,
-            self._base + path,
-            body=cast(Any, body),  # anything that has `read`
-            headers=headers,
-            redirect=False,
-            preload_content=False,
-            timeout=self._patient if is_file else self._timeout,
-        )
+        response = self._request(method, path, body, fields)
         try:
             deadline = (time.monotonic() if is_file else begun) + self._deadline
             content = _read(response, f"{method} {path}", deadline=deadline)
@@ -134,6 +143,22 @@ class Connection:
             raise
         response.release_conn()
         return response.status, response.headers, content
+
+    def _request(
+        self, method: str, path: str, body: "bytes | _Limited | None", fields: Mapping[str, str]
+    ) -> BaseHTTPResponse:
+        headers = {**_HEADERS, **fields}
+        if token := self._bearer():
+            headers["authorization"] = f"Bearer {token}"
+        return self._pool.request(
+            method,
+            self._base + path,
+            body=cast(Any, body),  # anything that has `read`
+            headers=headers,
+            redirect=False,
+            preload_content=False,
+            timeout=self._patient if isinstance(body, _Limited) else self._timeout,
+        )
 
     def _bearer(self) -> str:
         token = self._token
@@ -200,6 +225,13 @@ def _unreachable(what: str, base: str, error: Exception) -> Unreachable:
     else:
         hint = "check that the API runs and that api_url is right"
     return Unreachable(f"{what}: no answer from {base}: {error}", hint=hint)
+
+
+def _check_body(what: str, response: BaseHTTPResponse, expected: int) -> None:
+    if not 200 <= response.status < 300:
+        raise _refusal(what, response.status, response.headers, response.read(MAX_RESPONSE_BYTES))
+    if response.status != expected:
+        raise Unexpected(f"{what}: the answer does not begin where it was asked to", status=response.status)
 
 
 def _understood(what: str, response: tuple[int, Mapping[str, str], bytes], answer: type[_T]) -> _T:

@@ -5,12 +5,14 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from io import TextIOWrapper
 from typing import Any, BinaryIO, Final, TextIO
 
 import msgspec
 
 from pinnace.errors import PinnaceError
 from pinnace.tables.cells import from_cell, to_cell
+from pinnace.tables.parquet import write_parquet
 
 #: As long as a cell may be that we read; the longest note or error of ours stays far below.
 _MAX_CELL: Final = 2**27
@@ -21,24 +23,30 @@ class Format(StrEnum):
 
     CSV = "csv"
     JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 class UnreadableTable(PinnaceError):
     """The file holds something else than such a table. The message says in which line."""
 
 
-def write_rows(rows: Iterable[Mapping[str, Any]], file: TextIO, format_: Format) -> int:
-    """Write rows of JSON values; returns how many. `file` was opened with `newline=""`.
+def write_rows(rows: Iterable[Mapping[str, Any]], file: BinaryIO, format_: Format) -> int:
+    """Write rows of JSON values, for Parquet also of moments; returns how many. Raises MissingExtra.
 
-    The columns of a CSV are those of all rows, in the order in which they first come.
+    The columns of a CSV or Parquet file are those of all rows, in the order in which they first come.
     """
-    if format_ is Format.JSONL:
-        return _write_lines(rows, file)
-    return _write_csv(rows, file)
+    if format_ is Format.PARQUET:
+        return write_parquet(rows, file)
+    text = TextIOWrapper(file, encoding="utf-8", newline="")
+    try:
+        return _write_lines(rows, text) if format_ is Format.JSONL else _write_csv(rows, text)
+    finally:
+        # It would close what is the caller's.
+        text.detach()
 
 
 def read_rows(file: TextIO, format_: Format) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows that `write_rows` wrote, each with its line, without what is None. Raises UnreadableTable.
+    """The rows that `write_rows` wrote as text, each with its line, without what is None. Raises UnreadableTable.
 
     `file` was opened with `newline=""`.
     """
