@@ -238,7 +238,8 @@ def _check_objects(connection: Connection, sent: Sequence[Artifact]) -> None:
     elsewhere = {artifact.id for artifact in sent if artifact.location.backend is not Backend.S3}
     there = queries.find_all(connection, elsewhere) if elsewhere else {}
     for index, artifact in enumerate(sent):
-        if artifact.id in elsewhere and artifact.id not in there:
+        stored = there.get(artifact.id)
+        if artifact.id in elsewhere and (stored is None or stored.location != artifact.location):
             raise Invalid(
                 "only an object can be registered",
                 field=f"artifacts[{index}].location.backend",
