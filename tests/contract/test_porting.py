@@ -266,7 +266,7 @@ def test_an_import_that_was_broken_off_goes_on(there: ApiServer, exported: Path,
         pytest.fail(f"{place}: {reason}")
 
     with there.admin() as client:
-        for left in (1, 5):
+        for left in (1, 6):
             with BrokenOff(exported, Problems(tell)) as source:
                 source.left = left
                 with pytest.raises(KeyboardInterrupt):
