@@ -76,6 +76,15 @@ LETS_IN = {
     "list_members": READERS,
     "delete_member": PROJECT_ADMINS | ADMINS,
     "list_audit": ADMINS,
+    "put_retention_policy": PROJECT_ADMINS | ADMINS,
+    "list_retention_policies": READERS,
+    "delete_retention_policy": PROJECT_ADMINS | ADMINS,
+    "put_default_policy": ADMINS,
+    "list_default_policies": ADMINS,
+    "delete_default_policy": ADMINS,
+    "put_hold": PROJECT_ADMINS | ADMINS,
+    "list_holds": READERS,
+    "lift_hold": PROJECT_ADMINS | ADMINS,
     "put_project": WRITERS | {"operator"},
     "list_projects": READERS | STRANGERS,
     "get_project": READERS,
@@ -167,6 +176,7 @@ POOL = urllib3.PoolManager(retries=False)
 
 
 UPLOAD = uuid4()
+HOLD = uuid4()
 DATASET = ids.dataset_id("iris", "iris.csv", "sha256:1")
 #: Two versions of a model; the second one has an alias.
 VERSIONS = (uuid4(), uuid4())
@@ -315,6 +325,8 @@ def address(path: str, world: World, kind: str = "admin") -> str:
         "{stage:str}": "none",
         "{alias:str}": "champion",
         "{pod_uid:str}": "own",
+        "{policy:str}": "old",
+        "{hold_id:uuid}": str(HOLD),
     }
     if "{token_id:uuid}" in path:
         values["{token_id:uuid}"] = str(world.accounts.session(world.user(kind)).id)

@@ -139,7 +139,13 @@ def hold(connection: Connection, artifact: UUID) -> tuple[Artifact, datetime | N
 
 
 def find(connection: Connection, artifact: UUID) -> Artifact | None:
-    """None also for a deleted one. Raises Gone for what a retention policy removed."""
+    """None also for a deleted one."""
+    row = connection.execute(_FIND_ALL, {"ids": [artifact]}).one_or_none()
+    return None if row is None or row.deleted_at is not None else record(row)
+
+
+def find_to_read(connection: Connection, artifact: UUID) -> Artifact | None:
+    """As `find`. Raises Gone for what a retention policy removed."""
     row = connection.execute(_FIND_ALL, {"ids": [artifact]}).one_or_none()
     return None if row is None else _there(row)
 

@@ -84,8 +84,9 @@ def find_contents(database: Database, iteration: UUID, query: ContentQuery) -> R
 
 
 def get(database: Database, artifact: UUID) -> Artifact:
+    """Raises NotFound, Gone."""
     with database.read() as connection:
-        found = queries.find(connection, artifact)
+        found = queries.find_to_read(connection, artifact)
     if found is None:
         raise NotFound(f"there is no artifact {artifact}")
     return found
