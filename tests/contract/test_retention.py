@@ -192,7 +192,7 @@ def test_filters_choose_iterations_and_experiments(world: World) -> None:
     assert all(world.paths(each) for each in others)
 
 
-def test_what_something_needs_stays_and_all_of_its_set(world: World) -> None:
+def test_failure_19_what_registry_lineage_or_a_hold_needs_stays_with_all_of_its_set(world: World) -> None:
     experiment = world.begin()
     model = world.run(experiment, "model", "rest")
     whole = world.run(experiment, "w1", "w2")
