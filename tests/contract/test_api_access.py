@@ -25,6 +25,8 @@ from pinnace.records import (
     ModelVersionWrite,
     ProblemDetails,
     ProjectRole,
+    RetentionPolicyWrite,
+    RetentionTarget,
     Scope,
     UserPatch,
     UserWrite,
@@ -76,6 +78,15 @@ LETS_IN = {
     "list_members": READERS,
     "delete_member": PROJECT_ADMINS | ADMINS,
     "list_audit": ADMINS,
+    "put_retention_policy": PROJECT_ADMINS | ADMINS,
+    "list_retention_policies": READERS,
+    "delete_retention_policy": PROJECT_ADMINS | ADMINS,
+    "put_default_policy": ADMINS,
+    "list_default_policies": ADMINS,
+    "delete_default_policy": ADMINS,
+    "put_hold": PROJECT_ADMINS | ADMINS,
+    "list_holds": READERS,
+    "lift_hold": PROJECT_ADMINS | ADMINS,
     "put_project": WRITERS | {"operator"},
     "list_projects": READERS | STRANGERS,
     "get_project": READERS,
@@ -167,6 +178,7 @@ POOL = urllib3.PoolManager(retries=False)
 
 
 UPLOAD = uuid4()
+HOLD = uuid4()
 DATASET = ids.dataset_id("iris", "iris.csv", "sha256:1")
 #: Two versions of a model; the second one has an alias.
 VERSIONS = (uuid4(), uuid4())
@@ -190,12 +202,31 @@ class World:
         """Whose own account a caller of this kind would look at; that of a victim for callers without one."""
         return kind.partition(",")[0].replace(" ", "-") if kind in USERS else "victim"
 
+    def make_ready(self, operation: str) -> None:
+        """What the operation needs to be there, because it has been taken away by the one before."""
+        if operation == "delete_user":
+            self.make_victim()
+        if operation in ("get_called_version", "delete_model_alias"):
+            with self.api.admin() as admin:
+                admin.set_model_alias("iris", "tree", "champion", 2)
+        if operation in ("delete_retention_policy", "delete_default_policy"):
+            self.make_policies()
+        if operation.endswith(("_artifact", "_upload", "_file", "_bytes")):
+            self.make_files()
+
     def make_files(self) -> None:
         """An empty file, and an upload that was begun."""
         begun = b'{"path": "begun"}'
         for path, body in (("files/empty", b""), (f"uploads/{UPLOAD}", begun)):
             answer = self.request("PUT", f"/api/v1/iterations/{self.iteration}/{path}", ADMIN_TOKEN, body)
             assert answer.status in (200, 201), answer.data
+
+    def make_policies(self) -> None:
+        """One of the project and one for all, neither of which does anything."""
+        with self.api.admin() as admin:
+            for project in ("iris", None):
+                write = RetentionPolicyWrite(target=RetentionTarget.TRASH, older_than_days=1, enabled=False)
+                admin.put_retention_policy(project, "old", write)
 
     def make_victim(self) -> None:
         with self.api.admin() as admin:
@@ -315,6 +346,8 @@ def address(path: str, world: World, kind: str = "admin") -> str:
         "{stage:str}": "none",
         "{alias:str}": "champion",
         "{pod_uid:str}": "own",
+        "{policy:str}": "old",
+        "{hold_id:uuid}": str(HOLD),
     }
     if "{token_id:uuid}" in path:
         values["{token_id:uuid}"] = str(world.accounts.session(world.user(kind)).id)
@@ -342,15 +375,9 @@ def test_an_operation_lets_in_whom_it_should_and_nobody_else(
 ) -> None:
     allowed = LETS_IN[operation]
     for kind in sorted(world.tokens.keys() | USERS):
-        if operation == "delete_user":
-            world.make_victim()
-        if operation in ("get_called_version", "delete_model_alias"):
-            with world.api.admin() as admin:
-                admin.set_model_alias("iris", "tree", "champion", 2)
+        world.make_ready(operation)
         if operation in ("log_out", "log_out_everywhere"):
             world.forget_tokens(kind)
-        if operation.endswith(("_artifact", "_upload", "_file", "_bytes")):
-            world.make_files()
         where = address(path, world, "admin" if operation == "delete_user" else kind)
         answer = world.request(method, where, world.token(kind))
         if "anybody" in allowed or kind in allowed:

@@ -20,6 +20,8 @@ from pinnace.records import (
     DatasetUseWrite,
     DatasetWrite,
     ExperimentWrite,
+    HoldKind,
+    HoldWrite,
     IterationState,
     IterationWrite,
     Member,
@@ -30,6 +32,8 @@ from pinnace.records import (
     ModelVersionWrite,
     ProjectRole,
     ProjectWrite,
+    RetentionPolicyWrite,
+    RetentionTarget,
     UserWrite,
 )
 from pinnace_api import migrations
@@ -101,6 +105,10 @@ def fill(client: Client) -> None:
             for step, value in enumerate(values * 100)
         ],
     )
+    policy = RetentionPolicyWrite(target=RetentionTarget.TRASH, older_than_days=0.1, filter='name = "é"')
+    for project in (None, "iris"):
+        client.put_retention_policy(project, "trash", policy)
+    client.put_hold("iris", uuid4(), HoldWrite(kind=HoldKind.ARTIFACT, subject_id=file.id, reason="é"))
     client.put_user("ada", UserWrite(password=PASSWORD, display_name="Ada é", groups=("vision",)))
     client.put_member("iris", Member(kind=MemberKind.USER, name="ada", role=ProjectRole.EDITOR))
     client.put_member("iris", Member(kind=MemberKind.GROUP, name="vision", role=ProjectRole.VIEWER))

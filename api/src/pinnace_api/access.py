@@ -60,7 +60,8 @@ _OUTCOME: Final = Rule(parts=_WRITERS, user=ProjectRole.EDITOR, scope=Scope.WRIT
 _EVIDENCE: Final = Rule(parts=_WRITERS, scope=Scope.WRITE)
 _OWN: Final = Rule(parts=_ADMIN, user=ANYONE, scope=Scope.READ)
 _OWN_CHANGE: Final = Rule(parts=_ADMIN, user=ANYONE, scope=Scope.ADMIN)
-_MEMBERS: Final = Rule(parts=_ADMIN, user=ProjectRole.ADMIN, scope=Scope.ADMIN)
+#: Who is in the project, what is removed from it by rule, and what nothing may remove.
+_GOVERN: Final = Rule(parts=_ADMIN, user=ProjectRole.ADMIN, scope=Scope.ADMIN)
 _ADMINISTER: Final = Rule(parts=_ADMIN, scope=Scope.ADMIN)
 
 #: By the route's operation id.
@@ -169,10 +170,19 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "put_token": _OWN_CHANGE,
     "list_tokens": _OWN,
     "delete_token": _OWN_CHANGE,
-    "put_member": _MEMBERS,
+    "put_member": _GOVERN,
     "list_members": _READ,
-    "delete_member": _MEMBERS,
+    "delete_member": _GOVERN,
     "list_audit": _ADMINISTER,
+    "put_retention_policy": _GOVERN,
+    "list_retention_policies": _READ,
+    "delete_retention_policy": _GOVERN,
+    "put_default_policy": _ADMINISTER,
+    "list_default_policies": _ADMINISTER,
+    "delete_default_policy": _ADMINISTER,
+    "put_hold": _GOVERN,
+    "list_holds": _READ,
+    "lift_hold": _GOVERN,
 }
 
 #: The parameters of paths that tell the project, the first that is there; and how what is not there is refused.

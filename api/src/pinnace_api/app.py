@@ -29,6 +29,7 @@ from pinnace_api.files import routes as files
 from pinnace_api.files.transfers import Transfers
 from pinnace_api.guard import Guard, caller_of
 from pinnace_api.headers import hardened
+from pinnace_api.holds import routes as holds
 from pinnace_api.identity import AdminToken, Caller, Identifier, TokenReviewer, Visit
 from pinnace_api.iterations import routes as iterations
 from pinnace_api.iterations.sweep import sweep_until
@@ -45,6 +46,8 @@ from pinnace_api.problems import EXCEPTION_HANDLERS
 from pinnace_api.projects import routes as projects
 from pinnace_api.readiness import Readiness
 from pinnace_api.requests import StrictRequest, provide_cut
+from pinnace_api.retention import routes as retention
+from pinnace_api.retention.periodic import apply_until
 from pinnace_api.sessions import routes as sessions
 from pinnace_api.sessions import service as session_service
 from pinnace_api.settings import MAX_BODY_BYTES, ApiSettings
@@ -74,6 +77,8 @@ _RESOURCES: Final = (
     datasets,
     models,
     model_versions,
+    retention,
+    holds,
     pods,
 )
 
@@ -130,12 +135,17 @@ def create_app(
                 if invitation := first_admin.invitation(settings, token):
                     announce(invitation)
             stopped = asyncio.Event()
-            sweep = asyncio.create_task(sweep_until(stopped, database, every=settings.sweep_seconds), name="sweep")
+            tasks = (
+                asyncio.create_task(sweep_until(stopped, database, every=settings.sweep_seconds), name="sweep"),
+                asyncio.create_task(
+                    apply_until(stopped, database, storage, every=settings.retention_seconds), name="retention"
+                ),
+            )
             try:
                 yield
             finally:
                 stopped.set()
-                await sweep
+                await asyncio.gather(*tasks)
         finally:
             threads.shutdown()
             readiness.close()

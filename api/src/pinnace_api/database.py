@@ -6,10 +6,12 @@ given up for another's sake is tried again, here and nowhere else; a database th
 full or takes too long is `Unavailable`, never a half-done write.
 """
 
+import fcntl
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -101,6 +103,26 @@ class Database:
             yield connection
             if self.is_sqlite and (orphans := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
                 raise AssertionError(f"a migration leaves rows that refer to nothing: {orphans[:5]}")
+
+    @contextmanager
+    def turn(self, name: str, key: int) -> Iterator[bool]:
+        """True for one at a time among all processes, False for the others; given back also when the process ends.
+
+        On SQLite by a lock file called after `name`, on PostgreSQL by the advisory lock `key`. Raises Unavailable.
+        """
+        if self.is_sqlite:
+            with Path(f"{self.engine.url.database}.{name}.lock").open("a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    yield False
+                    return
+                yield True
+            return
+        with _reachable(), self.engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.detach()  # closed at the end, and the lock is gone with it
+            yield bool(alone.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one())
 
     def check(self) -> None:
         """Raise Unavailable unless the database answers."""

@@ -1,6 +1,9 @@
-"""What lists leave out, in SQL."""
+"""What lists leave out, and since when it lies in the trash, in SQL."""
 
-from sqlalchemy import ColumnElement, and_, or_, true
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, true
 
 from pinnace.records import Lifecycle, Shown
 
@@ -17,3 +20,8 @@ def is_shown(shown: Shown, own: ColumnElement[str], *around: ColumnElement[str])
             return and_(own == Lifecycle.ARCHIVED.value, ~is_trashed)
         case Shown.ACTIVE:
             return and_(own == Lifecycle.ACTIVE.value, ~is_trashed)
+
+
+def trashed_at(column: ColumnElement[Any], lifecycle: Lifecycle, moment: datetime) -> Any:
+    """What the column of that name becomes with this lifecycle: what lies in the trash already came there before."""
+    return func.coalesce(column, moment) if lifecycle is Lifecycle.TRASHED else None

@@ -1,6 +1,7 @@
-"""`python -m pinnace_api artifacts migrate|gc|verify|export`: artifacts' bytes, by the settings of the API."""
+"""`python -m pinnace_api artifacts migrate|gc|verify|retention|export`: artifacts' bytes, by the API's settings."""
 
 import argparse
+import getpass
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -19,6 +20,7 @@ from pinnace_api.clock import now
 from pinnace_api.database import Database
 from pinnace_api.maintenance import collecting, exporting, moving, verifying
 from pinnace_api.refusals import Refused
+from pinnace_api.retention import applying
 from pinnace_api.storage.storage import Storage, storage_of
 
 _EPILOG: Final = """\
@@ -98,6 +100,19 @@ def _export(asked: argparse.Namespace, database: Database, storage: Storage) -> 
     return exported, not exported.failures
 
 
+def _retention(asked: argparse.Namespace, database: Database, storage: Storage) -> tuple[Any, bool]:
+    outcome = applying.apply(
+        database,
+        storage,
+        now=now(),
+        by=f"command:{getpass.getuser()}",
+        project=asked.project,
+        dry_run=asked.dry_run,
+        progress=_progress(lambda each: f"{sum(one.artifacts for one in each.policies)} artifacts"),
+    )
+    return outcome, outcome.complete and not outcome.failures
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pinnace_api artifacts")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -126,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     verify = command("verify", "verify", _verify, _VERIFY)
     verify.add_argument("--sizes-only", action="store_true", help="read no bytes")
+    retention = command("retention", "retention apply", _retention, _RETENTION)
+    retention.add_argument("--project", metavar="NAME", help="of this project only")
+    retention.add_argument("--dry-run", action="store_true", help="only say what would be removed, and what stays why")
     export = command("export", "export", _export, _EXPORT)
     export.add_argument("folder", type=Path, metavar="DIR")
     export.add_argument("--experiment", type=UUID, metavar="ID", help="of this experiment only")
@@ -145,6 +163,10 @@ longer than the longest upload takes.
 """
 _VERIFY: Final = """\
 Compares the bytes of all artifacts with what was recorded. Exits 1 when some are missing, corrupt or out of reach.
+"""
+_RETENTION: Final = """\
+Removes what the retention policies in force say (`pinnace retention list` shows them). Kill it at any time: the same
+command goes on. Exits 1 also while another process is at it.
 """
 _EXPORT: Final = """\
 Copies artifacts into DIR, as EXPERIMENT-ID/NUMBER/PATH. What is there and right is not copied again.
@@ -171,8 +193,7 @@ def _text(outcome: Any) -> str:
 
 
 def _line(each: Any) -> str:
-    text = each if isinstance(each, str) else f"{each.artifact} {each.path}: {each.cause}"
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return "".join(letter if letter.isprintable() else "?" for letter in str(each))
 
 
 def _positive(text: str) -> int:

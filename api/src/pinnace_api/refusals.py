@@ -6,11 +6,13 @@ Refused                      status and stable `code` are the class's; detail, h
 ├── NotFound                 404 not-found
 │   ├── ExperimentNotFound   404 experiment-not-found
 │   ├── IterationNotFound    404 iteration-not-found
-│   └── BytesMissing         404 bytes-missing: the row is there, what it names is not
+│   ├── BytesMissing         404 bytes-missing: the row is there, what it names is not
+│   └── Gone                 410 gone: removed by a retention policy
 ├── MethodNotAllowed         405 method-not-allowed
 ├── TimedOut                 408 timed-out
 ├── Conflict                 409 conflict
 │   ├── ObjectNotRecorded    409 object-not-recorded
+│   ├── Held                 409 held: a legal hold is on it
 │   ├── StorageUnknown       409 storage-unknown: bytes lie where this API isn't configured to look
 │   └── OffsetMismatch       409 offset-mismatch
 ├── PreconditionFailed       412 precondition-failed
@@ -104,6 +106,13 @@ class BytesMissing(NotFound):
         )
 
 
+class Gone(NotFound):
+    """It was there, and what is left of it says what became of it."""
+
+    status = HTTPStatus.GONE
+    code = "gone"
+
+
 class MethodNotAllowed(Refused):
     status = HTTPStatus.METHOD_NOT_ALLOWED
     code = "method-not-allowed"
@@ -116,6 +125,13 @@ class Conflict(Refused):
 
 class ObjectNotRecorded(Conflict):
     code = "object-not-recorded"
+
+
+class Held(Conflict):
+    code = "held"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is under a legal hold", hint="an admin of the project lifts it")
 
 
 class StorageUnknown(Conflict):

@@ -5,6 +5,7 @@ from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.audit.tables import AUDIT
 from pinnace_api.datasets.tables import DATASET_USES, DATASETS
 from pinnace_api.experiments.tables import EXPERIMENTS
+from pinnace_api.holds.tables import HOLDS
 from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.members.tables import GROUP_ROLES, USER_ROLES
 from pinnace_api.metrics.tables import METRIC_AUTO_STEPS, METRIC_POINTS, METRIC_SOURCES, METRICS
@@ -13,6 +14,7 @@ from pinnace_api.models.tables import MODELS
 from pinnace_api.oidc.tables import LOGINS
 from pinnace_api.pods.tables import POD_ARTIFACTS, PODS
 from pinnace_api.projects.tables import PROJECTS
+from pinnace_api.retention.tables import RETENTION_POLICIES
 from pinnace_api.sessions.tables import ATTEMPTS
 from pinnace_api.storage.tables import INLINE_BLOCKS
 from pinnace_api.tables import METADATA
@@ -49,6 +51,8 @@ TABLES = (
     INLINE_BLOCKS,
     UPLOADS,
     UPLOAD_PIECES,
+    RETENTION_POLICIES,
+    HOLDS,
 )
 
 __all__ = ["METADATA", "TABLES"]

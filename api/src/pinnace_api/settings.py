@@ -55,6 +55,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     kubernetes: bool = False
     #: How often the API looks for iterations whose signs of life have stopped.
     sweep_seconds: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+    #: How often the API applies retention policies, one replica at a time. 0: never, `pinnace retention apply` does.
+    retention_seconds: Annotated[float, Meta(ge=0, le=30 * 86_400)] = 0.0
     #: How the outside reaches the API: `https://HOST[:PORT]`, http only for a loopback address. Empty: nobody logs in
     #: with a browser at an identity provider, and cookies want https.
     public_url: Annotated[str, Meta(max_length=512)] = ""

@@ -39,7 +39,7 @@ def members(connection: Connection, set_: UUID) -> frozenset[UUID]:
 def page(connection: Connection, iteration: UUID, cut: Cut) -> ArtifactSetPage:
     """The one recorded last first."""
     is_set = select(ARTIFACT_SET_MEMBERS.c.set_id).where(ARTIFACT_SET_MEMBERS.c.set_id == ARTIFACTS.c.id).exists()
-    statement = select(ARTIFACTS).where(ARTIFACTS.c.iteration_id == iteration, is_set)
+    statement = select(ARTIFACTS).where(ARTIFACTS.c.iteration_id == iteration, ARTIFACTS.c.deleted_at.is_(None), is_set)
     part = paging.fetch(connection, statement, _LATEST, cut)
     totals = {row.set_id: row for row in connection.execute(_TOTALS, {"sets": [row.id for row in part.rows]})}
     items = tuple(

@@ -8,12 +8,13 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from pinnace.digests import Encoding
-from pinnace.records import Artifact, ArtifactPage, Backend, ContentQuery, Location, Stored
+from pinnace.records import Artifact, ArtifactPage, Backend, ContentQuery, Location, Removal, Stored
 from pinnace_api import paging
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.paging import Cut, Moment, Number, Order
 from pinnace_api.pods.tables import POD_ARTIFACTS
+from pinnace_api.refusals import Gone
 from pinnace_api.tables import insert_missing
 
 _FIND_ALL = select(ARTIFACTS).where(ARTIFACTS.c.id.in_(bindparam("ids", expanding=True)))
@@ -52,12 +53,11 @@ _USER = (
 _HOLD = select(ARTIFACTS).where(ARTIFACTS.c.id == bindparam("id")).with_for_update(key_share=True)
 _NEWEST = (
     select(ARTIFACTS)
-    .where(
-        ARTIFACTS.c.iteration_id == bindparam("iteration"),
-        ARTIFACTS.c.path == bindparam("path"),
-        ARTIFACTS.c.deleted_at.is_(None),
+    .where(ARTIFACTS.c.iteration_id == bindparam("iteration"), ARTIFACTS.c.path == bindparam("path"))
+    # One that is deleted only where there is no other.
+    .order_by(
+        ARTIFACTS.c.deleted_at.is_not(None), SENT_LAST.desc(), ARTIFACTS.c.modified_at.desc(), ARTIFACTS.c.id.desc()
     )
-    .order_by(SENT_LAST.desc(), ARTIFACTS.c.modified_at.desc(), ARTIFACTS.c.id.desc())
     .limit(1)
 )
 #: How many values one IN list takes at a time.
@@ -144,10 +144,39 @@ def find(connection: Connection, artifact: UUID) -> Artifact | None:
     return None if row is None or row.deleted_at is not None else record(row)
 
 
+def find_to_read(connection: Connection, artifact: UUID) -> Artifact | None:
+    """As `find`. Raises Gone for what a retention policy removed."""
+    row = connection.execute(_FIND_ALL, {"ids": [artifact]}).one_or_none()
+    return None if row is None else _there(row)
+
+
 def newest(connection: Connection, iteration: UUID, path: str) -> Artifact | None:
     """The last that was sent under the path."""
     row = connection.execute(_NEWEST, {"iteration": iteration, "path": path}).one_or_none()
-    return None if row is None else record(row)
+    return None if row is None or row.deleted_at is not None else record(row)
+
+
+def newest_to_read(connection: Connection, iteration: UUID, path: str) -> Artifact | None:
+    """As `newest`. Raises Gone when retention policies removed all that there was."""
+    row = connection.execute(_NEWEST, {"iteration": iteration, "path": path}).one_or_none()
+    return None if row is None else _there(row)
+
+
+def check_kept(artifact: Artifact) -> None:
+    """Raise Gone for what a retention policy removed."""
+    removed = artifact.removed
+    if removed is not None and removed.policy:
+        raise Gone(
+            f"artifact {artifact.id} was removed on {removed.at:%Y-%m-%d} by the retention policy {removed.policy!r} "
+            f"({removed.by})",
+            hint="its row stays; the bytes come back when the file is uploaded again",
+        )
+
+
+def _there(row: Row[Any]) -> Artifact | None:
+    found = record(row)
+    check_kept(found)
+    return found if found.removed is None else None
 
 
 def describe(connection: Connection, artifact: Artifact) -> None:
@@ -158,12 +187,13 @@ def describe(connection: Connection, artifact: Artifact) -> None:
 
 def record_again(connection: Connection, artifact: UUID, moment: datetime) -> None:
     """It is the newest of its path now, and not deleted; its number among the path's contents stays."""
-    values = {"sent_again_at": moment, "deleted_at": None}
+    values = {"sent_again_at": moment, "deleted_at": None, "deleted_by": "", "deleted_policy": ""}
     connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact).values(**values))
 
 
-def set_deleted(connection: Connection, artifact: UUID, moment: datetime) -> None:
-    connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact).values(deleted_at=moment))
+def set_deleted(connection: Connection, artifact: UUID, moment: datetime, by: str) -> None:
+    values = {"deleted_at": moment, "deleted_by": by}
+    connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact).values(**values))
 
 
 def relocate(connection: Connection, before: Location, sha256: str, after: Location, etag: str) -> int:
@@ -183,7 +213,7 @@ def relocate(connection: Connection, before: Location, sha256: str, after: Locat
 
 def relocate_one(connection: Connection, artifact: Artifact) -> None:
     """Keep where its bytes are, and leave others' as they are."""
-    values = {**_location_values(artifact.location), "etag": artifact.etag}
+    values = {**_location_values(artifact.location), "etag": artifact.etag, "leaving": None}
     connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact.id).values(**values))
 
 
@@ -250,7 +280,14 @@ def record(row: Row[Any]) -> Artifact:
         created_by=row.created_by,
         version=getattr(row, "version", None),
         stored=_stored(row),
+        removed=_removal(row),
     )
+
+
+def _removal(row: Row[Any]) -> Removal | None:
+    if row.deleted_at is None:
+        return None
+    return Removal(at=row.deleted_at, by=row.deleted_by, policy=row.deleted_policy)
 
 
 def _stored(row: Row[Any]) -> Stored | None:

@@ -108,7 +108,7 @@ def list_experiment_artifacts(
     operation_id="get_artifact",
     summary="One artifact",
     tags=["artifacts"],
-    responses=refusals(401, 403, 404, 503),
+    responses=refusals(401, 403, 404, 410, 503),
     sync_to_thread=True,
 )
 def get_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database]) -> Artifact:
@@ -120,7 +120,7 @@ def get_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database
     operation_id="patch_artifact",
     summary="Edit what is said about an artifact",
     tags=["artifacts"],
-    responses=refusals(401, 403, 404, 409, 413, 422, 503),
+    responses=refusals(401, 403, 404, 409, 410, 413, 422, 503),
     sync_to_thread=True,
 )
 def patch_artifact(
@@ -138,11 +138,13 @@ def patch_artifact(
     responses=refusals(401, 403, 404, 409, 503),
     sync_to_thread=True,
 )
-def delete_artifact(artifact_id: FromPath[UUID], database: NamedDependency[Database]) -> None:
+def delete_artifact(
+    artifact_id: FromPath[UUID], database: NamedDependency[Database], caller: NamedDependency[Caller]
+) -> None:
     """It is left out from now on; `pinnace gc` removes the bytes when nobody needs them. Uploading them again before or
     after that brings it back.
     """
-    service.delete(database, artifact_id)
+    service.delete(database, artifact_id, by=str(caller))
 
 
 @post(

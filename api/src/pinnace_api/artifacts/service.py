@@ -24,6 +24,7 @@ from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
 from pinnace_api.edits import check_tags, edited_tags, edited_text
 from pinnace_api.experiments import queries as experiments
+from pinnace_api.holds import service as holds
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.model_versions import protection
 from pinnace_api.paging import Cut
@@ -83,8 +84,9 @@ def find_contents(database: Database, iteration: UUID, query: ContentQuery) -> R
 
 
 def get(database: Database, artifact: UUID) -> Artifact:
+    """Raises NotFound, Gone."""
     with database.read() as connection:
-        found = queries.find(connection, artifact)
+        found = queries.find_to_read(connection, artifact)
     if found is None:
         raise NotFound(f"there is no artifact {artifact}")
     return found
@@ -95,12 +97,12 @@ def patch(database: Database, artifact: UUID, change: ArtifactPatch) -> Artifact
     return database.write(_patch, artifact, change)
 
 
-def delete(database: Database, artifact: UUID) -> None:
+def delete(database: Database, artifact: UUID, *, by: str) -> None:
     """Leave it out from now on; the bytes go when the garbage collector comes.
 
-    Raises NotFound, Trashed, and Conflict for what a version of a model needs.
+    Raises NotFound, Trashed, Held, and Conflict for what a version of a model needs.
     """
-    database.write(_delete, artifact)
+    database.write(_delete, artifact, by)
 
 
 def page_of_iteration(database: Database, iteration: UUID, cut: Cut) -> ArtifactPage:
@@ -170,7 +172,7 @@ def _patch(connection: Connection, artifact: UUID, change: ArtifactPatch) -> Art
     return changed
 
 
-def _delete(connection: Connection, artifact: UUID) -> None:
+def _delete(connection: Connection, artifact: UUID, by: str) -> None:
     found = queries.hold(connection, artifact)
     if found is None:
         raise NotFound(f"there is no artifact {artifact}")
@@ -178,11 +180,14 @@ def _delete(connection: Connection, artifact: UUID) -> None:
         _check_writable(connection, found[0].iteration_id)
         if protection.kept_artifacts(connection, [artifact]):
             raise Conflict(f"a version of a model needs artifact {artifact}", hint="purge the version first")
-        queries.set_deleted(connection, artifact, now())
+        holds.check_artifact(connection, artifact)
+        queries.set_deleted(connection, artifact, now(), by)
 
 
 def _held(connection: Connection, artifact: UUID) -> Artifact:
     found = queries.hold(connection, artifact)
+    if found is not None:
+        queries.check_kept(found[0])
     if found is None or found[1] is not None:
         raise NotFound(f"there is no artifact {artifact}")
     _check_writable(connection, found[0].iteration_id)

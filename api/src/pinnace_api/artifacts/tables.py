@@ -8,6 +8,8 @@ from sqlmodel import Field
 
 from pinnace_api.tables import Row, UtcDateTime, document, prose, table_of, with_default, word
 
+_LEAVING = text("leaving IS NOT NULL")
+
 
 class ArtifactRow(Row, table=True):
     """`id` is ids.artifact_id(iteration_id, path, sha256); its content stays as it was first recorded.
@@ -22,6 +24,7 @@ class ArtifactRow(Row, table=True):
         Index(None, "sha256", "iteration_id"),
         Index(None, "key"),
         Index(None, "deleted_at"),
+        Index("ix_artifacts_leaving", "id", sqlite_where=_LEAVING, postgresql_where=_LEAVING),
     )
 
     id: UUID = Field(primary_key=True)
@@ -56,6 +59,11 @@ class ArtifactRow(Row, table=True):
     sent_again_at: datetime | None = Field(sa_type=UtcDateTime)
     #: Left out of lists and not served; its bytes go some time later. NULL: not deleted.
     deleted_at: datetime | None = Field(sa_type=UtcDateTime)
+    #: Who deleted it; and the retention policy that wanted it, empty where a person did.
+    deleted_by: str = Field(sa_type=word(400), sa_column_kwargs=with_default(""))
+    deleted_policy: str = Field(sa_type=word(100), sa_column_kwargs=with_default(""))
+    #: The backend that may still hold the bytes which the row has let go of; NULL: none.
+    leaving: str | None = Field(sa_type=word(16), nullable=True)
 
 
 ARTIFACTS = table_of(ArtifactRow)

@@ -20,6 +20,7 @@ from pinnace.records import (
     Direction,
     Lineage,
 )
+from pinnace_api.artifacts import queries as artifacts
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
 from pinnace_api.datasets import lineage_queries, queries
@@ -181,7 +182,9 @@ def _delete_use(connection: Connection, iteration: UUID, dataset: UUID) -> None:
 
 def _check_artifact(connection: Connection, standing: Standing, role: DatasetRole, artifact: UUID) -> None:
     iteration, project = queries.maker(connection, artifact) or (None, "")
-    if project != standing.project:
+    # Held, so that nobody removes it meanwhile.
+    there = artifacts.hold(connection, artifact)
+    if project != standing.project or there is None or there[1] is not None:
         raise Invalid(
             f"there is no artifact {artifact} in this project", field="artifact_id", hint="record the artifact first"
         )

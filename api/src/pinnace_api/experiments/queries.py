@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from pinnace import ids
 from pinnace.records import Experiment, ExperimentPage, ExperimentStatus, ExperimentWrite, Lifecycle, Shown
 from pinnace_api import paging
+from pinnace_api.clock import now
 from pinnace_api.experiments.declaration import Declaration
 from pinnace_api.experiments.tables import EXPERIMENTS
 from pinnace_api.experiments.vocabulary import COLUMNS
 from pinnace_api.filters.compiling import Compiler
 from pinnace_api.filters.expression import Expression, Family
-from pinnace_api.lists import is_shown
+from pinnace_api.lists import is_shown, trashed_at
 from pinnace_api.paging import Cut, Moment, Order
 from pinnace_api.projects.tables import PROJECTS
 from pinnace_api.tables import insert_missing
@@ -72,6 +73,7 @@ def edit(connection: Connection, experiment: Experiment, declared: Declaration) 
             status=experiment.status,
             ended_at=experiment.ended_at,
             lifecycle=experiment.lifecycle,
+            trashed_at=trashed_at(EXPERIMENTS.c.trashed_at, experiment.lifecycle, now()),
         )
     )
 
@@ -111,12 +113,16 @@ def page(
     if name is not None:
         statement = statement.where(EXPERIMENTS.c.name == name)
     if expression is not None:
-        compiler = Compiler(
-            sqlite=connection.dialect.name == "sqlite", attributes=COLUMNS, documents={Family.TAG: EXPERIMENTS.c.tags}
-        )
-        statement = statement.where(compiler.condition(expression))
+        statement = statement.where(compiler_for(connection).condition(expression))
     part = paging.fetch(connection, statement, _ORDER, cut)
     return ExperimentPage(items=tuple(_record(row) for row in part.rows), next=part.next)
+
+
+def compiler_for(connection: Connection) -> Compiler:
+    """For statements that join experiments and projects."""
+    return Compiler(
+        sqlite=connection.dialect.name == "sqlite", attributes=COLUMNS, documents={Family.TAG: EXPERIMENTS.c.tags}
+    )
 
 
 def _one(connection: Connection, statement: Any, experiment: UUID) -> Held | None:

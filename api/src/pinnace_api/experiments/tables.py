@@ -32,6 +32,8 @@ class ExperimentRow(Row, table=True):
     status: str = Field(sa_type=word(16), sa_column_kwargs=with_default("OPEN"))
     ended_at: datetime | None = Field(sa_type=UtcDateTime)
     lifecycle: str = Field(sa_type=word(16), sa_column_kwargs=with_default("ACTIVE"))
+    #: Since when it lies in the trash; NULL: it does not.
+    trashed_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 EXPERIMENTS = table_of(ExperimentRow)

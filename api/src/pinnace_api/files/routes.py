@@ -21,7 +21,7 @@ from pinnace_api.refusals import Invalid
 from pinnace_api.storage.reading import Reading
 
 _Request = Request[Any, Any, Any]
-_ANSWERS: Final = refusals(401, 403, 404, 409, 416, 422, 500, 503)
+_ANSWERS: Final = refusals(401, 403, 404, 409, 410, 416, 422, 500, 503)
 _FILE: Final = "/iterations/{iteration_id:uuid}/files/{path:path}"
 _BYTES: Final = "/artifacts/{artifact_id:uuid}/bytes"
 #: How long an address for everybody works: enough to begin a download, which may then go on.

@@ -97,9 +97,9 @@ def needs(connection: Connection, location: Location) -> bool:
 
 
 def newest(database: Database, iteration: UUID, path: str) -> Artifact:
-    """The last content of the path. Raises NotFound."""
+    """The last content of the path. Raises NotFound, Gone."""
     with database.read() as connection:
-        found = queries.newest(connection, iteration, path) if "\0" not in path else None
+        found = queries.newest_to_read(connection, iteration, path) if "\0" not in path else None
         if found is None and not iterations.exists(connection, iteration):
             raise IterationNotFound(iteration)
     if found is None:

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from pinnace.records import Iteration, IterationState, Lifecycle, MetricSummary, Shown
 from pinnace_api import paging
+from pinnace_api.clock import now
 from pinnace_api.experiments.tables import EXPERIMENTS
 from pinnace_api.iterations.progress import Progress
 from pinnace_api.iterations.standing import Standing
 from pinnace_api.iterations.tables import ITERATIONS
-from pinnace_api.lists import is_shown
+from pinnace_api.lists import is_shown, trashed_at
 from pinnace_api.paging import Cut, Number, Order
 from pinnace_api.projects.tables import PROJECTS
 from pinnace_api.refusals import IterationNotFound
@@ -136,6 +137,7 @@ def describe(connection: Connection, iteration: Iteration) -> None:
             tags=iteration.tags,
             parent_id=iteration.parent_id,
             lifecycle=iteration.lifecycle,
+            trashed_at=trashed_at(ITERATIONS.c.trashed_at, iteration.lifecycle, now()),
         )
     )
 
@@ -261,4 +263,6 @@ def record(row: Row[Any]) -> Iteration:
         lifecycle=Lifecycle(row.lifecycle),
         heartbeat_at=row.heartbeat_at,
         lease_until=row.lease_until,
+        trashed_at=row.trashed_at,
+        purged_at=row.purged_at,
     )

@@ -59,7 +59,7 @@ def put_iteration(
     operation_id="patch_iteration",
     summary="Edit an iteration",
     tags=["iterations"],
-    responses=refusals(401, 403, 404, 409, 413, 422, 503),
+    responses=refusals(401, 403, 404, 409, 410, 413, 422, 503),
     sync_to_thread=True,
 )
 def patch_iteration(

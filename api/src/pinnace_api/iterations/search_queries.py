@@ -38,7 +38,7 @@ class Selection:
 
 def page(connection: Connection, selection: Selection, cut: Cut) -> tuple[tuple[Iteration, ...], str | None]:
     """Iterations without their metrics, and the next cursor, which is good for the same order only."""
-    compiler = _compiler(connection)
+    compiler = compiler_for(connection)
     order = selection.order or _NEWEST_FIRST
     keys = [key for term in order for key in compiler.keys(term)]
     keys.append(Key(ITERATIONS.c.id, UUID, order[0].descending))
@@ -71,11 +71,12 @@ def page(connection: Connection, selection: Selection, cut: Cut) -> tuple[tuple[
 def count(connection: Connection, selection: Selection) -> int:
     """How many there are on all pages."""
     found = queries.listed(selection.shown).with_only_columns(func.count(), maintain_column_froms=True)
-    number: int = connection.execute(_matching(_compiler(connection), found, selection)).scalar_one()
+    number: int = connection.execute(_matching(compiler_for(connection), found, selection)).scalar_one()
     return number
 
 
-def _compiler(connection: Connection) -> Compiler:
+def compiler_for(connection: Connection) -> Compiler:
+    """For statements that join iterations, experiments and projects."""
     return Compiler(
         sqlite=connection.dialect.name == "sqlite",
         attributes=COLUMNS,

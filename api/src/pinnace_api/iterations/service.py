@@ -32,7 +32,7 @@ from pinnace_api.iterations import queries, tree_queries
 from pinnace_api.iterations.progress import Progress, advance, edit, stamped
 from pinnace_api.metrics import queries as metrics
 from pinnace_api.paging import Cut
-from pinnace_api.refusals import Conflict, Ended, ExperimentNotFound, Invalid, IterationNotFound, Unavailable
+from pinnace_api.refusals import Conflict, Ended, ExperimentNotFound, Gone, Invalid, IterationNotFound, Unavailable
 from pinnace_api.values import check_json, check_text, utc
 
 _T = TypeVar("_T")
@@ -190,6 +190,11 @@ def _patch(connection: Connection, iteration: UUID, change: IterationPatch, over
         _check_parent(connection, iteration, experiment, change.parent_id)
     held = _found(queries.hold(connection, iteration), iteration)
     stored = held.iteration
+    if stored.purged_at is not None and change.lifecycle not in (UNSET, Lifecycle.TRASHED):
+        raise Gone(
+            f"retention removed what iteration {iteration} had on {stored.purged_at:%Y-%m-%d}",
+            hint="it stays in the trash; do it again as another iteration",
+        )
     edition = msgspec.structs.replace(
         stored,
         name=edited_text(stored.name, change.name, "name"),

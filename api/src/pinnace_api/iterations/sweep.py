@@ -20,7 +20,7 @@ _NAMED: Final = 20
 async def sweep_until(stopped: asyncio.Event, database: Database, *, every: float) -> None:
     """Look every `every` seconds. What fails is tried again the next time: nobody would notice that it has ended."""
     begun = time.monotonic()
-    while not await _happens(stopped, within=every):
+    while not await happens(stopped, within=every):
         try:
             lost = await sync_to_thread(service.sweep, database, uptime=time.monotonic() - begun)
         except Unavailable as error:
@@ -33,7 +33,8 @@ async def sweep_until(stopped: asyncio.Event, database: Database, *, every: floa
                 _log.warning("iterations.lost", extra={"fields": {"count": len(lost), "iterations": named}})
 
 
-async def _happens(event: asyncio.Event, *, within: float) -> bool:
+async def happens(event: asyncio.Event, *, within: float) -> bool:
+    """Whether it does within so many seconds; returns as soon as it does."""
     try:
         await asyncio.wait_for(event.wait(), timeout=within)
     except TimeoutError:

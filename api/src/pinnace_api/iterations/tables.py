@@ -43,6 +43,10 @@ class IterationRow(Row, table=True):
     #: NULL: nobody has promised a sign of life.
     lease_seconds: int | None
     lease_until: datetime | None = Field(sa_type=UtcDateTime)
+    #: Since when it lies in the trash; NULL: it does not, by itself.
+    trashed_at: datetime | None = Field(sa_type=UtcDateTime)
+    #: When retention removed what it had; it stays in the trash. NULL: never.
+    purged_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 ITERATIONS = table_of(IterationRow)

@@ -27,6 +27,8 @@ class Collected(msgspec.Struct, kw_only=True):
     """What was removed, or would be."""
 
     deleted_artifacts: int = 0
+    #: Objects whose removal somebody was killed in, or could not do.
+    unfinished: int = 0
     expired_uploads: int = 0
     orphans: int = 0
     orphan_bytes: int = 0
@@ -60,7 +62,11 @@ def _purge(database: Database, storage: Storage, before: datetime, collected: Co
             collected.deleted_artifacts += 1
         elif database.write(objects.purge, artifact, before):
             collected.deleted_artifacts += 1
-            _remove(database, storage, artifact.location, collected)
+            _release(database, storage, artifact.location, collected)
+    for location in objects.leaving(database):
+        collected.unfinished += 1
+        if not dry_run:
+            _release(database, storage, location, collected)
 
 
 def _expire(database: Database, storage: Storage, now: datetime, collected: Collected, *, dry_run: bool) -> None:
@@ -89,6 +95,13 @@ def _orphans(
 def _is_needed(database: Database, held: Held) -> bool:
     # What has a handle was never finished, so no row names it.
     return not held.handle and database.write(objects.needs, held.location)
+
+
+def _release(database: Database, storage: Storage, location: Location, collected: Collected) -> None:
+    try:
+        objects.release(database, storage, location)
+    except Refused as refused:
+        collected.failures.append(f"{location.key}: {refused.detail}")
 
 
 def _remove(database: Database, storage: Storage, location: Location, collected: Collected) -> None:

@@ -35,6 +35,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     cause: str
 
+    def __str__(self) -> str:
+        return f"{self.artifact} {self.path}: {self.cause}"
+
 
 class Moved(msgspec.Struct, kw_only=True):
     """What came of it. `objects` are copies that were made, `artifacts` the rows that name them."""

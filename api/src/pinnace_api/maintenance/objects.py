@@ -6,18 +6,31 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, and_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, select, update
 
 from pinnace.records import Artifact, Backend, Location
 from pinnace_api.artifacts import queries
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.database import Database
 from pinnace_api.experiments.tables import EXPERIMENTS
+from pinnace_api.holds import queries as holds
 from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.model_versions import protection
+from pinnace_api.projects.tables import PROJECTS
+from pinnace_api.storage.storage import Storage
 from pinnace_api.uploads import queries as uploads
 
 _BATCH: Final = 500
+#: What a row that needs its bytes no more says: whoever removes the object says so by `let_go`.
+LETTING_GO: Final = {"leaving": ARTIFACTS.c.backend, "backend": Backend.NONE.value}
+_SHARE_PROJECT: Final = (
+    select(PROJECTS.c.id)
+    .join_from(ARTIFACTS, ITERATIONS)
+    .join(EXPERIMENTS)
+    .join(PROJECTS)
+    .where(ARTIFACTS.c.id == bindparam("id"))
+    .with_for_update(read=True, of=PROJECTS)
+)
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,10 +84,12 @@ def deleted_before(database: Database, moment: datetime) -> Iterator[Artifact]:
 def purge(connection: Connection, artifact: Artifact, moment: datetime) -> bool:
     """Let a deleted artifact name no bytes any more.
 
-    False when it has come back, or its bytes have moved, or a version of a model needs it.
+    False when it has come back, or its bytes have moved, or a version of a model or a legal hold needs it.
     """
     at = artifact.location
-    if protection.kept_artifacts(connection, [artifact.id]):
+    # Who sets a hold has the project to himself.
+    connection.execute(_SHARE_PROJECT, {"id": artifact.id})
+    if protection.kept_artifacts(connection, [artifact.id]) or holds.held_artifacts(connection, [artifact.id]):
         return False
     statement = (
         update(ARTIFACTS)
@@ -85,7 +100,7 @@ def purge(connection: Connection, artifact: Artifact, moment: datetime) -> bool:
             ARTIFACTS.c.bucket == at.bucket,
             ARTIFACTS.c.key == at.key,
         )
-        .values(backend=Backend.NONE.value)
+        .values(**LETTING_GO)
     )
     return connection.execute(statement).rowcount == 1
 
@@ -93,6 +108,35 @@ def purge(connection: Connection, artifact: Artifact, moment: datetime) -> bool:
 def needs(connection: Connection, location: Location) -> bool:
     """Whether an artifact or an upload needs the bytes at `location`."""
     return queries.find_user(connection, location) is not None or uploads.needs(connection, location)
+
+
+def leaving(database: Database) -> Iterator[Location]:
+    """Objects that rows let go of, and nobody said yet that they are removed."""
+    for row in _rows(database, select(ARTIFACTS).where(ARTIFACTS.c.leaving.is_not(None))):
+        yield msgspec.structs.replace(queries.location_of(row), backend=Backend(row.leaving))
+
+
+def release(database: Database, storage: Storage, location: Location) -> bool:
+    """Remove an object that rows let go of, unless others need it; whether it was removed. Raises Refused: then
+    `leaving` goes on to tell of it.
+    """
+    is_free = not database.write(needs, location)
+    if is_free:
+        storage.of(location).delete(location)
+    database.write(_let_go, location)
+    return is_free
+
+
+def _let_go(connection: Connection, location: Location) -> None:
+    connection.execute(
+        update(ARTIFACTS)
+        .where(
+            ARTIFACTS.c.leaving == location.backend.value,
+            ARTIFACTS.c.bucket == location.bucket,
+            ARTIFACTS.c.key == location.key,
+        )
+        .values(leaving=None)
+    )
 
 
 def _rows(database: Database, statement: Select[Any]) -> Iterator[Row[Any]]:

@@ -21,6 +21,7 @@ from pinnace.records import (
     metric_value_from_wire,
 )
 from pinnace_api.database import Connection, Database
+from pinnace_api.holds import service as holds
 from pinnace_api.iterations import queries as iterations
 from pinnace_api.metrics import edit_queries, queries
 from pinnace_api.metrics.steps import Unnumbered, number
@@ -150,6 +151,7 @@ def _patch(connection: Connection, iteration: UUID, change: MetricPatch, place: 
 
 def _delete(connection: Connection, iteration: UUID, key: str, step: int | None) -> None:
     _check_open(connection, iteration)
+    holds.check_iteration(connection, iteration)
     metric, _ = queries.metrics_for_update(connection, iteration, {key})[key]
     edit_queries.delete_points(connection, metric, step)
     if left := queries.count_again(connection, [metric]):

@@ -19,7 +19,8 @@ from pinnace.records import (
 from pinnace_api import paging
 from pinnace_api.artifact_sets.tables import ARTIFACT_SET_MEMBERS
 from pinnace_api.artifacts.tables import ARTIFACTS
-from pinnace_api.lists import is_shown
+from pinnace_api.clock import now
+from pinnace_api.lists import is_shown, trashed_at
 from pinnace_api.model_versions.tables import MODEL_ALIASES, MODEL_TRANSITIONS, MODEL_VERSIONS
 from pinnace_api.models.tables import MODELS
 from pinnace_api.paging import Cut, Moment, Number, Order
@@ -84,6 +85,7 @@ def edit(connection: Connection, version: ModelVersion) -> None:
             description=version.description,
             tags=version.tags,
             lifecycle=version.lifecycle,
+            trashed_at=trashed_at(MODEL_VERSIONS.c.trashed_at, version.lifecycle, now()),
         )
     )
 

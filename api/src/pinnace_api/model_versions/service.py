@@ -25,6 +25,7 @@ from pinnace.records import (
     StageWrite,
 )
 from pinnace_api.access import check_project
+from pinnace_api.artifacts import queries as artifacts
 from pinnace_api.audit.service import note
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
@@ -260,7 +261,9 @@ def _check_unused(version: ModelVersion) -> None:
 
 
 def _check_artifact(connection: Connection, iteration: UUID, artifact: UUID) -> None:
-    if queries.iteration_of(connection, artifact) != iteration:
+    # Held, so that nobody removes it meanwhile.
+    there = artifacts.hold(connection, artifact)
+    if there is None or there[1] is not None or there[0].iteration_id != iteration:
         raise Invalid(
             f"there is no artifact {artifact} of iteration {iteration}",
             field="artifact_id",

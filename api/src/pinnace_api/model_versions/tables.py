@@ -39,6 +39,8 @@ class ModelVersionRow(Row, table=True):
     lifecycle: str = Field(sa_type=word(16))
     created_at: datetime = Field(sa_type=UtcDateTime)
     created_by: str = Field(sa_type=word(400))
+    #: Since when it lies in the trash; NULL: it does not.
+    trashed_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 class ModelAliasRow(Row, table=True):

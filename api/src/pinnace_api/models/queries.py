@@ -11,7 +11,8 @@ from sqlalchemy import Connection, bindparam, select, update
 from pinnace import ids
 from pinnace.records import Lifecycle, Model, ModelPage, ModelStage, Shown
 from pinnace_api import paging
-from pinnace_api.lists import is_shown
+from pinnace_api.clock import now
+from pinnace_api.lists import is_shown, trashed_at
 from pinnace_api.model_versions.tables import MODEL_ALIASES, MODEL_VERSIONS
 from pinnace_api.models.tables import MODELS
 from pinnace_api.paging import Cut, Order
@@ -80,7 +81,12 @@ def edit(connection: Connection, model: Model) -> None:
     connection.execute(
         update(MODELS)
         .where(MODELS.c.id == model.id)
-        .values(description=model.description, tags=model.tags, lifecycle=model.lifecycle)
+        .values(
+            description=model.description,
+            tags=model.tags,
+            lifecycle=model.lifecycle,
+            trashed_at=trashed_at(MODELS.c.trashed_at, model.lifecycle, now()),
+        )
     )
 
 

@@ -25,6 +25,8 @@ class ModelRow(Row, table=True):
     created_by: str = Field(sa_type=word(400))
     #: The number given last. It only grows, whatever becomes of the version.
     last_number: int
+    #: Since when it lies in the trash; NULL: it does not.
+    trashed_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 MODELS = table_of(ModelRow)

@@ -92,6 +92,14 @@ def standing(connection: Connection, iteration: UUID, pod_uid: str) -> tuple[Pod
     return _record(connection, row), row.recorded_count is None
 
 
+def of_iterations(connection: Connection, iterations: Collection[UUID]) -> dict[UUID, list[PodStanding]]:
+    """The pods of those of them that have some."""
+    found: dict[UUID, list[PodStanding]] = {}
+    for row in connection.execute(select(PODS).where(PODS.c.iteration_id.in_(iterations))).all():
+        found.setdefault(row.iteration_id, []).append(_record(connection, row))
+    return found
+
+
 def page(connection: Connection, experiment: UUID, cut: Cut) -> PodPage:
     statement = select(PODS).join_from(ITERATIONS, PODS).where(ITERATIONS.c.experiment_id == experiment)
     part = paging.fetch(connection, statement, _ORDER, cut)

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from pinnace import ids
 from pinnace.records import Lifecycle, Project, ProjectPage, Shown
 from pinnace_api import paging
-from pinnace_api.lists import is_shown
+from pinnace_api.clock import now
+from pinnace_api.lists import is_shown, trashed_at
 from pinnace_api.paging import Cut, Order
 from pinnace_api.projects.tables import PROJECTS
 from pinnace_api.tables import insert_missing
@@ -47,7 +48,12 @@ def edit(connection: Connection, project: Project) -> None:
     connection.execute(
         update(PROJECTS)
         .where(PROJECTS.c.id == project.id)
-        .values(description=project.description, tags=project.tags, lifecycle=project.lifecycle)
+        .values(
+            description=project.description,
+            tags=project.tags,
+            lifecycle=project.lifecycle,
+            trashed_at=trashed_at(PROJECTS.c.trashed_at, project.lifecycle, now()),
+        )
     )
 
 

@@ -20,6 +20,8 @@ class ProjectRow(Row, table=True):
     created_by: str = Field(sa_type=word(400), sa_column_kwargs=with_default(""))
     tags: dict[str, str] = Field(sa_type=document(), sa_column_kwargs=with_default("{}"))
     lifecycle: str = Field(sa_type=word(16), sa_column_kwargs=with_default("ACTIVE"))
+    #: Since when it lies in the trash; NULL: it does not.
+    trashed_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 PROJECTS = table_of(ProjectRow)

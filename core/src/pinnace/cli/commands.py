@@ -19,6 +19,7 @@ from pinnace.cli.local import server, watch
 from pinnace.cli.models import GROUP as MODELS
 from pinnace.cli.output import escaped
 from pinnace.cli.reproduce import reproduce
+from pinnace.cli.retention import HOLDS, RETENTION
 from pinnace.cli.sidecar import sidecar
 from pinnace.cli.sync import sync
 from pinnace.cli.upkeep import gc, migrate_artifacts, verify
@@ -63,6 +64,6 @@ _READING = (artifacts, metrics, compare, get)
 _RUNS = (reproduce, sync)
 _TABLES = (export, import_)
 _LOCAL = (server, watch, sidecar)
-_UPKEEP = (db, migrate_artifacts, gc, verify)
+_UPKEEP = (db, migrate_artifacts, gc, verify, RETENTION, HOLDS)
 for command in (*_READING, *_RUNS, MODELS, *_TABLES, *_LOCAL, *_UPKEEP, *ACCOUNTS):
     main.add_command(command)

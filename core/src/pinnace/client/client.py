@@ -19,6 +19,7 @@ from pinnace.client.connection import Connection
 from pinnace.client.errors import Invalid
 from pinnace.client.files import FileCalls
 from pinnace.client.models import ModelCalls
+from pinnace.client.retention import RetentionCalls
 from pinnace.client.tracking import TrackingCalls
 from pinnace.records import (
     Artifact,
@@ -45,7 +46,7 @@ from pinnace.records import (
 from pinnace.settings import ClientSettings
 
 
-class Client(TrackingCalls, FileCalls, ModelCalls, AccountCalls):
+class Client(TrackingCalls, FileCalls, ModelCalls, RetentionCalls, AccountCalls):
     """Calls one metadata API. Safe to use from several threads at once; connections are kept and shared.
 
     `timeout` in seconds is for each wait on the network (connect, read); a whole call takes at most three times that

@@ -6,6 +6,7 @@ ApiError                what all of them have in common
 ├── Unauthorized        401, or a token that can't be read
 ├── Forbidden           403: the token is good, but not for this
 ├── NotFound            404; `code` tells a missing iteration from a missing route
+│   └── Gone            410: it was there, and a retention policy removed it
 ├── Conflict            409: the id holds other content that may not change
 ├── Invalid             422 or 413: the request itself is wrong; `field` says where
 └── Unexpected          any other answer: 500, a redirect, a body that isn't the API's
@@ -72,6 +73,10 @@ class NotFound(ApiError):
     """It isn't there; for an iteration or experiment that another part is about to create: not there yet."""
 
 
+class Gone(NotFound):
+    """It was there; `detail` says when it was removed, by which policy and by whom."""
+
+
 class Conflict(ApiError):
     """The id is taken by other content. The same call will never succeed."""
 
@@ -90,6 +95,7 @@ def error_type(status: int) -> type[ApiError]:
         401: Unauthorized,
         403: Forbidden,
         404: NotFound,
+        410: Gone,
         409: Conflict,
         413: Invalid,
         422: Invalid,

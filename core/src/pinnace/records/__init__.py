@@ -48,6 +48,7 @@ from pinnace.records.artifacts import (
     RecordedContent,
     RecordedContents,
     RelativePath,
+    Removal,
     Stored,
     Upload,
     UploadWrite,
@@ -159,6 +160,17 @@ from pinnace.records.pods import (
 from pinnace.records.problems import ProblemDetails
 from pinnace.records.projects import Project, ProjectName, ProjectPage, ProjectPatch, ProjectWrite
 from pinnace.records.record import Page, Record, Sha256, Text
+from pinnace.records.retention import (
+    Hold,
+    HoldKind,
+    HoldPage,
+    HoldWrite,
+    PolicyName,
+    RetentionPolicy,
+    RetentionPolicyPage,
+    RetentionPolicyWrite,
+    RetentionTarget,
+)
 
 __all__ = [
     "ENDED_STATES",
@@ -223,6 +235,10 @@ __all__ = [
     "GroupName",
     "Heartbeat",
     "HeartbeatReceipt",
+    "Hold",
+    "HoldKind",
+    "HoldPage",
+    "HoldWrite",
     "Iteration",
     "IterationPage",
     "IterationPatch",
@@ -273,6 +289,7 @@ __all__ = [
     "PodPage",
     "PodReport",
     "PodStanding",
+    "PolicyName",
     "Problem",
     "ProblemDetails",
     "Project",
@@ -285,6 +302,11 @@ __all__ = [
     "RecordedContent",
     "RecordedContents",
     "RelativePath",
+    "Removal",
+    "RetentionPolicy",
+    "RetentionPolicyPage",
+    "RetentionPolicyWrite",
+    "RetentionTarget",
     "Scope",
     "SessionGrant",
     "SetupWrite",

@@ -68,6 +68,14 @@ class Stored(Record, frozen=True, kw_only=True):
     crc32c: Crc32c
 
 
+class Removal(Record, frozen=True, kw_only=True):
+    """When an artifact was deleted, and by whom; `policy` is the retention policy that wanted it, empty: a person."""
+
+    at: datetime
+    by: str
+    policy: str
+
+
 class Artifact(Record, frozen=True, kw_only=True):
     """One content of one path of one iteration; the one type from the sidecar's buffer to the API's row.
 
@@ -102,6 +110,8 @@ class Artifact(Record, frozen=True, kw_only=True):
     created_by: str = ""
     #: Set by the API where the contents of one path are asked for: 1 for the one that was recorded first.
     version: int | None = None
+    #: Set by the API for one that is no more: its bytes are gone, or about to go.
+    removed: Removal | None = None
 
 
 class ArtifactSetWrite(Record, frozen=True, kw_only=True):

@@ -101,6 +101,9 @@ class Iteration(Record, frozen=True, kw_only=True):
     #: The last sign of life, and until when the next one is due; None without any.
     heartbeat_at: datetime | None = None
     lease_until: datetime | None = None
+    #: Since when it lies in the trash by itself; and when retention removed what it had, after which it stays there.
+    trashed_at: datetime | None = None
+    purged_at: datetime | None = None
 
 
 class IterationPage(Page, frozen=True, kw_only=True):

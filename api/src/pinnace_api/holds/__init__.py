@@ -1,0 +1,1 @@
+"""Legal holds: what nothing may remove until somebody who may lifts them."""
