@@ -50,6 +50,13 @@ bench: $(VENV)/ready $(VENV)-bench/ready ## what uploading costs, beside the pee
 bench-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with smaller sets in some minutes; shows the tables only
 	PINNACE_MINIO="$$($(PYTHON) -m cluster minio-binary)" $(BIN)/python -m bench --quick
 
+.PHONY: bench-api bench-api-quick
+bench-api: $(VENV)/ready $(VENV)-bench/ready ## what the API takes, beside MLflow's server; writes its tables of docs/benchmarks.md
+	$(BIN)/python -m bench api
+
+bench-api-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with less in under two minutes; shows the tables only
+	$(BIN)/python -m bench api --quick
+
 .PHONY: cluster-up cluster-down images
 cluster-up: ## bring the kind cluster up
 	$(PYTHON) -m cluster up
