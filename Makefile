@@ -35,6 +35,7 @@ soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cl
 	PYTHONPATH=tests:. $(BIN)/python -m support.simulation --seeds 100000
 	PYTHONPATH=tests:. $(BIN)/python -m support.soak --kills 500
 	PYTHONPATH=tests:. $(BIN)/python -m support.many_files --files 100000
+	$(BIN)/pytest -q --times 50 --timeout 7200 tests/contract/test_api_as_documented.py
 
 e2e: $(VENV)/ready ## the stories on the cluster only
 	$(WITH_CLUSTER) $(BIN)/pytest tests/e2e

@@ -19,6 +19,8 @@ from bench.trackers import BATCH, Tracker
 
 _CLIENTS = 4
 _SAMPLE_S = 0.25
+#: A peer may take seconds for one.
+_READS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +76,13 @@ def writes(wishes: Wishes) -> list[Row]:
 def reads(wishes: Wishes) -> list[Row]:
     runs = 2_000 if wishes.quick else 10_000
     points = 100_000 if wishes.quick else 1_000_000
-    times = 3 if wishes.quick else 10
 
     def find(trackers: Sequence[Tracker]) -> None:
-        for _ in range(times):
+        for _ in range(_READS):
             trackers[0].find(100)
 
     def curve(trackers: Sequence[Tracker]) -> None:
-        for _ in range(times):
+        for _ in range(_READS):
             trackers[0].curve(1000)
 
     return _measured(
@@ -89,13 +90,13 @@ def reads(wishes: Wishes) -> list[Row]:
         [
             Work(
                 name=f"the best 100 of {runs:,} runs with a metric above a half",
-                pieces=times,
+                pieces=_READS,
                 do=find,
                 prepare=lambda tracker: tracker.fill_runs(runs),
             ),
             Work(
                 name=f"a series of {points:,} points as 1,000",
-                pieces=times,
+                pieces=_READS,
                 do=curve,
                 prepare=lambda tracker: tracker.fill_series(points),
             ),

@@ -91,7 +91,7 @@ def _running(command: list[str], folder: Path, environment: dict[str, str], heal
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _answers(address: str) -> bool:
