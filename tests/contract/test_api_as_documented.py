@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+import urllib3
 
 from pinnace import ids
 from pinnace.records import (
@@ -22,7 +23,7 @@ from pinnace.records import (
 )
 from support.accounts import PASSWORD, Accounts
 from support.api_server import ADMIN_TOKEN, OPERATOR_TOKEN, ApiServer, FakeCluster, api_server
-from support.schema_requests import Document
+from support.schema_requests import Document, is_public
 
 ROLES = {"viewer": ProjectRole.VIEWER, "editor": ProjectRole.EDITOR, "project-admin": ProjectRole.ADMIN}
 #: How often each operation is asked by those that most of them let in, and by the others.
@@ -94,3 +95,16 @@ def test_every_operation_answers_as_documented(
         failures += [failure] if failure else []
     assert not failures, "\n\n".join(failures)
     assert let_in
+
+
+def test_failure_20_whom_nobody_knows_sees_nothing(server: tuple[ApiServer, Document, dict[str, str]]) -> None:
+    _, document, _ = server
+    closed = 0
+    for operation in document.operations():
+        method, url = operation.method.upper(), document.address(operation)
+        answer = urllib3.request(method, url, retries=False, redirect=False)
+        assert not any(word in answer.data for word in (b"sweep", b"notes", b"iris.csv", b"kept")), operation.label
+        if not is_public(operation):
+            assert answer.status == 401, operation.label
+            closed += 1
+    assert closed > 100

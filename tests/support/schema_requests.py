@@ -45,6 +45,10 @@ class Document:
             found.append(result.ok())
         return iter(sorted(found, key=lambda each: _operation_id(each) in _ENDS_THE_TOKEN))
 
+    def address(self, operation: Any) -> str:
+        """Where something lies that is there."""
+        return self._url + str(operation.path).format_map(_Filled(self._known))
+
     def ask(self, operation: Any, token: str, *, examples: int, number: int) -> tuple[int, str]:
         """Ask that often; the same `number` asks the same.
 
@@ -78,6 +82,18 @@ class Document:
         except FailureGroup as group:
             return let_in, "\n".join(f"{operation.label}: {failure}" for failure in group.exceptions)
         return let_in, ""
+
+
+class _Filled(dict[str, str]):
+    """Names without a value stand for themselves."""
+
+    def __missing__(self, name: str) -> str:
+        return name
+
+
+def is_public(operation: Any) -> bool:
+    """Whether the document says that it needs no token."""
+    return {} in operation.definition.raw.get("security", ())
 
 
 def _operation_id(operation: Any) -> str:
