@@ -107,4 +107,4 @@ def test_failure_20_whom_nobody_knows_sees_nothing(server: tuple[ApiServer, Docu
         if not is_public(operation):
             assert answer.status == 401, operation.label
             closed += 1
-    assert closed > 100
+    assert closed > 90

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 import schemathesis
 import urllib3
@@ -46,7 +47,7 @@ class Document:
         return iter(sorted(found, key=lambda each: _operation_id(each) in _ENDS_THE_TOKEN))
 
     def address(self, operation: Any) -> str:
-        """Where something lies that is there."""
+        """Of what is there, as far as it is known."""
         return self._url + str(operation.path).format_map(_Filled(self._known))
 
     def ask(self, operation: Any, token: str, *, examples: int, number: int) -> tuple[int, str]:
@@ -85,10 +86,10 @@ class Document:
 
 
 class _Filled(dict[str, str]):
-    """Names without a value stand for themselves."""
+    """What has no value is a word or an id that is not there."""
 
     def __missing__(self, name: str) -> str:
-        return name
+        return str(UUID(int=0))
 
 
 def is_public(operation: Any) -> bool:
