@@ -35,6 +35,7 @@ soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cl
 	PYTHONPATH=tests:. $(BIN)/python -m support.simulation --seeds 100000
 	PYTHONPATH=tests:. $(BIN)/python -m support.soak --kills 500
 	PYTHONPATH=tests:. $(BIN)/python -m support.many_files --files 100000
+	$(BIN)/pytest -q --times 50 --timeout 7200 tests/contract/test_api_as_documented.py
 
 e2e: $(VENV)/ready ## the stories on the cluster only
 	$(WITH_CLUSTER) $(BIN)/pytest tests/e2e
@@ -49,6 +50,13 @@ bench: $(VENV)/ready $(VENV)-bench/ready ## what uploading costs, beside the pee
 
 bench-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with smaller sets in some minutes; shows the tables only
 	PINNACE_MINIO="$$($(PYTHON) -m cluster minio-binary)" $(BIN)/python -m bench --quick
+
+.PHONY: bench-api bench-api-quick
+bench-api: $(VENV)/ready $(VENV)-bench/ready ## what the API takes, beside MLflow's server; writes its tables of docs/benchmarks.md
+	$(BIN)/python -m bench api
+
+bench-api-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with less in under two minutes; shows the tables only
+	$(BIN)/python -m bench api --quick
 
 .PHONY: cluster-up cluster-down images
 cluster-up: ## bring the kind cluster up

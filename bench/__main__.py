@@ -4,12 +4,14 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from bench import (
     report,
+    table_api,
     table_idle,
     table_limits,
     table_sidecar,
@@ -23,23 +25,32 @@ from bench.harness import say, write_rows
 from bench.servers import PEERS, Missing
 from bench.table import Wishes
 
-TABLES = {
-    table.name: table
-    for part in (table_limits, table_uploads, table_tls, table_sidecar, table_idle, table_writer)
-    for table in part.TABLES
-}
 _NEEDED_BYTES = 30 * 10**9
+#: What is compared → its tables.
+SUBJECTS = {
+    "uploads": [
+        table
+        for part in (table_limits, table_uploads, table_tls, table_sidecar, table_idle, table_writer)
+        for table in part.TABLES
+    ],
+    "api": list(table_api.TABLES),
+}
 
 
 def main(arguments: list[str]) -> int:
     """Exit code 2: something that is needed is missing, and said."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("subject", nargs="?", choices=SUBJECTS, default="uploads", help="what is compared (uploads)")
     parser.add_argument("--quick", action="store_true", help="smaller sets, two rounds, no change to the document")
     parser.add_argument("--rounds", type=int, help="how often each is measured (default 5, quick 2)")
-    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="these tables only")
+    parser.add_argument("--only", nargs="+", metavar="TABLE", help="these tables only")
     parser.add_argument("--results", type=Path, help="a JSON file (default: below build/)")
     wished = parser.parse_args(arguments)
-    results = wished.results or ROOT / f"build/bench{'-quick' if wished.quick else ''}.json"
+    subject = wished.subject
+    tables = [table for table in SUBJECTS[subject] if table.name in (wished.only or [table.name])]
+    if missing := {*(wished.only or ())} - {table.name for table in tables}:
+        parser.error(f"{subject} has no table {', '.join(sorted(missing))}")
+    results = wished.results or ROOT / f"build/bench-{subject}{'-quick' if wished.quick else ''}.json"
     rounds = wished.rounds or (2 if wished.quick else 5)
     load = os.getloadavg()[0]
     if platform.system() != "Linux" or not PEERS.is_dir():
@@ -51,22 +62,24 @@ def main(arguments: list[str]) -> int:
             say(f"{scratch.parent} needs {_NEEDED_BYTES // 10**9} GB of room")
             return 2
         wishes = Wishes(quick=wished.quick, rounds=rounds, scratch=scratch)
-        for name in wished.only:
-            say(f"--- {name}")
-            rows = TABLES[name].measure(wishes)
-            write_rows(results, rows, facts(rounds=rounds, quick=wished.quick, load=load))
+        for table in tables:
+            say(f"--- {table.name}")
+            rows = table.measure(wishes)
+            write_rows(results, rows, facts(subject, rounds=rounds, quick=wished.quick, load=load))
     except Missing as error:
         say(str(error))
         return 2
     finally:
         shutil.rmtree(scratch)
     if wished.quick:
-        sys.stdout.write(report.text(results))
+        sys.stdout.write(report.text(results, subject))
     else:
-        report.fill(results, ROOT / "docs/benchmarks.md")
+        report.fill(results, subject, ROOT / "docs/benchmarks.md")
     return 0
 
 
 if __name__ == "__main__":
     os.umask(0o077)
+    # Asked to end, it still ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))

@@ -12,18 +12,23 @@ from pathlib import Path
 from bench.contestants import S5CMD
 from bench.servers import PEERS
 
-_PYTHON_PEERS = ("minio", "obstore", "s3dlio", "boto3", "s3transfer", "awscrt")
+#: Packages of the peers' environment by what is compared.
+_PYTHON_PEERS = {
+    "uploads": ("minio", "obstore", "s3dlio", "boto3", "s3transfer", "awscrt"),
+    "api": ("mlflow", "uvicorn", "sqlalchemy"),
+}
 
 
-def facts(*, rounds: int, quick: bool, load: float) -> dict[str, str]:
+def facts(subject: str, *, rounds: int, quick: bool, load: float) -> dict[str, str]:
     """Name → value, in the order in which they are shown. `load` as it was before anything was measured."""
+    command = {"uploads": "make bench", "api": "make bench-api"}[subject]
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": f"make bench{'-quick' if quick else ''}, {rounds} rounds",
+        "command": f"{command}{'-quick' if quick else ''}, {rounds} rounds",
         "machine": f"{os.cpu_count()} x {_processor()}, {_memory_gib()} GiB, Linux {platform.release().split('-')[0]}",
         "load before": f"{load:.2f} runnable processes in the last minute, on {os.cpu_count()} cores",
         "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
-        "peers": ", ".join([*_python_peers(), *_programs()]),
+        "peers": ", ".join([*_python_peers(_PYTHON_PEERS[subject]), *(_programs() if subject == "uploads" else ())]),
     }
 
 
@@ -36,10 +41,10 @@ def _memory_gib() -> int:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
 
 
-def _python_peers() -> list[str]:
+def _python_peers(names: Sequence[str]) -> list[str]:
     script = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
-    versions = _says([str(PEERS / "python"), "-c", script, *_PYTHON_PEERS]).split()
-    return [f"{name} {number}" for name, number in zip(_PYTHON_PEERS, versions, strict=True)]
+    versions = _says([str(PEERS / "python"), "-c", script, *names]).split()
+    return [f"{name} {number}" for name, number in zip(names, versions, strict=True)]
 
 
 def _programs() -> list[str]:

@@ -1,4 +1,4 @@
-"""Results as Markdown: `python -m bench.report RESULTS DOCUMENT` replaces what stands between a table's marks.
+"""Results as Markdown: `python -m bench.report RESULTS SUBJECT DOCUMENT` replaces what stands between a table's marks.
 
 <!-- begin uploads --> … <!-- end uploads -->
 """
@@ -12,11 +12,14 @@ from statistics import median
 from bench.harness import Row, read_rows
 from bench.sets import GIB, MIB
 
+#: So many of them are told by how many come in a second, fewer by how long one takes.
+_MANY = 20
 
-def fill(results: Path, document: Path) -> None:
+
+def fill(results: Path, subject: str, document: Path) -> None:
     """Write every table that the results have into its place. ValueError for one without a place."""
     text = document.read_text(encoding="utf-8")
-    for name, table in _tables(results).items():
+    for name, table in _tables(results, subject).items():
         begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
         above, _, rest = text.partition(begin)
         _, found, below = rest.partition(end)
@@ -26,14 +29,14 @@ def fill(results: Path, document: Path) -> None:
     document.write_text(text, encoding="utf-8")
 
 
-def text(results: Path) -> str:
+def text(results: Path, subject: str) -> str:
     """All tables, one below the other."""
-    return "\n".join(f"## {name}\n\n{table}" for name, table in _tables(results).items())
+    return "\n".join(f"## {name}\n\n{table}" for name, table in _tables(results, subject).items())
 
 
-def _tables(results: Path) -> dict[str, str]:
+def _tables(results: Path, subject: str) -> dict[str, str]:
     rows, facts = read_rows(results)
-    tables = {"facts": _table(("what", "value"), [(name, value) for name, value in facts.items()])}
+    tables = {f"facts-{subject}": _table(("what", "value"), [(name, value) for name, value in facts.items()])}
     for name, mine in groupby(rows, key=lambda row: row.table):
         tables[name] = _RENDERERS.get(name, _uploads)(list(mine))
     return tables
@@ -136,11 +139,45 @@ def _limits(rows: list[Row]) -> str:
     return _table(("work", "CPU s/GiB, min (or as said)"), lines)
 
 
+def _api(rows: list[Row]) -> str:
+    """Ours first, and how many times as long the others take."""
+    texts = []
+    for group, some in groupby(rows, key=lambda row: row.group):
+        mine = list(some)
+        ours = mine[0].median(lambda cost: cost.wall) if mine[0].costs else 0.0
+        lines = [
+            (
+                row.name,
+                _pace(row),
+                f"{row.median(lambda cost: cost.cpu) / row.files * 1000:.3g}",
+                f"{row.median(lambda cost: cost.wall) / ours:.1f}" if ours and row is not mine[0] else "",
+                f"{row.median(lambda cost: cost.peak_kib) / 1024:.0f}",
+            )
+            if row.costs
+            else (row.name, f"failed: {row.failure}", "", "", "")
+            for row in mine
+        ]
+        unit = "ms each" if mine[0].files < _MANY else "a second"
+        heads = ("server", f"{unit}, median (best)", "server's CPU ms each", "times ours", "MiB")
+        texts.append(f"**{group}**\n\n{_table(heads, lines)}")
+    return "\n".join(texts)
+
+
+def _pace(row: Row) -> str:
+    median, best = (of(lambda cost: cost.wall) / row.files for of in (row.median, row.least))
+    if row.files < _MANY:
+        return f"{median * 1000:.0f} ({best * 1000:.0f})"
+    return f"{1 / median:,.0f} ({1 / best:,.0f})"
+
+
 _RENDERERS: dict[str, Callable[[list[Row]], str]] = {
     "sidecar": _sidecar,
     "idle": _idle,
     "writer": _writer,
     "limits": _limits,
+    "api-writes": _api,
+    "api-reads": _api,
+    "api-artifacts": _api,
 }
 
 
@@ -151,4 +188,4 @@ def _table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
 
 
 if __name__ == "__main__":
-    fill(Path(sys.argv[1]), Path(sys.argv[2]))
+    fill(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -210,7 +210,7 @@ class TestLifecycle:
             sidecar.put_pod_report(report(iteration, "pod", 1))
         assert len(list(client.iteration_artifacts(iteration))) == 1
 
-    def test_dd4_a_run_with_everything_attached_goes_to_the_trash_whole_and_comes_back_whole(
+    def test_failure_4_dd_4_a_run_with_everything_attached_goes_to_the_trash_whole_and_comes_back_whole(
         self, client: Client, experiment: UUID
     ) -> None:
         """Failure 4."""
@@ -421,7 +421,9 @@ class TestTree:
 
 
 class TestSignsOfLife:
-    def test_dd14_a_run_that_was_killed_is_not_running_for_ever(self, client: Client, experiment: UUID) -> None:
+    def test_failure_11_dd_14_a_run_that_was_killed_is_not_running_for_ever(
+        self, client: Client, experiment: UUID
+    ) -> None:
         """Failure 11."""
         iteration = put(client, experiment, state="RUNNING")
         receipt = client.heartbeat(iteration, lease_seconds=1)
@@ -487,7 +489,7 @@ class TestMetrics:
             client.put_metrics(put(client, experiment), [MetricWrite(key="a", value=1.0)])
         assert caught.value.field == "points[0].source"
 
-    def test_dd17_a_batch_with_a_repeated_key_keeps_its_order_and_is_all_or_nothing(
+    def test_failure_14_dd_17_a_batch_with_a_repeated_key_keeps_its_order_and_is_all_or_nothing(
         self, client: Client, experiment: UUID
     ) -> None:
         """Failure 14."""

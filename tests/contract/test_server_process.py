@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -234,8 +235,14 @@ def test_a_request_is_found_by_its_id_in_answer_problem_and_log(process: ApiProc
     )
     assert re.fullmatch("[0-9a-f]{32}", made_up.headers["x-request-id"])
     assert made_up.json()["request_id"] == made_up.headers["x-request-id"]
-    lines = [json.loads(line) for line in process.log.splitlines()]
-    done = [line for line in lines if line["event"] == "request.done" and line["path"] == "/api/v1/projects/none"]
+
+    def told() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in process.log.splitlines()]
+        return [line for line in lines if line["event"] == "request.done" and line["path"] == "/api/v1/projects/none"]
+
+    # The line comes when the answer has gone out.
+    eventually(lambda: len(told()) == 2, timeout=10, what="both requests are in the log")
+    done = told()
     assert [line["id"] for line in done] == ["mine.7", made_up.headers["x-request-id"]]
     assert done[0].items() >= {"method": "GET", "status": 401, "level": "info", "path": "/api/v1/projects/none"}.items()
 

@@ -32,6 +32,10 @@ _MEANINGS: Final = {
 }
 
 
+#: What routes say that give contents of a type of their own.
+_ANY_BYTES: Final = "application/octet-stream"
+
+
 def config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Pinnace metadata API",
@@ -83,6 +87,11 @@ def created(record: Any) -> dict[int, ResponseSpec]:
     return {201: ResponseSpec(record, generate_examples=False, description="Created")}
 
 
+def without_body(description: str) -> dict[int, ResponseSpec]:
+    """A second answer that has nothing to say."""
+    return {204: ResponseSpec(None, generate_examples=False, description=description)}
+
+
 def refusals(*statuses: int) -> dict[int, ResponseSpec]:
     """The error responses of a route."""
     return {
@@ -97,10 +106,18 @@ def refusals(*statuses: int) -> dict[int, ResponseSpec]:
 
 
 def correct(app: Litestar) -> None:
-    """Take out of the document what the framework assumes and this API doesn't do: 400 for wrong input."""
+    """Put right in the document what the framework assumes and this API does otherwise: 400 for wrong input, a body
+    where it says that none follows, one type for contents of any.
+    """
     for path in (app.openapi_schema.paths or {}).values():
         for operation in _operations(path):
-            (operation.responses or {}).pop("400", None)
+            responses = operation.responses or {}
+            responses.pop("400", None)
+            if "204" in responses:
+                responses["204"].content = None
+            contents = getattr(responses.get("200"), "content", None) or {}
+            if _ANY_BYTES in contents:
+                contents["*/*"] = contents.pop(_ANY_BYTES)
 
 
 @get("/openapi.json", operation_id="openapi", include_in_schema=False, sync_to_thread=False)

@@ -1,12 +1,16 @@
 """The benchmark's own rules: what a run counts, whom a table leaves out, where a table goes."""
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import process_tree, report
 from bench.harness import Contestant, Cost, Failed, Row, read_rows, rounds, run, write_rows
+from support.eventually import eventually
 
 
 def python(script: str, name: str = "one") -> Contestant:
@@ -58,9 +62,9 @@ def test_tables_come_into_their_places_cheapest_first(tmp_path: Path) -> None:
     rows = [row("dear", cost(3), cost(5)), row("broken", failure="no room"), row("cheap", cost(1), cost(2), cost(9))]
     write_rows(results, rows, {"rounds": "2"})
     place = "<!-- begin {0} -->\nold\n<!-- end {0} -->\n"
-    document.write_text(f"above\n{place.format('uploads')}between\n{place.format('facts')}below\n")
-    report.fill(results, document)
-    report.fill(results, document)
+    document.write_text(f"above\n{place.format('uploads')}between\n{place.format('facts-uploads')}below\n")
+    report.fill(results, "uploads", document)
+    report.fill(results, "uploads", document)
     text = document.read_text()
     assert "old" not in text
     assert "| rounds | 2 |" in text
@@ -71,9 +75,9 @@ def test_tables_come_into_their_places_cheapest_first(tmp_path: Path) -> None:
 def test_a_table_without_a_place_is_an_error(tmp_path: Path) -> None:
     results, document = tmp_path / "results.json", tmp_path / "page.md"
     write_rows(results, [row("one", cost(1))], {})
-    document.write_text("<!-- begin facts -->\n<!-- end facts -->\n")
+    document.write_text("<!-- begin facts-uploads -->\n<!-- end facts-uploads -->\n")
     with pytest.raises(ValueError, match="uploads"):
-        report.fill(results, document)
+        report.fill(results, "uploads", document)
 
 
 def test_measuring_a_table_again_keeps_the_others(tmp_path: Path) -> None:
@@ -83,3 +87,27 @@ def test_measuring_a_table_again_keeps_the_others(tmp_path: Path) -> None:
     write_rows(results, [row("one", cost(2))], {})
     found, _ = read_rows(results)
     assert [(each.table, each.costs) for each in found] == [("tls", [cost(1)]), ("uploads", [cost(2)])]
+
+
+def test_servers_are_told_by_how_many_times_as_long_they_take(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    asked = [
+        Row(table="api-writes", group="create", name=name, files=100, costs=[cost(cpu)])
+        for name, cpu in (("ours", 0.05), ("theirs", 0.4))
+    ]
+    write_rows(results, [*asked, Row(table="api-writes", group="create", name="away", failure="refused")], {})
+    shown = report.text(results, "api")
+    assert "| ours | 1,000 (1,000) | 0.5 |  | 1 |" in shown
+    assert "| theirs | 125 (125) | 4 | 8.0 | 1 |" in shown
+    assert "| away | failed: refused |" in shown
+
+
+def test_a_server_s_children_count_as_the_server() -> None:
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    child = "b = bytearray(b'x') * (80 * 2**20)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", script, child], start_new_session=True) as parent:
+        try:
+            eventually(lambda: sum(process_tree.cpu(parent.pid)) > 0.5, timeout=30, what="the child works")
+            assert process_tree.resident_kib(parent.pid) > 80 * 2**10
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)

@@ -60,7 +60,7 @@ def signed_by_botocore(request: Request, credentials: Credentials) -> AWSRequest
 
 
 @given(key=keys, query=queries, headers=headers, credentials=credentials)
-def test_any_request_is_signed_as_botocore_signs_it(
+def test_failure_24_any_request_is_signed_as_botocore_signs_it(
     key: str, query: list[tuple[str, str]], headers: dict[str, str], credentials: Credentials
 ) -> None:
     request = Request(
@@ -79,7 +79,7 @@ def test_any_request_is_signed_as_botocore_signs_it(
 
 
 @given(key=keys, credentials=credentials)
-def test_any_object_is_presigned_as_botocore_presigns_it(key: str, credentials: Credentials) -> None:
+def test_failure_24_any_object_is_presigned_as_botocore_presigns_it(key: str, credentials: Credentials) -> None:
     path = signing.encode_path("bucket", key)
     request = Request(method="GET", host=HOST, path=path, payload_sha256=EMPTY_SHA256)
     theirs = AWSRequest(method="GET", url=f"http://{HOST}{path}")

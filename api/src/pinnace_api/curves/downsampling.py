@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from pinnace_api.metrics.summary import Point
 
 #: How many pieces a bucket has. More of them cost as much as they spare.
-PIECES: Final = 8
+PIECES: Final = 4
 
 
 class Steps(NamedTuple):

@@ -36,6 +36,8 @@ from pinnace_api.metrics.tables import METRIC_POINTS, METRICS, NO_TIME
 _POINTS: Final = METRIC_POINTS.c
 _ORDER: Final = (_POINTS.step, _POINTS.time, _POINTS.source_id, _POINTS.offset)
 _ROW: Final = (*_ORDER, _POINTS.value)
+#: In which points lie. Of equal values any will do, and along it the first one is found without sorting.
+_LIE: Final = (_POINTS.step, _POINTS.source_id, _POINTS.offset)
 _IS_FINITE: Final = _POINTS.value.between(-sys.float_info.max, sys.float_info.max)
 _METRICS: Final = select(METRICS).where(
     METRICS.c.iteration_id.in_(bindparam("iterations", expanding=True)),
@@ -212,7 +214,7 @@ def _find(
     """The first point of each of `ranges` that meets the condition, or the last one."""
     if not ranges:
         return []
-    order = [column.desc() for column in _ORDER] if backwards else _ORDER
+    order = [column.desc() for column in _ORDER] if backwards else _LIE
     row = sql.array(*_ORDER, sql.exactly(_POINTS.value))
     first = select(row).where(series.bounds.timely, condition, sql.inside(series.metric)).order_by(*order).limit(1)
     return [

@@ -89,7 +89,14 @@ async def get_file(
     return await _answer(request, transfers, artifact, redirect=redirect)
 
 
-@head(_FILE, operation_id="head_file", summary="What a download would be", tags=["files"], responses=_ANSWERS)
+@head(
+    _FILE,
+    operation_id="head_file",
+    summary="What a download would be",
+    tags=["files"],
+    responses=_ANSWERS,
+    media_type="application/octet-stream",
+)
 async def head_file(
     iteration_id: FromPath[UUID],
     path: FromPath[str],
@@ -122,7 +129,14 @@ async def get_bytes(
     return await _answer(request, transfers, artifact, redirect=redirect)
 
 
-@head(_BYTES, operation_id="head_bytes", summary="What a download would be", tags=["files"], responses=_ANSWERS)
+@head(
+    _BYTES,
+    operation_id="head_bytes",
+    summary="What a download would be",
+    tags=["files"],
+    responses=_ANSWERS,
+    media_type="application/octet-stream",
+)
 async def head_bytes(artifact_id: FromPath[UUID], transfers: NamedDependency[Transfers]) -> Response[None]:
     return _described(await transfers.run(artifacts.get, transfers.database, artifact_id))
 

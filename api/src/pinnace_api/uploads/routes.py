@@ -14,7 +14,7 @@ from pinnace_api.database import Database
 from pinnace_api.files.presenting import type_to_keep
 from pinnace_api.files.transfers import Transfers
 from pinnace_api.identity import Caller
-from pinnace_api.openapi import created, refusals
+from pinnace_api.openapi import created, refusals, without_body
 from pinnace_api.refusals import Invalid, Stopping, TimedOut
 from pinnace_api.storage.backend import Writer
 from pinnace_api.uploads import service
@@ -93,7 +93,9 @@ def head_upload(
     operation_id="append_to_upload",
     summary="Send a piece of an upload",
     tags=["files"],
-    responses={**created(Artifact), **refusals(401, 403, 404, 408, 409, 413, 422, 503, 507)},
+    responses=created(Artifact)
+    | without_body("Kept; more is to come")
+    | refusals(401, 403, 404, 408, 409, 413, 422, 503, 507),
     request_max_body_size=None,
 )
 async def append_to_upload(
