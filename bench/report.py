@@ -149,7 +149,7 @@ def _api(rows: list[Row]) -> str:
             (
                 row.name,
                 _pace(row),
-                f"{row.median(lambda cost: cost.cpu) / row.files * 1000:.3g}",
+                _milliseconds(row.median(lambda cost: cost.cpu) / row.files),
                 f"{row.median(lambda cost: cost.wall) / ours:.1f}" if ours and row is not mine[0] else "",
                 f"{row.median(lambda cost: cost.peak_kib) / 1024:.0f}",
             )
@@ -161,6 +161,10 @@ def _api(rows: list[Row]) -> str:
         heads = ("server", f"{unit}, median (best)", "server's CPU ms each", "times ours", "MiB")
         texts.append(f"**{group}**\n\n{_table(heads, lines)}")
     return "\n".join(texts)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f}" if seconds >= 0.1 else f"{seconds * 1000:.3g}"
 
 
 def _pace(row: Row) -> str:
