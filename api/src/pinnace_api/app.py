@@ -96,10 +96,11 @@ def create_app(
     settings: ApiSettings,
     *,
     reviewer: TokenReviewer,
-    announce: Callable[[str], object] = sys.stderr.write,
+    announce: Callable[[str], object] | None = None,
     database: Database | None = None,
 ) -> Litestar:
-    """`reviewer` vouches for service accounts. `announce` is told how to make the first admin while there is nobody.
+    """`reviewer` vouches for service accounts. `announce` (None: standard error) is told how to make the first admin
+    while there is nobody.
 
     `database` is one that is up to date; without it the settings' own is migrated when the application starts. Closed
     with the application. `app.state.stop` makes uploads under way end, so that they can go on elsewhere.
@@ -133,7 +134,7 @@ def create_app(
             if not settings.admin_token_file:
                 token = await sync_to_thread(session_service.offer_setup, database)
                 if invitation := first_admin.invitation(settings, token):
-                    announce(invitation)
+                    (announce or sys.stderr.write)(invitation)
             stopped = asyncio.Event()
             tasks = (
                 asyncio.create_task(sweep_until(stopped, database, every=settings.sweep_seconds), name="sweep"),
