@@ -23,7 +23,7 @@ demo-down: ## undo the demo: the release, MinIO and the cluster
 test: $(VENV)/ready ## all tests: unit, contract, chart, end to end on the cluster
 	$(WITH_CLUSTER) $(BIN)/pytest
 
-check: $(VENV)/ready ## format, lint, types, import rules, unit tests: under a minute, no cluster
+check: $(VENV)/ready ## format, lint, types, import rules, unit tests: no cluster
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
