@@ -20,7 +20,7 @@ from pinnace.records import Artifact, ArtifactPatch, Backend, ProjectPatch
 from pinnace.records.lifecycle import Lifecycle
 from support.api_server import ADMIN_TOKEN
 from support.eventually import eventually
-from support.files_api import FilesApi, files_api
+from support.files_api import FilesApi, files_api, files_api_at
 from support.samples import artifact
 from support.small_disk import small_disk
 
@@ -37,12 +37,7 @@ PLACES = [
 
 @pytest.fixture(scope="module", params=PLACES, ids=lambda place: f"{place[0]}-{place[1]}")
 def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilesApi]:
-    kind, backend = request.param
-    folder = tmp_path_factory.mktemp("api")
-    url = (
-        request.getfixturevalue("postgres").create_database() if kind == "postgresql" else f"sqlite:///{folder}/api.db"
-    )
-    with files_api(folder, url, backend) as made:
+    with files_api_at(request, tmp_path_factory.mktemp("api")) as made:
         yield made
 
 

@@ -3,7 +3,6 @@
 Tests whose names begin with `dd`, `ch` or `failure` show that a known failure of an earlier tracker can't happen here.
 """
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,19 +26,7 @@ from pinnace.records import (
     UserWrite,
 )
 from support.accounts import PASSWORD, Accounts
-from support.api_server import ApiServer, api_server
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[ApiServer]:
-    with api_server(tmp_path_factory.mktemp("api"), database_url=database_url) as server:
-        yield server
-
-
-@pytest.fixture
-def client(api: ApiServer) -> Iterator[Client]:
-    with api.admin() as client:
-        yield client
+from support.api_server import ApiServer
 
 
 @pytest.fixture

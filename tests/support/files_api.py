@@ -9,6 +9,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import msgspec
+import pytest
 import urllib3
 from sqlalchemy import select, update
 
@@ -92,6 +93,17 @@ class FilesApi:
                 with self.storage() as (database, _), database.engine.begin() as connection:
                     data = connection.execute(select(INLINE_BLOCKS.c.data).where(*block)).scalar_one()
                     connection.execute(update(INLINE_BLOCKS).where(*block).values(data=_flipped(data, at)))
+
+
+@contextmanager
+def files_api_at(request: pytest.FixtureRequest, folder: Path) -> Iterator[FilesApi]:
+    """For a fixture whose parameters are a kind of database and a place for bytes."""
+    kind, backend = request.param
+    url = (
+        request.getfixturevalue("postgres").create_database() if kind == "postgresql" else f"sqlite:///{folder}/api.db"
+    )
+    with files_api(folder, url, backend) as made:
+        yield made
 
 
 @contextmanager

@@ -27,6 +27,17 @@ def check_text(text: str, field: str) -> str:
     return text
 
 
+def check_name(name: str, kind: Any, what: str, field: str, *, made_of: str = "a-z 0-9 - . _") -> str:
+    """Raises Invalid for what is no `kind`, an annotated str of `made_of`; `what`: "a project's name"."""
+    try:
+        msgspec.convert(name, kind)
+    except msgspec.ValidationError:
+        raise Invalid(
+            f"{what} is made of 1 to 100 of {made_of} and begins and ends with a letter or a digit", field=field
+        ) from None
+    return name
+
+
 def check_number(number: int, field: str) -> int:
     """Raises Invalid for what 64 bits can't hold."""
     if not -MAX_NUMBER <= number <= MAX_NUMBER:

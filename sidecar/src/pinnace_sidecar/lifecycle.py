@@ -11,7 +11,7 @@ volume), RENEWED (quarantined content was copied again) and CLEARED (a suspect f
 What has to be done for a file follows from its state alone (`DUTIES`), so a restart needs to know nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -119,3 +119,13 @@ def step(state: FileState, event: Event, *, suspect: bool = False) -> FileState 
     except KeyError:
         raise IllegalStep(f"a file that is {state} can't be {event}") from None
     return FileState.SUSPECT if suspect and after is FileState.RECORDED else after
+
+
+def through(state: FileState, events: Iterable[Event], *, suspect: bool = False) -> tuple[FileState, FileState | None]:
+    """The state before the last of `events`, and the one after it; None: it is forgotten. Raises IllegalStep."""
+    before: FileState = state
+    after: FileState | None = state
+    for event in events:
+        assert after is not None
+        before, after = after, step(after, event, suspect=suspect)
+    return before, after

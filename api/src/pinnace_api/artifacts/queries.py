@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from pinnace.digests import Encoding
 from pinnace.records import Artifact, ArtifactPage, Backend, ContentQuery, Location, Removal, Stored
-from pinnace_api import paging
+from pinnace_api import in_lists, paging
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.paging import Cut, Moment, Number, Order
@@ -60,8 +60,6 @@ _NEWEST = (
     )
     .limit(1)
 )
-#: How many values one IN list takes at a time.
-_IN_LIST = 500
 
 
 def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
@@ -96,11 +94,10 @@ def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
 
 def find_all(connection: Connection, artifacts: Collection[UUID]) -> dict[UUID, Artifact]:
     """Those of them that exist, deleted ones too."""
-    ids = sorted(artifacts)
     return {
         row.id: record(row)
-        for start in range(0, len(ids), _IN_LIST)
-        for row in connection.execute(_FIND_ALL, {"ids": ids[start : start + _IN_LIST]})
+        for part in in_lists.parts(sorted(artifacts))
+        for row in connection.execute(_FIND_ALL, {"ids": part})
     }
 
 
@@ -109,8 +106,8 @@ def find_contents(connection: Connection, experiment: UUID, query: ContentQuery)
     digests = sorted({content.sha256 for content in query.contents})
     where = {"experiment": experiment, "endpoint": query.endpoint, "bucket": query.bucket}
     found: dict[str, Artifact] = {}
-    for start in range(0, len(digests), _IN_LIST):
-        for row in connection.execute(_CONTENTS, {"digests": digests[start : start + _IN_LIST], **where}):
+    for part in in_lists.parts(digests):
+        for row in connection.execute(_CONTENTS, {"digests": part, **where}):
             found.setdefault(row.sha256, record(row))
     return found
 

@@ -7,10 +7,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, select
 
 from pinnace.records import DatasetRole
+from pinnace_api import in_lists
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.datasets.tables import DATASET_USES, DATASETS
-
-_IN_LIST = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,8 @@ def by_artifact(connection: Connection, artifact: UUID, *, most: int) -> list[Us
 
 def makers(connection: Connection, artifacts: Collection[UUID]) -> set[UUID]:
     """The iterations that they are of."""
-    ordered = sorted(artifacts)
     found: set[UUID] = set()
-    for start in range(0, len(ordered), _IN_LIST):
-        part = ordered[start : start + _IN_LIST]
+    for part in in_lists.parts(sorted(artifacts)):
         found.update(connection.execute(select(ARTIFACTS.c.iteration_id).where(ARTIFACTS.c.id.in_(part))).scalars())
     return found
 
@@ -54,13 +51,12 @@ def _uses(
     *conditions: ColumnElement[bool],
 ) -> list[Use]:
     """At most `most` of them, in a stable order."""
-    ordered = sorted(values)
     found: list[Use] = []
-    for start in range(0, len(ordered), _IN_LIST):
+    for part in in_lists.parts(sorted(values)):
         statement = (
             select(DATASET_USES, DATASETS.c.name)
             .join_from(DATASET_USES, DATASETS)
-            .where(column.in_(ordered[start : start + _IN_LIST]), *conditions)
+            .where(column.in_(part), *conditions)
             .order_by(DATASET_USES.c.used_at, DATASET_USES.c.iteration_id, DATASET_USES.c.dataset_id)
             .limit(most - len(found))
         )

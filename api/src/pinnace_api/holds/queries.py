@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import BindParameter, Connection, Row, bindparam, or_, select, update
 
 from pinnace.records import Hold, HoldKind, HoldPage, HoldWrite
-from pinnace_api import paging
+from pinnace_api import in_lists, paging
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.experiments.tables import EXPERIMENTS
 from pinnace_api.holds.tables import HOLDS
@@ -18,7 +18,6 @@ from pinnace_api.projects.tables import PROJECTS
 from pinnace_api.tables import insert_missing
 
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-_IN_LIST = 500
 _SELECT = select(HOLDS, PROJECTS.c.name.label("project")).join_from(HOLDS, PROJECTS)
 _FIND = _SELECT.where(HOLDS.c.id == bindparam("id"))
 _ORDER = Order(columns=(HOLDS.c.created_at, HOLDS.c.id), key=tuple[Moment, UUID], descending=True)
@@ -93,21 +92,12 @@ def page(connection: Connection, project: UUID, *, lifted: bool, cut: Cut) -> Ho
 
 def held_artifacts(connection: Connection, artifacts: Collection[UUID]) -> frozenset[UUID]:
     """Those of them that are held, by themselves or by what they lie in."""
-    return _held(connection, _ARTIFACTS, artifacts)
+    return in_lists.found(connection, _ARTIFACTS, artifacts)
 
 
 def held_iterations(connection: Connection, iterations: Collection[UUID]) -> frozenset[UUID]:
     """Those of them that are held, by themselves or by what they lie in."""
-    return _held(connection, _ITERATIONS, iterations)
-
-
-def _held(connection: Connection, statement: Any, ids: Collection[UUID]) -> frozenset[UUID]:
-    asked = sorted(ids)
-    return frozenset(
-        found
-        for start in range(0, len(asked), _IN_LIST)
-        for found in connection.execute(statement, {"ids": asked[start : start + _IN_LIST]}).scalars()
-    )
+    return in_lists.found(connection, _ITERATIONS, iterations)
 
 
 def _record(row: Row[Any]) -> Hold:

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, select, tuple_, update
 
 from pinnace.records import MetricSeries, MetricSeriesPage
-from pinnace_api import paging
+from pinnace_api import in_lists, paging
 from pinnace_api.metrics.queries import summary_of
 from pinnace_api.metrics.steps import Origin
 from pinnace_api.metrics.summary import Point
@@ -17,16 +17,16 @@ from pinnace_api.tables import insert_missing
 
 _ORDER = Order(columns=(METRICS.c.key,), key=tuple[str])
 _ORIGIN = tuple_(METRIC_AUTO_STEPS.c.metric_id, METRIC_AUTO_STEPS.c.source_id, METRIC_AUTO_STEPS.c.offset)
-#: How many origins one IN list takes at a time.
-_IN_LIST = 200
+#: How many origins one IN list takes at a time: each is three values.
+_ORIGINS = 200
 
 
 def chosen_steps(connection: Connection, origins: Collection[Origin]) -> dict[Origin, int]:
     """The steps that were chosen for those of them that came before."""
     wanted = sorted(origins)
     found: dict[Origin, int] = {}
-    for start in range(0, len(wanted), _IN_LIST):
-        statement = select(METRIC_AUTO_STEPS).where(_ORIGIN.in_(wanted[start : start + _IN_LIST]))
+    for part in in_lists.parts(wanted, _ORIGINS):
+        statement = select(METRIC_AUTO_STEPS).where(_ORIGIN.in_(part))
         for row in connection.execute(statement):
             found[row.metric_id, row.source_id, row.offset] = row.step
     return found

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, bindparam, func, literal, select, tuple_, update
 
 from pinnace.records import MetricPoint, MetricSummary, MetricValue, metric_value_to_wire
-from pinnace_api import paging
+from pinnace_api import in_lists, paging
 from pinnace_api.metrics.summary import Point, Summary
 from pinnace_api.metrics.tables import METRIC_POINTS, METRIC_SOURCES, METRICS, NO_TIME
 from pinnace_api.paging import Cut, Number
@@ -38,9 +38,6 @@ _SET_SUMMARY = (
 )
 
 _Position = tuple[str, Number, Number, Number, Number]
-
-#: How many values one IN list takes at a time.
-_IN_LIST = 500
 
 
 def metrics_for_update(
@@ -213,8 +210,8 @@ def _in_parts(
 ) -> list[Any]:
     """The rows for all `values` of the list parameter `name`, some at a time."""
     rows: list[Any] = []
-    for start in range(0, len(values), _IN_LIST):
-        rows += connection.execute(statement, {**fixed, name: values[start : start + _IN_LIST]})
+    for part in in_lists.parts(values):
+        rows += connection.execute(statement, {**fixed, name: part})
     return rows
 
 

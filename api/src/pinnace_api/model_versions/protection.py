@@ -9,14 +9,13 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Connection, Executable, bindparam, select, union
+from sqlalchemy import BindParameter, Connection, bindparam, select, union
 
+from pinnace_api import in_lists
 from pinnace_api.artifact_sets.tables import ARTIFACT_SET_MEMBERS
 from pinnace_api.model_versions.tables import MODEL_VERSIONS
 from pinnace_api.models.tables import MODELS
 
-#: How many values one IN list takes at a time.
-_IN_LIST = 500
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _ARTIFACTS = union(
     select(MODEL_VERSIONS.c.artifact_id).where(MODEL_VERSIONS.c.artifact_id.in_(_IDS)),
@@ -30,23 +29,14 @@ _PROJECTS = select(MODELS.c.project_id).where(MODELS.c.project_id.in_(_IDS))
 
 def kept_artifacts(connection: Connection, artifacts: Collection[UUID]) -> frozenset[UUID]:
     """Those of them that can't be purged."""
-    return _kept(connection, _ARTIFACTS, artifacts)
+    return in_lists.found(connection, _ARTIFACTS, artifacts)
 
 
 def kept_iterations(connection: Connection, iterations: Collection[UUID]) -> frozenset[UUID]:
     """Those of them that can't be purged."""
-    return _kept(connection, _ITERATIONS, iterations)
+    return in_lists.found(connection, _ITERATIONS, iterations)
 
 
 def kept_projects(connection: Connection, projects: Collection[UUID]) -> frozenset[UUID]:
     """Those of them that can't be purged."""
-    return _kept(connection, _PROJECTS, projects)
-
-
-def _kept(connection: Connection, statement: Executable, ids: Collection[UUID]) -> frozenset[UUID]:
-    asked = sorted(ids)
-    return frozenset(
-        found
-        for start in range(0, len(asked), _IN_LIST)
-        for found in connection.execute(statement, {"ids": asked[start : start + _IN_LIST]}).scalars()
-    )
+    return in_lists.found(connection, _PROJECTS, projects)

@@ -15,8 +15,8 @@ from pinnace_api.models import queries
 from pinnace_api.models.queries import Held
 from pinnace_api.paging import Cut
 from pinnace_api.projects import queries as projects
-from pinnace_api.refusals import Invalid, NotFound
-from pinnace_api.values import check_text
+from pinnace_api.refusals import NotFound
+from pinnace_api.values import check_name, check_text
 
 _T = TypeVar("_T")
 
@@ -24,13 +24,7 @@ _T = TypeVar("_T")
 def put(database: Database, project: str, name: str, write: ModelWrite, *, by: str) -> tuple[Model, bool]:
     """Create the model; one that is there stays as it is. The bool says whether it is new."""
     check_text(project, "name")
-    try:
-        msgspec.convert(name, ModelName)
-    except msgspec.ValidationError:
-        raise Invalid(
-            "a model's name is made of 1 to 100 of A-Z a-z 0-9 - . _ and begins and ends with a letter or a digit",
-            field="model",
-        ) from None
+    check_name(name, ModelName, "a model's name", "model", made_of="A-Z a-z 0-9 - . _")
     check_text(write.description, "description")
     check_tags(write.tags)
     return database.write(_put, project, name, write, by)

@@ -14,8 +14,8 @@ from pinnace_api.identity import Visit
 from pinnace_api.members import service as members
 from pinnace_api.paging import Cut
 from pinnace_api.projects import queries
-from pinnace_api.refusals import Invalid, NotFound
-from pinnace_api.values import check_text
+from pinnace_api.refusals import NotFound
+from pinnace_api.values import check_name, check_text
 
 
 def put(database: Database, visit: Visit, name: str, write: ProjectWrite) -> tuple[Project, bool]:
@@ -23,13 +23,7 @@ def put(database: Database, visit: Visit, name: str, write: ProjectWrite) -> tup
 
     A user who creates a project becomes its admin. Raises NotFound for one that is there and not for this user.
     """
-    try:
-        msgspec.convert(name, ProjectName)
-    except msgspec.ValidationError:
-        raise Invalid(
-            "a project's name is made of 1 to 100 of a-z 0-9 - . _ and begins and ends with a letter or a digit",
-            field="name",
-        ) from None
+    check_name(name, ProjectName, "a project's name", "name")
     check_text(write.description, "description")
     check_tags(write.tags)
     return database.write(_put, visit, name, write)

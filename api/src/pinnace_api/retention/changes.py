@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, select, tuple_, update
 
 from pinnace.records import Lifecycle, Location, Removal
+from pinnace_api import in_lists
 from pinnace_api.artifacts import queries as artifacts
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.audit.service import note
@@ -18,7 +19,6 @@ from pinnace_api.model_versions.tables import MODEL_TRANSITIONS, MODEL_VERSIONS
 from pinnace_api.retention import facts
 from pinnace_api.retention.plan import Piece, Rule, may_go, version_stays
 
-_IN_LIST: Final = 500
 #: So many points go in one transaction.
 _POINTS: Final = 20_000
 _POINT: Final = tuple_(
@@ -42,8 +42,8 @@ def remove(
         return ()
     there: dict[UUID, Any] = {}
     ids = sorted(piece.id for group in groups for piece in group)
-    for start in range(0, len(ids), _IN_LIST):
-        batch = ARTIFACTS.c.id.in_(ids[start : start + _IN_LIST])
+    for part in in_lists.parts(ids):
+        batch = ARTIFACTS.c.id.in_(part)
         # As for deleting, so that whoever is about to refer to one is waited for.
         held = select(ARTIFACTS).where(batch, ARTIFACTS.c.deleted_at.is_(None)).order_by(ARTIFACTS.c.id)
         there.update((row.id, row) for row in connection.execute(held.with_for_update()))
@@ -56,8 +56,8 @@ def remove(
         if piece.id in there
     ]
     values = {"deleted_at": why.at, "deleted_by": why.by, "deleted_policy": why.policy, **LETTING_GO}
-    for start in range(0, len(gone), _IN_LIST):
-        batch = ARTIFACTS.c.id.in_([row.id for row in gone[start : start + _IN_LIST]])
+    for rows in in_lists.parts(gone):
+        batch = ARTIFACTS.c.id.in_([row.id for row in rows])
         connection.execute(update(ARTIFACTS).where(batch).values(**values))
     let = tuple(
         Let(row.size if row.stored_size is None else row.stored_size, artifacts.location_of(row)) for row in gone

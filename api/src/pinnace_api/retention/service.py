@@ -16,7 +16,7 @@ from pinnace_api.paging import Cut
 from pinnace_api.projects import queries as projects
 from pinnace_api.refusals import Invalid, NotFound
 from pinnace_api.retention import queries
-from pinnace_api.values import check_text
+from pinnace_api.values import check_name, check_text
 
 
 def put(
@@ -26,13 +26,7 @@ def put(
 
     Raises NotFound for the project, Invalid that points at what is wrong in a filter.
     """
-    try:
-        msgspec.convert(name, PolicyName)
-    except msgspec.ValidationError:
-        raise Invalid(
-            "a policy's name is made of 1 to 100 of a-z 0-9 - . _ and begins and ends with a letter or a digit",
-            field="policy",
-        ) from None
+    check_name(name, PolicyName, "a policy's name", "policy")
     _check(write)
     check_text(project or "", "name")
     return database.write(_put, visit, project, name, write)

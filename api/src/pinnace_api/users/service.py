@@ -13,24 +13,18 @@ from pinnace_api.credentials import Passwords
 from pinnace_api.database import Connection, Database
 from pinnace_api.identity import Caller, Role, Visit
 from pinnace_api.paging import Cut
-from pinnace_api.refusals import Conflict, Forbidden, Invalid, NotFound
+from pinnace_api.refusals import Conflict, Forbidden, NotFound
 from pinnace_api.sessions import service as sessions
 from pinnace_api.tokens import queries as tokens
 from pinnace_api.tokens.queries import Kind
 from pinnace_api.users import queries
 from pinnace_api.users.queries import Stored
-from pinnace_api.values import check_text
+from pinnace_api.values import check_name, check_text
 
 
 def put(database: Database, passwords: Passwords, visit: Visit, name: str, write: UserWrite) -> tuple[User, bool]:
     """Create the user, or agree when there is the very same. The bool says whether it is new."""
-    try:
-        msgspec.convert(name, UserName)
-    except msgspec.ValidationError:
-        raise Invalid(
-            "a user's name is made of 1 to 100 of a-z 0-9 - . _ @ + and begins and ends with a letter or a digit",
-            field="user",
-        ) from None
+    check_name(name, UserName, "a user's name", "user", made_of="a-z 0-9 - . _ @ +")
     check_text(write.display_name, "display_name")
     hashed = passwords.hashed(write.password, name=name)
     user = User(

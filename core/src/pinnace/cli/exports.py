@@ -16,7 +16,8 @@ from pinnace.cli.exits import LocalFileError
 from pinnace.cli.options import shown_option, with_client
 from pinnace.cli.output import escaped
 from pinnace.cli.porting import export_command
-from pinnace.cli.references import find_experiment, find_iteration
+from pinnace.cli.references import find_iteration
+from pinnace.cli.search import search, search_options
 from pinnace.cli.upkeep import export_files
 from pinnace.client import Client
 from pinnace.records import Iteration, MetricPoint, MetricSummary, Shown, metric_value_from_wire
@@ -60,10 +61,7 @@ def export() -> None:
 
 @export.command("iterations")
 @with_client
-@click.argument("experiment", required=False)
-@click.option("--project", metavar="NAME", help="Only those of this project.")
-@click.option("--filter", "where", metavar="TEXT", help="Only those that match: 'metrics.accuracy.last > 0.9'.")
-@click.option("--sort", metavar="FIELDS", help="Sorted by these: 'metrics.accuracy.max desc, name'.")
+@search_options
 @shown_option
 @_format_option
 @_output_option
@@ -83,13 +81,7 @@ def export_iterations(
     CSV and Parquet have a column for each parameter, tag and figure of a metric. Texts in a CSV that a spreadsheet
     could take for formulas begin with an apostrophe. Parquet needs `pip install 'pinnace[parquet]'`.
     """
-    found = client.search(
-        where,
-        project=project,
-        experiment=find_experiment(client, experiment).id if experiment else None,
-        order_by=sort or ("index" if experiment else None),
-        lifecycle=shown,
-    )
+    found = search(client, experiment=experiment, project=project, where=where, sort=sort, shown=shown)
     as_row = _ROWS[format_]
     with _opened(output) as file:
         number = write_rows((as_row(each) for each in found), file, format_)

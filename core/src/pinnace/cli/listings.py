@@ -3,9 +3,10 @@
 import click
 
 from pinnace.cli.columns import chosen
-from pinnace.cli.options import json_option, limit_option, shown_option, with_client
+from pinnace.cli.options import json_option, limit_option, project_option, shown_option, with_client
 from pinnace.cli.output import Column, assignments, bytes_in_words, moment, one_more, show
-from pinnace.cli.references import find_either, find_experiment, find_iteration
+from pinnace.cli.references import find_either, find_iteration
+from pinnace.cli.search import search, search_options
 from pinnace.client import Client
 from pinnace.records import Artifact, Experiment, Iteration, MetricPoint, Project, Shown
 
@@ -29,7 +30,7 @@ def projects(client: Client, *, shown: Shown, as_json: bool, limit: int) -> None
 
 @click.command
 @with_client
-@click.option("--project", metavar="NAME", help="Only those of this project.")
+@project_option
 @shown_option
 @json_option
 @limit_option
@@ -51,10 +52,7 @@ def experiments(client: Client, *, project: str | None, shown: Shown, as_json: b
 
 @click.command
 @with_client
-@click.argument("experiment", required=False)
-@click.option("--project", metavar="NAME", help="Only those of this project.")
-@click.option("--filter", "where", metavar="TEXT", help="Only those that match: 'metrics.accuracy.last > 0.9'.")
-@click.option("--sort", metavar="FIELDS", help="Sorted by these: 'metrics.accuracy.max desc, name'.")
+@search_options
 @click.option("--columns", metavar="FIELDS", help="Show these: 'name, params.lr, metrics.accuracy.last'.")
 @shown_option
 @json_option
@@ -75,13 +73,8 @@ def iterations(
 
     The first of `--sort 'metrics.accuracy.max desc'` is the best one, `--filter 'created_by = me'` lists your own.
     """
-    found = client.search(
-        where,
-        project=project,
-        experiment=find_experiment(client, experiment).id if experiment else None,
-        order_by=sort or ("index" if experiment else None),
-        lifecycle=shown,
-        limit=one_more(limit),
+    found = search(
+        client, experiment=experiment, project=project, where=where, sort=sort, shown=shown, limit=one_more(limit)
     )
     show(found, chosen(columns) if columns else _ITERATION, as_json=as_json, limit=limit)
 

@@ -14,7 +14,7 @@ import click
 from pinnace.cli.download import download
 from pinnace.cli.exits import LocalFileError, NothingFound
 from pinnace.cli.groups import listing
-from pinnace.cli.options import json_option, limit_option, shown_option, with_client
+from pinnace.cli.options import json_option, limit_option, project_option, shown_option, with_client
 from pinnace.cli.output import Column, assignments, bytes_in_words, escaped, moment, one_more, print_json, show
 from pinnace.cli.references import find_iteration
 from pinnace.cli.settings import store_settings
@@ -32,7 +32,7 @@ _VERSION: Final = "PROJECT/MODEL[@WHICH]"
 
 @click.command
 @with_client
-@click.option("--project", metavar="NAME", help="Only those of this project.")
+@project_option
 @shown_option
 @json_option
 @limit_option

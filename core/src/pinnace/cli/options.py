@@ -43,6 +43,7 @@ shown_option = click.option(
     callback=lambda _context, _parameter, value: Shown(value),
     help="Which to list.",
 )
+project_option = click.option("--project", metavar="NAME", help="Only those of this project.")
 limit_option = click.option(
     "--limit", type=click.IntRange(min=0), default=100, show_default=True, help="At most so many; 0: all."
 )

@@ -161,13 +161,10 @@ class FileTable:
             ((state, suspect, upload_id),) = self._database.rows(
                 "SELECT state, suspect, upload_id FROM files WHERE id = ?", file_id
             )
-            after: FileState | None = FileState(state)
-            for event in events:
-                assert after is not None
-                state, after = after, lifecycle.step(after, event, suspect=bool(suspect))
+            before, after = lifecycle.through(FileState(state), events, suspect=bool(suspect))
             if after is None:
                 self._database.execute("DELETE FROM files WHERE id = ?", file_id)
-                return FileState(state)
+                return before
             self._database.execute(
                 "UPDATE files SET state = ?, reason = ?, message = ?, etag = coalesce(nullif(?, ''), etag)"
                 " WHERE id = ?",
@@ -379,10 +376,7 @@ def _row(file_id: int, copy: Copy) -> Row:
 
 def _after(row: Row, progress: Progress) -> Row | None:
     """The row after these events; None when more changes with them than the state."""
-    after: FileState | None = FileState(row.state)
-    for event in progress.events:
-        assert after is not None
-        after = lifecycle.step(after, event, suspect=bool(row.suspect))
+    _, after = lifecycle.through(FileState(row.state), progress.events, suspect=bool(row.suspect))
     if after is None or row.upload_id or Event.UNSHARED in progress.events:
         return None
     return row._replace(state=after.value, etag=progress.etag or row.etag, reason="", message="")
