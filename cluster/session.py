@@ -18,7 +18,7 @@ from cluster.errors import ClusterError, Exit
 from cluster.images import Images
 from cluster.kind import Kind
 from cluster.node_image import NodeImages
-from cluster.programs import HELM, KIND, KUBECTL, MINIO, Programs
+from cluster.programs import HELM, KIND, KUBE, KUBECTL, MINIO, Programs
 from cluster.progress import Progress
 from cluster.settings import NODE_IMAGE_VARIABLE, Settings
 from cluster.shell import variables
@@ -145,6 +145,7 @@ class Session:
             # Contract tests start servers of their own, outside the cluster.
             extra["PINNACE_MINIO"] = self.minio_binary()
             extra["PINNACE_POSTGRES"] = self.postgres_binary()
+            extra["PINNACE_KUBE"] = self.kube_binary()
             return _call(command, {**self.settings.environment, **extra})
         finally:
             if brought:
@@ -168,6 +169,10 @@ class Session:
     def minio_binary(self) -> str:
         """The path of MinIO's server, built when it is missing."""
         return str(self.programs.built(MINIO))
+
+    def kube_binary(self) -> str:
+        """The path of the program that holds Kubernetes' parts, built when it is missing."""
+        return str(self.programs.built(KUBE))
 
     def postgres_binary(self) -> str:
         """The path of PostgreSQL's server: that on the PATH, else Debian's, installed if need be."""

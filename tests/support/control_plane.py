@@ -1,0 +1,158 @@
+"""A Kubernetes API server of the tests' own: etcd, kube-apiserver and, if wanted, kube-controller-manager as processes.
+
+There is no node: pods stay Pending until a test writes their status. It starts in some seconds, beside any cluster,
+and keeps its data in a folder of the test's.
+"""
+
+import secrets
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import urllib3
+import yaml
+
+from support.eventually import eventually
+from support.tools import tool
+
+#: The controllers that act on what tests look at; those that need nodes or clouds are left out.
+CONTROLLERS = (
+    "job-controller",
+    "namespace-controller",
+    "garbage-collector-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+    "resourcequota-controller",
+    "persistentvolumeclaim-protection-controller",
+    "ttl-after-finished-controller",
+    "clusterrole-aggregation-controller",
+)
+
+START_S = 90
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """Where it listens. `kubeconfig` is an administrator's; `audit_log` has one JSON object for each request."""
+
+    url: str
+    token: str
+    kubeconfig: Path
+    authority: Path
+    audit_log: Path
+
+    def ready(self) -> bool:
+        http = urllib3.PoolManager(ca_certs=str(self.authority), retries=False, timeout=5.0)
+        try:
+            answer = http.request("GET", f"{self.url}/readyz", headers={"Authorization": f"Bearer {self.token}"})
+        except (urllib3.exceptions.HTTPError, OSError):
+            return False
+        return answer.status == 200
+
+
+@contextmanager
+def control_plane(
+    folder: Path, *, controllers: Sequence[str] = (), arguments: Sequence[str] = ()
+) -> Iterator[ControlPlane]:
+    """Start one with its files in `folder`; it ends with the block. `arguments` go to kube-apiserver as they are."""
+    kube = tool("kube")
+    port, etcd, peers = _ports(3)
+    token = secrets.token_hex(16)
+    plane = ControlPlane(
+        url=f"https://127.0.0.1:{port}",
+        token=token,
+        kubeconfig=folder / "kubeconfig",
+        authority=folder / "certificates/apiserver.crt",
+        audit_log=folder / "audit.jsonl",
+    )
+    _write_files(folder, plane)
+    with ExitStack() as processes:
+        _start(
+            processes,
+            folder / "etcd.log",
+            [kube, "etcd", f"--data-dir={folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=warn"]
+            + [f"--{name}=http://127.0.0.1:{etcd}" for name in ("listen-client-urls", "advertise-client-urls")]
+            + [f"--{name}=http://127.0.0.1:{peers}" for name in ("listen-peer-urls", "initial-advertise-peer-urls")]
+            + [f"--initial-cluster=default=http://127.0.0.1:{peers}"],
+        )
+        _start(
+            processes,
+            folder / "apiserver.log",
+            [
+                *(kube, "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd}", f"--secure-port={port}"),
+                *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--authorization-mode=RBAC"),
+                *(f"--cert-dir={folder / 'certificates'}", f"--token-auth-file={folder / 'tokens.csv'}"),
+                *("--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/16"),
+                f"--service-account-key-file={folder / 'service-accounts.key'}",
+                f"--service-account-signing-key-file={folder / 'service-accounts.key'}",
+                *(f"--audit-policy-file={folder / 'audit.yaml'}", f"--audit-log-path={plane.audit_log}"),
+                *arguments,
+            ],
+        )
+        eventually(plane.ready, timeout=START_S, interval=0.2, what=f"the API server on {plane.url} is ready")
+        if controllers:
+            _start(
+                processes,
+                folder / "controllers.log",
+                [
+                    *(kube, "kube-controller-manager", f"--kubeconfig={plane.kubeconfig}", "--leader-elect=false"),
+                    *(f"--controllers={','.join(controllers)}", "--secure-port=0", "--kube-api-qps=500"),
+                    *("--kube-api-burst=1000", "--concurrent-job-syncs=20"),
+                    f"--service-account-private-key-file={folder / 'service-accounts.key'}",
+                    f"--root-ca-file={plane.authority}",
+                ],
+            )
+        yield plane
+
+
+def _ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _write_files(folder: Path, plane: ControlPlane) -> None:
+    (folder / "tokens.csv").write_text(f'{plane.token},admin,admin,"system:masters"\n')
+    subprocess.run(
+        [tool("openssl"), "genrsa", "-out", str(folder / "service-accounts.key"), "2048"],
+        check=True,
+        capture_output=True,
+    )
+    policy = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata"}],
+    }
+    (folder / "audit.yaml").write_text(yaml.safe_dump(policy))
+    # The server makes its certificate when it starts, and this file is read afterwards.
+    cluster = {"server": plane.url, "certificate-authority": str(plane.authority)}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "tests",
+        "clusters": [{"name": "tests", "cluster": cluster}],
+        "users": [{"name": "admin", "user": {"token": plane.token}}],
+        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "admin"}}],
+    }
+    plane.kubeconfig.write_text(yaml.safe_dump(config))
+
+
+def _start(processes: ExitStack, log: Path, command: Sequence[str]) -> None:
+    output = processes.enter_context(log.open("w"))
+    process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+    def end() -> None:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    processes.callback(end)
