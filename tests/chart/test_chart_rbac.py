@@ -14,6 +14,7 @@ OPERATOR = {
     ("pinnace.dev", "experiments/finalizers"): {"update"},
     ("batch", "jobs"): {"get", "list", "watch", "create", "patch"},
     ("", "pods"): {"get", "list", "watch"},
+    ("", "services"): {"create"},
     ("events.k8s.io", "events"): {"create"},
 }
 API = {("", "pods"): {"get"}}

@@ -77,6 +77,7 @@ def required_at(path: str) -> list[str]:
     schema = SPEC
     for name in path.split(".")[1:-1]:
         schema = schema["properties"][name]
+        schema = schema.get("items", schema)
     required: list[str] = schema.get("required", [])
     return required
 

@@ -90,6 +90,7 @@ class World:
         self.now = START
         self.jobs_by_name: dict[str, dict[str, Any]] = {}
         self.pods_by_name: dict[str, dict[str, Any]] = {}
+        self.services: dict[str, dict[str, Any]] = {}
         self.truth: dict[str, Truth] = {}
         self.rows: dict[UUID, Iteration] = {}
         self.environments: dict[UUID, dict[str, Any]] = {}
@@ -102,6 +103,10 @@ class World:
         self.writes: list[str] = []
         self.most_active = 0
         self._version = 1
+        #: Jobs' workers that succeeded.
+        self._completed: set[tuple[str, int]] = set()
+        #: By Job and worker: failures that the Job does not count.
+        self._ignored: dict[tuple[str, int], int] = {}
         self.reconciliation = Reconciliation(
             cluster=self, api=WorldApi(self), platform=platform, now=lambda: self.now, instance="test"
         )
@@ -163,7 +168,23 @@ class World:
             if not job["status"].get("conditions") and not job["spec"].get("suspend")
         )
 
-    def start_pod(self, index: int) -> str:
+    def vacancies(self) -> list[tuple[int, int]]:
+        """Index and worker of each pod that a Job controller would now make."""
+        held = {
+            (self._index_of(uid), self._worker_of(uid))
+            for uid, pod in self.pods_by_name.items()
+            if pod["status"]["phase"] == "Running"
+        }
+        held |= {
+            (index, worker)
+            for index in self.open_jobs()
+            for uid, worker in self._completed
+            if uid == self.job(index)["metadata"]["uid"]
+        }
+        wanted = [(index, worker) for index in self.open_jobs() for worker in range(self._workers(index))]
+        return [place for place in wanted if place not in held]
+
+    def start_pod(self, index: int, worker: int = 0) -> str:
         """The Job controller makes a pod and the kubelet starts it; its UID."""
         job = self.job(index)
         number = len(self.truth)
@@ -175,6 +196,12 @@ class World:
                 "uid": uid,
                 "creationTimestamp": _text(self.now),
                 "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
+                "annotations": {
+                    "batch.kubernetes.io/job-completion-index": str(worker),
+                    "batch.kubernetes.io/job-index-ignored-failure-count": str(
+                        self._ignored.get((job["metadata"]["uid"], worker), 0)
+                    ),
+                },
                 "resourceVersion": "0",
             },
             "status": {
@@ -185,7 +212,7 @@ class World:
         }
         self.touch(self.pods_by_name[uid])
         self.truth[uid] = Truth()
-        job["status"]["active"] = 1
+        job["status"]["active"] = job["status"].get("active", 0) + 1
         job["status"].setdefault("startTime", _text(self.now))
         self.touch(job)
         return uid
@@ -201,8 +228,13 @@ class World:
         if self.api_is_up and self._iteration_of(pod_uid) in self.rows:
             self._report(pod_uid, final=False, problem=problem)
 
-    def end_pod(self, pod_uid: str, *, exit_code: int = 0, last: bool = True, proven: bool = True) -> None:
-        """The training ends, the sidecar drains (`proven`) or is killed before; `last`: the Job ends with it."""
+    def end_pod(
+        self, pod_uid: str, *, exit_code: int = 0, last: bool = True, proven: bool = True, disrupted: bool = False
+    ) -> None:
+        """The training ends, the sidecar drains (`proven`) or is killed before; `last`: a failure ends the Job.
+
+        `disrupted`: the pod was evicted, so that its failure does not count.
+        """
         pod, truth = self.pods_by_name[pod_uid], self.truth[pod_uid]
         message = ""
         if proven and self.api_is_up and self._iteration_of(pod_uid) in self.rows:
@@ -210,6 +242,7 @@ class World:
             message = msgspec.json.encode(self._report(pod_uid, final=True)).decode()
         pod["status"] = {
             "phase": "Failed" if exit_code else "Succeeded",
+            "conditions": [{"type": "DisruptionTarget", "status": "True"}] if disrupted else [],
             "initContainerStatuses": [
                 {
                     "name": "pinnace-sidecar",
@@ -226,10 +259,18 @@ class World:
         self.touch(pod)
         job = self._job_of(pod_uid)
         status = job["status"]
-        status["active"] = 0
+        status["active"] -= 1
+        place = (job["metadata"]["uid"], self._worker_of(pod_uid))
+        if not exit_code:
+            self._completed.add(place)
+        if disrupted:
+            assert exit_code, "only a failure can be left out of the count"
+            self._ignored[place] = self._ignored.get(place, 0) + 1
+            self.touch(job)
+            return
         key = "failed" if exit_code else "succeeded"
         status[key] = status.get(key, 0) + 1
-        if last or not exit_code:
+        if (last and exit_code) or status.get("succeeded", 0) == job["spec"]["completions"]:
             kind = "Failed" if exit_code else "Complete"
             condition = {"type": kind, "status": "True", "lastTransitionTime": _text(self.now)}
             if exit_code:
@@ -241,6 +282,22 @@ class World:
                 status["completionTime"] = _text(self.now)
             status["conditions"] = [condition]
         self.touch(job)
+
+    def lose_pod(self, pod_uid: str) -> None:
+        """It is deleted, and no watch tells of it."""
+        del self.pods_by_name[pod_uid]
+
+    def expire_jobs(self) -> list[int]:
+        """What the TTL controller would delete by now, is deleted."""
+        expired = []
+        for index in sorted(self._index(job) for job in self.jobs_by_name.values()):
+            job = self.job(index)
+            ttl = job["spec"].get("ttlSecondsAfterFinished")
+            ends = [datetime.fromisoformat(c["lastTransitionTime"]) for c in job["status"].get("conditions", [])]
+            if ttl is not None and ends and ends[0] + timedelta(seconds=ttl) <= self.now:
+                self.delete_job(index)
+                expired.append(index)
+        return expired
 
     def delete_job(self, index: int) -> None:
         """With its pods, by hand or by a time to live."""
@@ -288,10 +345,27 @@ class World:
         job = self.jobs_by_name.get(name)
         if job is None or job["metadata"]["uid"] != uid:
             raise GoneError("no such Job")
+        if not suspend:
+            assert "pinnace.dev/suspended" in job["metadata"].get("annotations", {}), "a queue's Job is the queue's"
         job["spec"]["suspend"] = suspend
         job["metadata"]["annotations"] = {"pinnace.dev/suspended": "true"} if suspend else {}
         self.touch(job)
         self.most_active = max(self.most_active, len(self.open_jobs()))
+
+    def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
+        self._need_cluster()
+        self.writes.append(f"expire {name} {seconds}")
+        job = self.jobs_by_name.get(name)
+        if job is None or job["metadata"]["uid"] != uid:
+            raise GoneError("no such Job")
+        assert job["status"].get("conditions"), "only a Job that has ended may expire"
+        job["spec"]["ttlSecondsAfterFinished"] = seconds
+        self.touch(job)
+
+    def create_service(self, manifest: dict[str, Any]) -> None:
+        self._need_cluster()
+        self.writes.append(f"service {manifest['metadata']['name']}")
+        self.services.setdefault(manifest["metadata"]["name"], copy.deepcopy(manifest))
 
     def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
         self._need_cluster()
@@ -319,7 +393,20 @@ class World:
         return UUID(self.pods_by_name[pod_uid]["metadata"]["labels"]["pinnace.dev/iteration-id"])
 
     def _job_of(self, pod_uid: str) -> dict[str, Any]:
-        return self.job(int(self.pods_by_name[pod_uid]["metadata"]["labels"]["pinnace.dev/iteration"]))
+        return self.job(self._index_of(pod_uid))
+
+    def _index_of(self, pod_uid: str) -> int:
+        return self._index(self.pods_by_name[pod_uid])
+
+    def _index(self, body: dict[str, Any]) -> int:
+        return int(body["metadata"]["labels"]["pinnace.dev/iteration"])
+
+    def _worker_of(self, pod_uid: str) -> int:
+        return int(self.pods_by_name[pod_uid]["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"])
+
+    def _workers(self, index: int) -> int:
+        completions: int = self.job(index)["spec"]["completions"]
+        return completions
 
     def _report(self, pod_uid: str, *, final: bool, problem: Problem | None = None) -> PodReport:
         truth = self.truth[pod_uid]

@@ -36,6 +36,9 @@ ENV_ITERATION: Final = "PINNACE_ITERATION"
 ENV_ITERATION_ID: Final = "PINNACE_ITERATION_ID"
 ENV_PROJECT: Final = "PINNACE_PROJECT"
 ENV_ARTIFACTS_DIR: Final = "PINNACE_ARTIFACTS_DIR"
+#: Only with spec.workers > 1: which of the iteration's pods this is, counted from 0, and how many there are.
+ENV_WORKER: Final = "PINNACE_WORKER"
+ENV_WORKERS: Final = "PINNACE_WORKERS"
 #: Only with spec.metrics.system.enabled: where pinnace.system_metrics writes, and how often in seconds.
 ENV_SYSTEM_METRICS_FILE: Final = "PINNACE_SYSTEM_METRICS_FILE"
 ENV_SYSTEM_METRICS_SECONDS: Final = "PINNACE_SYSTEM_METRICS_SECONDS"

@@ -15,6 +15,7 @@ from pinnace_operator import quantity
 from pinnace_operator.experiment import Artifacts, ConfigMapKeyRef, Experiment, Store
 from pinnace_operator.search import Combination, SearchError, combinations
 from pinnace_operator.settings import Platform
+from pinnace_operator.workers import RENDEZVOUS
 
 #: What the sidecar gets to end properly after its own drain deadline.
 GRACE_MARGIN_S: Final = 30
@@ -55,6 +56,8 @@ def accept(experiment: Experiment, platform: Platform) -> Accepted:
     artifacts = experiment.spec.artifacts
     for clash in _clashes(experiment):
         raise NotAcceptedError("NameClash", clash)
+    for mistake in _failure_policy_mistakes(experiment):
+        raise NotAcceptedError("InvalidPodFailurePolicy", mistake)
     _check_sizes(artifacts)
     reference = artifacts.store.credentials_secret_ref
     return Accepted(
@@ -68,6 +71,30 @@ def accept(experiment: Experiment, platform: Platform) -> Accepted:
 def grace_seconds(experiment: Experiment) -> int:
     """What a pod of `experiment` needs at least between SIGTERM and SIGKILL."""
     return experiment.spec.artifacts.drain_timeout_seconds + GRACE_MARGIN_S
+
+
+def is_counted_in_pods(experiment: Experiment) -> bool:
+    """Whether a try is a pod: with restartPolicy OnFailure it is a container, and Kubernetes takes no rules for it."""
+    return bool(experiment.spec.template.spec.get("restartPolicy", "Never") == "Never")
+
+
+def _failure_policy_mistakes(experiment: Experiment) -> Iterator[str]:
+    policy, pod = experiment.spec.pod_failure_policy, experiment.spec.template.spec
+    if policy is None:
+        return
+    if not is_counted_in_pods(experiment):
+        yield (
+            "spec.podFailurePolicy needs restartPolicy Never: leave spec.template.spec.restartPolicy out, or remove "
+            "spec.podFailurePolicy"
+        )
+    known = {_name(container) for _, _, container in _containers(pod)}
+    for position, rule in enumerate(policy.rules):
+        named = rule.on_exit_codes.container_name if rule.on_exit_codes else None
+        if named is not None and named not in known:
+            yield (
+                f"spec.podFailurePolicy.rules[{position}].onExitCodes.containerName: {named} is no container of "
+                f"spec.template: name one of {', '.join(sorted(known))}, or leave it out for all"
+            )
 
 
 def _store(wanted: Store, default: StoreSettings | None) -> StoreSettings:
@@ -114,9 +141,9 @@ def _clashes(experiment: Experiment) -> Iterator[str]:
     for volume in pod.get("volumes") or ():
         if _name(volume).startswith(NAME_PREFIX):
             yield f"spec.template.spec.volumes: {_name(volume)} is a name of Pinnace's: rename the volume"
-    for kind in ("initContainers", "containers"):
-        for position, container in enumerate(pod.get(kind) or ()):
-            yield from _container_clashes(container, f"spec.template.spec.{kind}[{position}]", mount_path)
+    for kind, position, container in _containers(pod):
+        yield from _container_clashes(container, f"spec.template.spec.{kind}[{position}]", mount_path)
+    yield from _worker_clashes(experiment)
     if not pod.get("containers"):
         yield "spec.template.spec.containers is empty: describe at least one container"
     if pod.get("restartPolicy", "Never") not in ("Never", "OnFailure"):
@@ -128,6 +155,28 @@ def _clashes(experiment: Experiment) -> Iterator[str]:
             f"{grace_seconds(experiment)} (spec.artifacts.drainTimeoutSeconds + {GRACE_MARGIN_S}): raise it, "
             "or leave it out"
         )
+
+
+def _worker_clashes(experiment: Experiment) -> Iterator[str]:
+    """What the pods of a Job, and several ones for one iteration, are given."""
+    pod, several = experiment.spec.template.spec, experiment.spec.workers > 1
+    for field in ("hostname", "subdomain") if several else ("hostname",):
+        if pod.get(field):
+            yield f"spec.template.spec.{field} is set by the Job, which numbers its pods: leave it out"
+    for kind, position, container in _containers(pod) if several else ():
+        for variable in container.get("env") or ():
+            if _name(variable) in RENDEZVOUS:
+                yield (
+                    f"spec.template.spec.{kind}[{position}].env: {_name(variable)} is set by Pinnace with spec.workers "
+                    "above 1: remove the variable"
+                )
+
+
+def _containers(pod: dict[str, Any]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """With the list that each is in, and its place there."""
+    for kind in ("initContainers", "containers"):
+        for position, container in enumerate(pod.get(kind) or ()):
+            yield kind, position, container
 
 
 def _container_clashes(container: dict[str, Any], field: str, mount_path: str) -> Iterator[str]:

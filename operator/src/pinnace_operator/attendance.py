@@ -117,8 +117,8 @@ class Attendance:
             await _wait(attended.woken, pause)
             attended.woken.clear()
             pause = await self._look(uid, attended)
-            done = attended.memory.current(attended.experiment).status.done
-            if done and pause is None and not attended.woken.is_set():
+            settled = attended.memory.current(attended.experiment).settled
+            if settled and pause is None and not attended.woken.is_set():
                 del self._attended[uid]
                 return
             await _wait(self._never, self._breath)

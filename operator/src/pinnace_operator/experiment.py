@@ -52,6 +52,24 @@ class Checksums(StrEnum):
     NEVER = "Never"
 
 
+class FailureAction(StrEnum):
+    """What a failed pod means for its iteration."""
+
+    #: The iteration has failed, without another try.
+    FAIL_JOB = "FailJob"
+    #: The same; Kubernetes' word for one worker of several, and we need them all.
+    FAIL_INDEX = "FailIndex"
+    #: A new pod, which does not count against backoffLimit.
+    IGNORE = "Ignore"
+    #: A new pod, as long as backoffLimit allows it.
+    COUNT = "Count"
+
+
+class Membership(StrEnum):
+    IN = "In"
+    NOT_IN = "NotIn"
+
+
 class DeletionPolicy(StrEnum):
     #: Objects and rows stay when the Experiment is deleted.
     RETAIN = "Retain"
@@ -153,6 +171,32 @@ class Template(Manifest, frozen=True, kw_only=True):
     spec: dict[str, Any]
 
 
+class OnExitCodes(Manifest, frozen=True, kw_only=True, omit_defaults=True):
+    #: None: any container's.
+    container_name: str | None = None
+    operator: Membership
+    values: tuple[int, ...]
+
+
+class OnPodCondition(Manifest, frozen=True, kw_only=True):
+    type: str
+    status: ConditionStatus = ConditionStatus.TRUE
+
+
+class FailureRule(Manifest, frozen=True, kw_only=True, omit_defaults=True):
+    """Exactly one of the two."""
+
+    action: FailureAction
+    on_exit_codes: OnExitCodes | None = None
+    on_pod_conditions: tuple[OnPodCondition, ...] = ()
+
+
+class PodFailurePolicy(Manifest, frozen=True, kw_only=True):
+    """As in a Job: the first rule that matches a failed pod decides."""
+
+    rules: tuple[FailureRule, ...]
+
+
 class Spec(Manifest, frozen=True, kw_only=True):
     project: str | None = None
     description: str = ""
@@ -160,8 +204,11 @@ class Spec(Manifest, frozen=True, kw_only=True):
     suspend: bool = False
     parameters: Parameters | None = None
     parallelism: int = 1
+    workers: int = 1
     backoff_limit: int = 2
+    pod_failure_policy: PodFailurePolicy | None = None
     active_deadline_seconds: int | None = None
+    ttl_seconds_after_finished: int | None = None
     objective: Objective | None = None
     artifacts: Artifacts = Artifacts()
     metrics: Metrics = Metrics()
@@ -193,6 +240,8 @@ class IterationCounts(Manifest, frozen=True, kw_only=True):
     #: Those of which a pod was seen, and those of them whose Job then went away before it ended.
     started_indexes: str = ""
     lost_indexes: str = ""
+    #: Those whose Job may go, by spec.ttlSecondsAfterFinished, or is gone.
+    released_indexes: str = ""
     best_iteration: int | UnsetType = UNSET
     best_value: str | UnsetType = UNSET
 
@@ -241,6 +290,10 @@ class Status(Manifest, frozen=True, kw_only=True):
     @property
     def lost(self) -> IndexSet:
         return IndexSet.from_text(self.iterations.lost_indexes)
+
+    @property
+    def released(self) -> IndexSet:
+        return IndexSet.from_text(self.iterations.released_indexes)
 
     @property
     def done(self) -> bool:
@@ -307,6 +360,12 @@ class Experiment(Manifest, frozen=True, kw_only=True):
     @property
     def namespace(self) -> str:
         return self.metadata.namespace
+
+    @property
+    def settled(self) -> bool:
+        """Done, and nothing is left to be done about its Jobs either."""
+        wants_release = self.spec.ttl_seconds_after_finished is not None
+        return self.status.done and (not wants_release or self.status.synced <= self.status.released)
 
     @property
     def project(self) -> str:

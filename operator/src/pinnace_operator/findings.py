@@ -82,7 +82,11 @@ def _activity(
     """Reason and message of the condition Running, the weightiest first."""
     active = any(iteration.running for iteration in iterations)
     if experiment.spec.suspend:
-        yield "Suspending" if active else "Suspended", "set spec.suspend to false to go on"
+        queue = any(
+            iteration.running and iteration.job is not None and iteration.job.queued for iteration in iterations
+        )
+        left = "; what a queue has let in runs on, until the queue stops it" if queue else ""
+        yield "Suspending" if active else "Suspended", f"set spec.suspend to false to go on{left}"
     if observed.refusal is not None:
         yield observed.refusal.trouble.reason, observed.refusal.trouble.message
     for iteration in iterations:

@@ -1,22 +1,24 @@
-"""The Job of one iteration: the user's pod template, and what Pinnace adds to it. Pure: values in, a manifest out."""
+"""The Job of one iteration. Pure: values in, a manifest out.
+
+Its pods are numbered (an Indexed Job), also where there is only one: that is how Kubernetes tells of each pod how many
+came before it at its place, those included that its count of failures leaves out. Without that, a pod that was evicted
+while nobody looked would be missed by nobody.
+"""
 
 import hashlib
 import re
-from collections.abc import Mapping
 from typing import Any, Final
-
-import msgspec
 
 from pinnace import naming
 from pinnace.ids import iteration_id
-from pinnace_operator import sidecar
-from pinnace_operator.acceptance import Accepted, grace_seconds
+from pinnace_operator import failures, workers
+from pinnace_operator.acceptance import Accepted, is_counted_in_pods
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.search import Combination, spelled, variable
+from pinnace_operator.pod import pod_spec
 from pinnace_operator.settings import Platform
 
-#: The Job's name is a label of its pods.
-MAX_NAME: Final = 63
+#: A pod is called like its Job and a number behind it, in a label of the DNS.
+MAX_NAME: Final = 63 - len("-1023")
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "pinnace-operator"
@@ -49,12 +51,12 @@ def build_job(experiment: Experiment, index: int, accepted: Accepted, platform: 
     spec, template = experiment.spec, experiment.spec.template
     queueing = {k: v for k, v in template.metadata.labels.items() if k.startswith(QUEUE_LABEL_PREFIX)}
     deadline = {} if spec.active_deadline_seconds is None else {"activeDeadlineSeconds": spec.active_deadline_seconds}
-    ours = labels(experiment, index)
+    ours, name = labels(experiment, index), job_name(experiment, index)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(experiment, index),
+            "name": name,
             "namespace": experiment.namespace,
             "labels": {**queueing, MANAGED_BY_LABEL: MANAGED_BY, **ours},
             "ownerReferences": [
@@ -69,9 +71,10 @@ def build_job(experiment: Experiment, index: int, accepted: Accepted, platform: 
             ],
         },
         "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": spec.backoff_limit,
+            "completions": spec.workers,
+            "parallelism": spec.workers,
+            "completionMode": "Indexed",
+            **_retries(experiment),
             **deadline,
             # The next pod is made only when the last one has shipped what it wrote and is gone.
             "podReplacementPolicy": "Failed",
@@ -80,50 +83,28 @@ def build_job(experiment: Experiment, index: int, accepted: Accepted, platform: 
                     "labels": {**template.metadata.labels, **ours},
                     "annotations": dict(template.metadata.annotations),
                 },
-                "spec": _pod(experiment, index, accepted, platform),
+                "spec": pod_spec(experiment, index, name, accepted, platform),
             },
         },
     }
 
 
-def _pod(experiment: Experiment, index: int, accepted: Accepted, platform: Platform) -> dict[str, Any]:
-    pod = experiment.spec.template.spec
-    iteration = iteration_id(experiment.id, index)
-    environment = _environment(experiment, index, accepted.combinations[index])
-    mount = {"name": naming.ARTIFACTS_VOLUME, "mountPath": experiment.spec.artifacts.mount_path}
+def build_service(experiment: Experiment, index: int, job: dict[str, Any]) -> dict[str, Any] | None:
+    """What the workers of `job` find each other by; None where there is only one."""
+    if experiment.spec.workers == 1:
+        return None
+    selector = {naming.ITERATION_ID_LABEL: labels(experiment, index)[naming.ITERATION_ID_LABEL]}
+    return workers.service(job, selector)
 
-    def fitted(container: Mapping[str, Any]) -> dict[str, Any]:
-        # Ours come first, so that the user's variables can refer to them.
+
+def _retries(experiment: Experiment) -> dict[str, Any]:
+    """Each worker has its own tries, because where one fails the others mostly fail with it; when one has none left,
+    the iteration has failed."""
+    spec = experiment.spec
+    if is_counted_in_pods(experiment):
         return {
-            **container,
-            "env": [*environment, *(container.get("env") or ())],
-            "volumeMounts": [*(container.get("volumeMounts") or ()), mount],
+            "backoffLimitPerIndex": spec.backoff_limit,
+            "maxFailedIndexes": 0,
+            "podFailurePolicy": failures.policy(spec.pod_failure_policy),
         }
-
-    ours = sidecar.container(experiment, iteration, accepted, platform)
-    return {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": grace_seconds(experiment),
-        **pod,
-        # First of all, so that it sees what init containers of the user's write.
-        "initContainers": [ours, *(fitted(container) for container in pod.get("initContainers") or ())],
-        "containers": [fitted(container) for container in pod["containers"]],
-        "volumes": [*(pod.get("volumes") or ()), *sidecar.volumes(experiment, accepted)],
-    }
-
-
-def _environment(experiment: Experiment, index: int, parameters: Combination) -> list[dict[str, str]]:
-    values = {
-        naming.ENV_EXPERIMENT: experiment.name,
-        naming.ENV_ITERATION: str(index),
-        naming.ENV_ITERATION_ID: str(iteration_id(experiment.id, index)),
-        naming.ENV_PROJECT: experiment.project,
-        naming.ENV_ARTIFACTS_DIR: experiment.spec.artifacts.mount_path,
-        naming.ENV_PARAMS: msgspec.json.encode(parameters).decode(),
-        **{variable(name): spelled(value) for name, value in parameters.items()},
-    }
-    if (system := experiment.spec.metrics.system).enabled:
-        folder = experiment.spec.artifacts.mount_path
-        values[naming.ENV_SYSTEM_METRICS_FILE] = f"{folder}/{naming.SYSTEM_METRICS_NAME}"
-        values[naming.ENV_SYSTEM_METRICS_SECONDS] = str(system.interval_seconds)
-    return [{"name": name, "value": sidecar.literal(value)} for name, value in values.items()]
+    return {"backoffLimit": spec.backoff_limit}

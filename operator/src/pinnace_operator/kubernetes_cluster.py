@@ -19,6 +19,7 @@ FIELD_MANAGER: Final = "pinnace-operator"
 #: Who suspends and resumes is another manager than who made the Job: to apply is to say all that one wants, and
 #: whoever says only `suspend` must not take the rest away.
 SUSPEND_MANAGER: Final = "pinnace-operator-suspend"
+EXPIRY_MANAGER: Final = "pinnace-operator-expiry"
 
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 30.0
@@ -87,6 +88,18 @@ class KubernetesCluster:
         }
         self._apply(_job_path(namespace, name), manifest, manager=SUSPEND_MANAGER)
 
+    def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
+        manifest = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "spec": {"ttlSecondsAfterFinished": seconds},
+        }
+        self._apply(_job_path(namespace, name), manifest, manager=EXPIRY_MANAGER)
+
+    def create_service(self, manifest: dict[str, Any]) -> None:
+        self._create(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/services", manifest)
+
     def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
         manifest = {
             "apiVersion": API_VERSION,
@@ -98,12 +111,7 @@ class KubernetesCluster:
         return int(self._apply(path, manifest)["metadata"]["resourceVersion"])
 
     def create_event(self, manifest: dict[str, Any]) -> None:
-        namespace = manifest["metadata"]["namespace"]
-        try:
-            self._call("POST", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", manifest, _JSON)
-        except RefusedError as error:
-            if error.reason != "AlreadyExists":
-                raise
+        self._create(f"/apis/events.k8s.io/v1/namespaces/{manifest['metadata']['namespace']}/events", manifest)
 
     def _authorization(self) -> dict[str, str]:
         settings = self._configuration.auth_settings().values()
@@ -115,6 +123,13 @@ class KubernetesCluster:
 
     def _apply(self, path: str, manifest: dict[str, Any], *, manager: str = FIELD_MANAGER) -> dict[str, Any]:
         return self._call("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, _APPLY)
+
+    def _create(self, path: str, manifest: dict[str, Any]) -> None:
+        try:
+            self._call("POST", path, manifest, _JSON)
+        except RefusedError as error:
+            if error.reason != "AlreadyExists":
+                raise
 
     def _call(
         self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""

@@ -11,13 +11,19 @@ import msgspec
 
 from pinnace.naming import ITERATION_LABEL, SIDECAR_CONTAINER
 from pinnace.records import ExperimentWrite, Iteration, PodReport, PodStanding
-from pinnace_operator.experiment import MalformedError, Manifest, Metadata
-from pinnace_operator.job import SUSPENDED_ANNOTATION
+from pinnace_operator.experiment import MalformedError, Manifest, Metadata, PodFailurePolicy
+from pinnace_operator.job import QUEUE_LABEL_PREFIX, SUSPENDED_ANNOTATION
+from pinnace_operator.workers import INDEX_ANNOTATION
 
 
 class JobEnd(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+class PodEnd(StrEnum):
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,8 @@ class JobView:
     suspended: bool = False
     #: By us, not by a queue.
     suspended_by_us: bool = False
+    #: A queue decides when it runs.
+    queued: bool = False
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -44,9 +52,17 @@ class JobView:
     end: JobEnd | None = None
     #: Why it failed, in Kubernetes' words.
     message: str = ""
-    #: Pods that ended, by the Job controller's count, whether or not they still exist.
-    pods_ended: int = 0
+    #: By the Job controller's count, whether or not they still exist; not those whose failure its rules leave out.
+    pods_succeeded: int = 0
+    pods_failed: int = 0
     pods_active: int = 0
+    failure_policy: PodFailurePolicy | None = None
+    #: How long after its end it goes away by itself, in seconds; None: never.
+    ttl_seconds: int | None = None
+
+    @property
+    def pods_ended(self) -> int:
+        return self.pods_succeeded + self.pods_failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +88,16 @@ class PodView:
     failure: str = ""
     #: Of the training's containers, by name, as they were resolved to digests.
     images: Mapping[str, str] = field(default_factory=dict)
+    #: Which of the iteration's workers it is.
+    worker: int = 0
+    #: How many pods of this worker's failed before it that the Job does not count.
+    ignored_before: int = 0
+    #: None: not known, for instance because it went away unseen.
+    end: PodEnd | None = None
+    #: By container.
+    exit_codes: Mapping[str, int] = field(default_factory=dict)
+    #: Type and status.
+    conditions: frozenset[tuple[str, str]] = frozenset()
 
     def gone(self) -> "PodView":
         return replace(self, ended=True, trouble=None, setting_up=False)
@@ -125,13 +151,17 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
         version=meta.version,
         suspended=job.spec.suspend,
         suspended_by_us=job.spec.suspend and SUSPENDED_ANNOTATION in meta.annotations,
+        queued=any(label.startswith(QUEUE_LABEL_PREFIX) for label in meta.labels),
         created_at=meta.creation_timestamp,
         started_at=status.start_time,
         ended_at=status.completion_time or (ended.last_transition_time if ended else None),
         end=_ENDS[ended.type] if ended else None,
         message=" ".join(filter(None, (ended.reason, ended.message))) if ended else "",
-        pods_ended=status.succeeded + status.failed,
+        pods_succeeded=status.succeeded,
+        pods_failed=status.failed,
         pods_active=status.active,
+        failure_policy=job.spec.pod_failure_policy,
+        ttl_seconds=job.spec.ttl_seconds_after_finished,
     )
 
 
@@ -140,7 +170,8 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
     pod = _convert(manifest, _Pod)
     meta, status = pod.metadata, pod.status
     containers = (*status.init_container_statuses, *status.container_statuses)
-    trouble = None if status.phase in _POD_ENDS else _trouble(pod, containers)
+    end = _POD_ENDS.get(status.phase)
+    trouble = None if end else _trouble(pod, containers)
     return PodView(
         uid=meta.uid,
         name=meta.name,
@@ -149,7 +180,8 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
         created_at=meta.creation_timestamp,
         started=any(container.has_run for container in containers),
         trained=any(container.has_run for container in status.container_statuses),
-        ended=status.phase in _POD_ENDS,
+        ended=end is not None,
+        end=end,
         report=_report(pod),
         trouble=trouble,
         setting_up=trouble is None
@@ -157,6 +189,10 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
         and not any(container.has_run for container in status.container_statuses),
         failure=_failure(status),
         images={c.name: c.image_id for c in containers if c.image_id and c.name != SIDECAR_CONTAINER},
+        worker=_number(meta, INDEX_ANNOTATION),
+        ignored_before=_number(meta, _IGNORED_BEFORE),
+        exit_codes={c.name: c.state.terminated.exit_code for c in containers if c.state.terminated is not None},
+        conditions=frozenset((condition.type, condition.status) for condition in status.conditions),
     )
 
 
@@ -207,6 +243,8 @@ class _Pod(Manifest, frozen=True, kw_only=True):
 
 class _JobSpec(Manifest, frozen=True, kw_only=True):
     suspend: bool = False
+    pod_failure_policy: PodFailurePolicy | None = None
+    ttl_seconds_after_finished: int | None = None
 
 
 class _JobStatus(Manifest, frozen=True, kw_only=True):
@@ -225,7 +263,10 @@ class _Job(Manifest, frozen=True, kw_only=True):
 
 
 _ENDS = {"Complete": JobEnd.SUCCEEDED, "Failed": JobEnd.FAILED}
-_POD_ENDS = ("Succeeded", "Failed")
+_POD_ENDS = {end.value: end for end in PodEnd}
+
+#: The Job controller's, on pods of an Indexed Job whose tries are counted for each of them.
+_IGNORED_BEFORE = "batch.kubernetes.io/job-index-ignored-failure-count"
 
 #: A container's waiting reason → our reason, and what to do.
 _WAITING = {
@@ -252,6 +293,11 @@ def _index(meta: Metadata) -> int:
     if not text.isdigit():
         raise MalformedError(f"{meta.name} has no index in its label {ITERATION_LABEL}: {text!r}")
     return int(text)
+
+
+def _number(meta: Metadata, annotation: str) -> int:
+    text = meta.annotations.get(annotation, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _report(pod: _Pod) -> PodReport | None:

@@ -7,11 +7,14 @@ What the operator's role must allow, and why:
     pinnace.dev         experiments/finalizers     update               an owner reference that blocks deletion, where
                                                                         the API server checks that (OpenShift does)
     batch               jobs                       get, list, watch     how the iterations stand
-    batch               jobs                       create, patch        server-side apply of a Job; suspend and resume
+    batch               jobs                       create, patch        server-side apply of a Job; suspend, resume, and
+                                                                        when it may go
+    (core)              services                   create               one for each iteration with several workers,
+                                                                        for their names in the cluster's DNS
     (core)              pods                       get, list, watch     termination messages, and why a pod waits
     events.k8s.io       events                     create               one Event for each transition
 
-Nothing is ever deleted, and no Secret is read.
+The operator deletes nothing itself, and no Secret is read.
 """
 
 import logging
@@ -25,6 +28,7 @@ from pinnace.client import ApiError, Unavailable, Unexpected, Unreachable
 from pinnace.records import ExperimentWrite, IterationPatch
 from pinnace_operator.events import build_event
 from pinnace_operator.experiment import Experiment, Status
+from pinnace_operator.expiry import ExpireJob
 from pinnace_operator.observed import Refusal, Trouble
 from pinnace_operator.plan import (
     Action,
@@ -76,7 +80,7 @@ def perform(
 ) -> Outcome:
     """Carry out `actions` in order. A failure is an outcome, not an exception, and stops only what depends on it."""
     refusal, created, unavailable = _create_jobs(actions, experiment, cluster, now, last_refusal)
-    unavailable |= _suspend_jobs(actions, experiment, cluster)
+    unavailable |= _change_jobs(actions, experiment, cluster)
     row, recorded, trouble = _put_rows(actions, api)
     status, version = None, 0
     for action in actions:
@@ -124,6 +128,8 @@ def _create_jobs(
         if not isinstance(action, CreateJob):
             continue
         try:
+            if action.service is not None:
+                cluster.create_service(action.service)
             cluster.apply_job(action.manifest)
         except UnavailableError as error:
             _log.warning("job.failed name=%s error=%s", action.manifest["metadata"]["name"], error)
@@ -159,17 +165,19 @@ def _refusal(error: ClusterError, experiment: Experiment, now: datetime, last: R
     )
 
 
-def _suspend_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Cluster) -> bool:
+def _change_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Cluster) -> bool:
     failed = False
     for action in actions:
-        if isinstance(action, SuspendJob):
-            try:
+        try:
+            if isinstance(action, SuspendJob):
                 cluster.suspend_job(experiment.namespace, action.name, action.uid, suspend=action.suspend)
-            except GoneError:
-                continue
-            except ClusterError as error:
-                _log.warning("job.suspend.failed name=%s error=%s", action.name, error)
-                failed = True
+            elif isinstance(action, ExpireJob):
+                cluster.expire_job(experiment.namespace, action.name, action.uid, seconds=action.seconds)
+        except GoneError:
+            continue
+        except ClusterError as error:
+            _log.warning("job.change.failed action=%s error=%s", action, error)
+            failed = True
     return failed
 
 

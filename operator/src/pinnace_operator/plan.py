@@ -17,7 +17,8 @@ from pinnace.records import ExperimentWrite, IterationState, IterationWrite
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept
 from pinnace_operator.conditions import transitions
 from pinnace_operator.experiment import Condition, Experiment, Status
-from pinnace_operator.job import build_job
+from pinnace_operator.expiry import ExpireJob, expiries, released
+from pinnace_operator.job import build_job, build_service
 from pinnace_operator.observed import Observed, PodView, Refusal
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
@@ -36,6 +37,8 @@ SLOW_POLL_S: Final = 300.0
 class CreateJob:
     index: int
     manifest: dict[str, Any]
+    #: Where its pods find each other; it is made first. None: there is only one pod.
+    service: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class WriteStatus:
     transitions: tuple[Condition, ...] = ()
 
 
-Action = CreateJob | SuspendJob | PutExperimentRow | PutIterationRow | RecordImages | WriteStatus
+Action = CreateJob | SuspendJob | ExpireJob | PutExperimentRow | PutIterationRow | RecordImages | WriteStatus
 
 
 def plan(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> tuple[Action, ...]:
@@ -82,7 +85,10 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     if experiment.metadata.deletion_timestamp is not None:
         return ()
     if experiment.status.done:
-        return tuple(_write_status(experiment, _up_to_date(experiment)))
+        return (
+            *expiries(experiment, observed, now),
+            *_write_status(experiment, _up_to_date(experiment, observed)),
+        )
     try:
         accepted = accept(experiment, platform)
     except NotAcceptedError as error:
@@ -92,6 +98,7 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
         *_jobs(experiment, iterations, observed, accepted=accepted, platform=platform, now=now),
         *_rows(experiment, iterations, observed),
         *_images(iterations, observed),
+        *expiries(experiment, observed, now),
         *_write_status(experiment, status_of(experiment, iterations, observed, now)),
     )
 
@@ -101,8 +108,9 @@ def next_look(experiment: Experiment, observed: Observed, platform: Platform) ->
 
     `experiment` with its new status.
     """
-    if experiment.status.done or experiment.metadata.deletion_timestamp is not None:
-        return None
+    deleted = experiment.metadata.deletion_timestamp is not None
+    if experiment.status.done or deleted:
+        return None if experiment.settled or deleted else platform.poll_seconds
     try:
         accepted = accept(experiment, platform)
     except NotAcceptedError:
@@ -133,7 +141,8 @@ def _jobs(
     active = [iteration for iteration in iterations if iteration.stage is Stage.ACTIVE]
     if experiment.spec.suspend:
         for iteration in active:
-            if iteration.job is not None and not iteration.job.suspended:
+            # A queue would start again at once what it has admitted.
+            if iteration.job is not None and not iteration.job.suspended and not iteration.job.queued:
                 yield SuspendJob(name=iteration.job.name, uid=iteration.job.uid, suspend=True)
         return
     held = [iteration.job for iteration in active if iteration.job is not None and iteration.job.suspended_by_us]
@@ -145,7 +154,8 @@ def _jobs(
         return
     waiting = [iteration.index for iteration in iterations if iteration.stage is Stage.WAITING]
     for index in waiting[: max(free, 0)]:
-        yield CreateJob(index=index, manifest=build_job(experiment, index, accepted, platform))
+        manifest = build_job(experiment, index, accepted, platform)
+        yield CreateJob(index=index, manifest=manifest, service=build_service(experiment, index, manifest))
 
 
 def _holds_back(refusal: Refusal | None, generation: int, now: datetime) -> bool:
@@ -244,6 +254,8 @@ def _write_status(experiment: Experiment, status: Status) -> Iterator[WriteStatu
         yield WriteStatus(status=status, transitions=news)
 
 
-def _up_to_date(experiment: Experiment) -> Status:
-    """A finished Experiment's spec may still be edited: say that it was seen, and change nothing else."""
-    return msgspec.structs.replace(experiment.status, observed_generation=experiment.metadata.generation)
+def _up_to_date(experiment: Experiment, observed: Observed) -> Status:
+    """A finished Experiment's spec may still be edited: say that it was seen; and its Jobs may go. Nothing else."""
+    before = experiment.status
+    iterations = msgspec.structs.replace(before.iterations, released_indexes=str(released(experiment, observed)))
+    return msgspec.structs.replace(before, observed_generation=experiment.metadata.generation, iterations=iterations)

@@ -54,6 +54,12 @@ class Cluster(Protocol):
     def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
         """Suspend or resume this very Job."""
 
+    def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
+        """Have Kubernetes delete this very Job so long after its end."""
+
+    def create_service(self, manifest: dict[str, Any]) -> None:
+        """Create the Service; one of that name that is there already is left as it is."""
+
     def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
         """Write the Experiment's status; its new version. The API server does not compare the UID here, so a status
         says itself whom it is about."""

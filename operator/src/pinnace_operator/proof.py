@@ -2,15 +2,17 @@
 
 A pod's proof is its sidecar's final report (the termination message, or the same report as the API holds it) with a
 manifest equal to what the API itself recorded of that pod. An iteration is proven when its Job has ended, every pod
-that ran is proven, and no pod that the Job counted is missing among them.
+that ran is proven, and no pod that the Job counted, or says that it left out of its count, is missing among them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 
 from pinnace.records import FileState, PodReport, PodStanding
-from pinnace_operator.observed import JobView, PodView
+from pinnace_operator.failures import is_ignored
+from pinnace_operator.observed import JobView, PodEnd, PodView
 
 
 class Standing(IntEnum):
@@ -68,7 +70,7 @@ def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodS
     verdicts = [_judge_pod(seen.get(uid), by_pod.get(uid), uid) for uid in sorted(ran)]
     if any(not pod.ended for pod in pods):
         verdicts.append(Verdict(standing=Standing.DRAINING))
-    verdicts.append(_judge_count(job, pods, len(ran)))
+    verdicts.append(_judge_count(job, pods, ran))
     return max(verdicts, key=lambda verdict: verdict.standing)
 
 
@@ -122,16 +124,40 @@ def _last_heard(standing: PodStanding | None) -> str:
     return f", among them the {pending} that were on their way when it was last heard of"
 
 
-def _judge_count(job: JobView, pods: Sequence[PodView], proven: int) -> Verdict:
-    never_ran = sum(pod.ended and not pod.started for pod in pods)
-    missing = job.pods_ended - never_ran - proven
+def _judge_count(job: JobView, pods: Sequence[PodView], known: Set[str]) -> Verdict:
+    """Whether every pod that there was is among `pods` and the UIDs `known`.
+
+    Three kinds are expected: pods that succeeded and pods that failed, as the Job counts them, and failed ones that its
+    rules leave out, as each pod tells of those before it. A pod whose end is known stands for one of its own kind, so
+    that an evicted pod never hides that the one after it is missing.
+    """
+    ended: Counter[str] = Counter(_kind(job, pod) for pod in pods if pod.ended)
+    unseen = len(known - {pod.uid for pod in pods})
+    expected = {"succeeded": job.pods_succeeded, "failed": job.pods_failed, "ignored": _ignored(pods)}
+    missing = sum(max(0, count - ended[kind]) for kind, count in expected.items()) - unseen - ended["unknown"]
     if missing > 0:
         return Verdict(
             standing=Standing.UNPROVEN,
-            message=f"{missing} of the {job.pods_ended} pods of Job {job.name} left neither a report nor a trace, so "
-            "files that they wrote may be missing: compare the recorded artifacts with what should be there",
+            message=f"{missing} of the {sum(expected.values())} pods of Job {job.name} left neither a report nor a "
+            "trace, so files that they wrote may be missing: compare the recorded artifacts with what should be there",
         )
     return Verdict(standing=Standing.SYNCED)
+
+
+def _kind(job: JobView, pod: PodView) -> str:
+    if pod.end is None:
+        return "unknown"
+    if pod.end is PodEnd.SUCCEEDED:
+        return "succeeded"
+    return "ignored" if is_ignored(job.failure_policy, pod.exit_codes, pod.conditions) else "failed"
+
+
+def _ignored(pods: Sequence[PodView]) -> int:
+    """How many failures the Job left out of its count, as the last pod of each worker tells."""
+    before: dict[int, int] = {}
+    for pod in pods:
+        before[pod.worker] = max(before.get(pod.worker, 0), pod.ignored_before)
+    return sum(before.values())
 
 
 def standings_by_iteration(standings: Iterable[PodStanding], ids: Mapping[str, int]) -> dict[int, list[PodStanding]]:

@@ -78,7 +78,7 @@ class Reconciliation:
         Safe to call at any time and any number of times. Never raises for what the cluster or the API answer.
         """
         experiment = memory.current(experiment)
-        if experiment.status.done and experiment.status.observed_generation == experiment.metadata.generation:
+        if experiment.settled and experiment.status.observed_generation == experiment.metadata.generation:
             return None
         try:
             relist(experiment, memory.sightings, self.cluster, self.now())

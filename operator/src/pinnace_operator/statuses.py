@@ -20,6 +20,7 @@ from pinnace_operator.experiment import (
     Objective,
     Status,
 )
+from pinnace_operator.expiry import released
 from pinnace_operator.observed import Observed
 from pinnace_operator.progress import IterationProgress, Stage
 
@@ -38,7 +39,7 @@ def status_of(
             ConditionType.ARTIFACTS_SYNCED: findings.artifacts_synced(iterations, observed, counts),
         },
         now,
-        iterations=iteration_counts(experiment, iterations),
+        iterations=iteration_counts(experiment, iterations, observed),
         artifacts=counts,
         start_time=_start(experiment, iterations),
         completion_time=_completion(experiment, iterations, now),
@@ -68,7 +69,9 @@ def artifact_counts(observed: Observed, before: ArtifactCounts) -> ArtifactCount
     )
 
 
-def iteration_counts(experiment: Experiment, iterations: Sequence[IterationProgress]) -> IterationCounts:
+def iteration_counts(
+    experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed
+) -> IterationCounts:
     before = experiment.status
     succeeded = before.succeeded.with_all(it.index for it in iterations if it.stage is Stage.SUCCEEDED)
     failed = before.failed.with_all(it.index for it in iterations if it.stage is Stage.FAILED)
@@ -92,6 +95,7 @@ def iteration_counts(experiment: Experiment, iterations: Sequence[IterationProgr
         synced_indexes=str(synced),
         started_indexes=str(started),
         lost_indexes=str(lost),
+        released_indexes=str(released(experiment, observed)),
         best_iteration=best_index,
         best_value=best_value,
     )

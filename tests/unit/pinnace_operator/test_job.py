@@ -200,7 +200,8 @@ def test_the_pod_has_time_to_drain() -> None:
 def test_a_failed_training_is_tried_in_a_new_pod_that_waits_for_the_last() -> None:
     built = job(experiment(backoffLimit=4, activeDeadlineSeconds=60))
     assert built["spec"]["podReplacementPolicy"] == "Failed"
-    assert built["spec"]["backoffLimit"] == 4
+    assert built["spec"]["backoffLimitPerIndex"] == 4
+    assert built["spec"]["maxFailedIndexes"] == 0
     assert built["spec"]["activeDeadlineSeconds"] == 60
     assert built["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 

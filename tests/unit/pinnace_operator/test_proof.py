@@ -9,7 +9,7 @@ from pinnace.records import FileState, Manifest, PodReport, PodStanding
 from pinnace_operator.observed import JobEnd, JobView, PodView
 from pinnace_operator.proof import Standing, judge
 
-JOB = JobView(uid="job-1", name="sweep-0", index=0, end=JobEnd.FAILED, pods_ended=1)
+JOB = JobView(uid="job-1", name="sweep-0", index=0, end=JobEnd.FAILED, pods_failed=1)
 NOTHING = Manifest(count=0, sha256=manifest_sha256([]))
 
 

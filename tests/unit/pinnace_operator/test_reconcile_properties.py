@@ -22,22 +22,29 @@ class ExperimentMachine(RuleBasedStateMachine):
         values=st.integers(min_value=1, max_value=5),
         parallelism=st.integers(min_value=1, max_value=4),
         backoff=st.integers(min_value=0, max_value=1),
+        workers=st.sampled_from([1, 1, 2, 3]),
+        ttl=st.sampled_from([None, 0, 600]),
     )
-    def apply(self, values: int, parallelism: int, backoff: int) -> None:
+    def apply(self, values: int, parallelism: int, backoff: int, workers: int, ttl: int | None) -> None:
         spec: dict[str, Any] = {
             "parameters": {"grid": {"n": list(range(values))}},
             "parallelism": parallelism,
             "backoffLimit": backoff,
+            "workers": workers,
+            **({} if ttl is None else {"ttlSecondsAfterFinished": ttl}),
         }
         self.world = World(manifest(**spec))
         self.values, self.parallelism, self.backoff = values, parallelism, backoff
         self.highest_parallelism = parallelism
-        self.pod_of: dict[int, str] = {}
+        #: By index and worker.
+        self.pod_of: dict[tuple[int, int], str] = {}
         self.deleted_unproven = False
+        self.lived_unseen: set[int] = set()
+        self.ttl = ttl
 
     @property
-    def without_pod(self) -> list[int]:
-        return [index for index in self.world.open_jobs() if index not in self.pod_of]
+    def vacancies(self) -> list[tuple[int, int]]:
+        return self.world.vacancies()
 
     @rule()
     def look(self) -> None:
@@ -47,11 +54,21 @@ class ExperimentMachine(RuleBasedStateMachine):
     def look_until_quiet(self) -> None:
         self.world.settle()
 
-    @precondition(lambda self: self.without_pod)
+    @precondition(lambda self: self.vacancies)
     @rule(data=st.data())
     def start_pod(self, data: st.DataObject) -> None:
-        index = data.draw(st.sampled_from(self.without_pod))
-        self.pod_of[index] = self.world.start_pod(index)
+        place = data.draw(st.sampled_from(self.vacancies))
+        self.pod_of[place] = self.world.start_pod(*place)
+
+    @precondition(lambda self: self.vacancies)
+    @rule(data=st.data())
+    def a_pod_lives_and_is_evicted_while_nobody_looks(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(self.vacancies))
+        pod = self.world.start_pod(*place)
+        self.world.write_file(pod)
+        self.world.end_pod(pod, exit_code=143, proven=False, disrupted=True)
+        self.world.lose_pod(pod)
+        self.lived_unseen.add(place[0])
 
     @precondition(lambda self: self.pod_of)
     @rule(data=st.data(), ship=st.booleans(), waits=st.booleans())
@@ -63,12 +80,47 @@ class ExperimentMachine(RuleBasedStateMachine):
             self.world.ship(pod, problem)
 
     @precondition(lambda self: self.pod_of)
-    @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 1]), proven=st.sampled_from([True, True, True, False]))
-    def end_pod(self, data: st.DataObject, exit_code: int, proven: bool) -> None:
-        index = data.draw(st.sampled_from(sorted(self.pod_of)))
-        pod = self.pod_of.pop(index)
-        failed_before = self.world.job(index)["status"].get("failed", 0)
-        self.world.end_pod(pod, exit_code=exit_code, last=failed_before >= self.backoff, proven=proven)
+    @rule(
+        data=st.data(),
+        exit_code=st.sampled_from([0, 0, 1]),
+        proven=st.sampled_from([True, True, True, False]),
+        disrupted=st.booleans(),
+        vanishes=st.booleans(),
+    )
+    def end_pod(self, data: st.DataObject, exit_code: int, proven: bool, disrupted: bool, vanishes: bool) -> None:
+        place = data.draw(st.sampled_from(sorted(self.pod_of)))
+        pod = self.pod_of.pop(place)
+        disrupted = disrupted and exit_code != 0
+        last = not disrupted and self.failures(place[0]) >= self.backoff
+        if last and exit_code:
+            self.end_pods_of(place[0], proven=proven)
+        self.world.end_pod(pod, exit_code=exit_code, last=last, proven=proven, disrupted=disrupted)
+        if vanishes and disrupted:
+            self.world.look()
+            self.world.lose_pod(pod)
+
+    def failures(self, index: int) -> int:
+        failed: int = self.world.job(index)["status"].get("failed", 0)
+        return failed
+
+    @precondition(lambda self: not self.pod_of and self.world.open_jobs())
+    @rule(data=st.data())
+    def a_queue_holds_a_job_back(self, data: st.DataObject) -> None:
+        job = self.world.job(data.draw(st.sampled_from(self.world.open_jobs())))
+        job["spec"]["suspend"] = True
+        self.world.touch(job)
+
+    @rule()
+    def the_queue_lets_all_go(self) -> None:
+        for job in self.world.jobs_by_name.values():
+            if job["spec"].get("suspend") and not job["metadata"].get("annotations"):
+                job["spec"]["suspend"] = False
+                self.world.touch(job)
+
+    @rule()
+    def jobs_expire(self) -> None:
+        for index in self.world.expire_jobs():
+            assert index in self.world.status.synced
 
     @rule(up=st.booleans())
     def api(self, up: bool) -> None:
@@ -103,19 +155,20 @@ class ExperimentMachine(RuleBasedStateMachine):
         with_pods = {
             int(pod["metadata"]["labels"]["pinnace.dev/iteration"]) for pod in self.world.pods_by_name.values()
         }
-        return sorted(existing & (self.world.status.started | (existing - with_pods)))
+        without = existing - with_pods - self.lived_unseen
+        return sorted(existing & (self.world.status.started | without))
 
     @precondition(lambda self: self.noticed_jobs)
     @rule(data=st.data())
     def somebody_deletes_a_job(self, data: st.DataObject) -> None:
         index = data.draw(st.sampled_from(self.noticed_jobs))
-        if index in self.pod_of:
-            self.end_pod_of(index)
+        self.end_pods_of(index, proven=True)
         self.deleted_unproven = self.deleted_unproven or index not in self.world.status.synced
         self.world.delete_job(index)
 
-    def end_pod_of(self, index: int) -> None:
-        self.world.end_pod(self.pod_of.pop(index), exit_code=1, last=False)
+    def end_pods_of(self, index: int, *, proven: bool) -> None:
+        for place in [place for place in self.pod_of if place[0] == index]:
+            self.world.end_pod(self.pod_of.pop(place), exit_code=1, last=False, proven=proven)
 
     @invariant()
     def never_more_than_parallelism(self) -> None:
@@ -136,12 +189,15 @@ class ExperimentMachine(RuleBasedStateMachine):
         world = self.world
         world.api_is_up = world.cluster_is_up = True
         world.edit(suspend=False)
+        self.the_queue_lets_all_go()
         world.settle()
         for _ in range(3 * self.values + 3):
-            for index in world.open_jobs():
-                pod = self.pod_of.pop(index, None) or world.start_pod(index)
-                world.look()
+            for place in world.vacancies():
+                self.pod_of[place] = world.start_pod(*place)
+            world.look()
+            for pod in self.pod_of.values():
                 world.end_pod(pod)
+            self.pod_of.clear()
             world.settle()
         counts = world.status.iterations
         assert counts.succeeded + counts.failed == self.values
@@ -154,6 +210,13 @@ class ExperimentMachine(RuleBasedStateMachine):
         world.look()
         world.restart_operator()
         world.look()
+        if self.ttl is not None and world.condition(SYNCED)[0] == "True":
+            world.pass_time(self.ttl)
+            world.expire_jobs()
+            assert world.jobs_by_name == {}
+            world.restart_operator()
+            world.look()
+            assert world.condition(SYNCED)[0] == "True"
         rows = [write for write in world.writes[writes:] if write != "experiment row"]
         assert rows == []
 
