@@ -82,6 +82,9 @@ def _manifest_of(ids: list[UUID]) -> Manifest:
     return Manifest(count=len(ids), sha256=manifest_sha256(ids))
 
 
+NOTHING = _manifest_of([])
+
+
 class World:
     """Time moves only by `pass_time`. Every change of an object gives it a new version, as in etcd."""
 
