@@ -25,7 +25,7 @@ DISRUPTED: Final = FailureRule(
 def policy(wanted: PodFailurePolicy | None) -> dict[str, Any]:
     """The podFailurePolicy of a Job: the user's rules, which come first and win, and then ours."""
     rules = (*(wanted.rules if wanted else ()), DISRUPTED)
-    built: dict[str, Any] = msgspec.to_builtins(PodFailurePolicy(rules=rules))
+    built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(PodFailurePolicy(rules=rules)))
     return built
 
 

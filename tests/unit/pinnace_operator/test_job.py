@@ -11,8 +11,11 @@ from pinnace.ids import iteration_id
 from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, StoreSettings, load
 from pinnace_operator.acceptance import NotAcceptedError, accept
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.job import build_job, job_name, labels
+from pinnace_operator.job import build_job, build_service, job_name, labels
+from pinnace_operator.workers import RENDEZVOUS
 from support.operator_world import PLATFORM, UID, experiment, manifest
+
+FIRST_INIT = "spec.template.spec.initContainers[0]"
 
 
 def job(body: Experiment, index: int = 0) -> dict[str, Any]:
@@ -239,7 +242,7 @@ def test_a_queue_finds_its_label_on_the_job() -> None:
 def test_names_and_labels_fit_however_long_the_experiments_name_is(name: str, index: int) -> None:
     body = experiment(name)
     found = job_name(body, index)
-    assert len(found) <= 63
+    assert len(f"{found}-1023") <= 63
     assert all((part.isalnum() and part.islower()) or part.isdigit() for part in found.split("-"))
     label = labels(body, index)["pinnace.dev/experiment"]
     assert len(label) <= 63
@@ -284,6 +287,102 @@ def test_what_we_add_and_the_user_set_is_refused_by_name(pod: dict[str, Any], fi
         accept(experiment(pod=pod), PLATFORM)
     assert caught.value.reason == "NameClash"
     assert str(caught.value).startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("pod", "field"),
+    [
+        ({"hostname": "mine"}, "spec.template.spec.hostname"),
+        ({"subdomain": "mine"}, "spec.template.spec.subdomain"),
+        *(
+            ({"initContainers": [{"name": "i", "image": "x", "env": [{"name": name}]}]}, f"{FIRST_INIT}.env: {name} ")
+            for name in RENDEZVOUS
+        ),
+    ],
+)
+def test_what_workers_are_given_and_the_user_set_is_refused_by_name(pod: dict[str, Any], field: str) -> None:
+    with pytest.raises(NotAcceptedError) as caught:
+        accept(experiment(pod=pod, workers=2), PLATFORM)
+    assert caught.value.reason == "NameClash"
+    assert str(caught.value).startswith(field)
+
+
+def test_one_worker_may_have_a_subdomain_and_variables_of_torchs() -> None:
+    container = {"name": "train", "image": "x", "env": [{"name": "MASTER_PORT", "value": "1"}]}
+    pod = pod_of(experiment(pod={"subdomain": "mine", "containers": [container]}))
+    assert pod["subdomain"] == "mine"
+    assert pod["containers"][0]["env"][-1] == {"name": "MASTER_PORT", "value": "1"}
+
+
+def test_workers_are_told_what_torch_reads_and_nothing_else_differs_from_a_single_pod() -> None:
+    pod = {"initContainers": [{"name": "data", "image": "data:1"}]}
+    one, several = job(experiment(pod=pod)), job(experiment(pod=pod, workers=3))
+    name = several["metadata"]["name"]
+    index = {"fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
+    expected = {
+        **dict.fromkeys(("PINNACE_WORKER", "RANK", "NODE_RANK", "PET_NODE_RANK"), index),
+        **dict.fromkeys(("PINNACE_WORKERS", "WORLD_SIZE", "PET_NNODES"), "3"),
+        **dict.fromkeys(("MASTER_ADDR", "PET_MASTER_ADDR"), f"{name}-0.{name}"),
+        **dict.fromkeys(("MASTER_PORT", "PET_MASTER_PORT"), "29500"),
+    }
+    built = several["spec"]["template"]["spec"]
+    for container in (built["initContainers"][1], *built["containers"]):
+        found = {v["name"]: v.get("value") or v["valueFrom"] for v in container["env"] if v["name"] in expected}
+        assert found == expected
+        container["env"] = [variable for variable in container["env"] if variable["name"] not in expected]
+    assert built.pop("subdomain") == name
+    for field in ("completions", "parallelism"):
+        assert (several["spec"].pop(field), one["spec"].pop(field)) == (3, 1)
+    assert several == one
+    assert build_service(experiment(), 0, one) is None
+
+
+def test_the_service_names_the_pods_of_one_iteration_before_they_are_ready() -> None:
+    body = experiment("9-lives", workers=2)
+    built = job(body)
+    service = build_service(body, 0, built)
+    assert service is not None
+    assert service["metadata"]["name"] == built["spec"]["template"]["spec"]["subdomain"] == f"w{job_name(body, 0)}"
+    assert service["metadata"]["ownerReferences"] == built["metadata"]["ownerReferences"]
+    assert service["spec"] == {
+        "clusterIP": "None",
+        "selector": {"pinnace.dev/iteration-id": str(iteration_id(body.id, 0))},
+        "publishNotReadyAddresses": True,
+    }
+
+
+def test_a_disruption_is_left_out_of_the_count_and_the_users_rules_come_first() -> None:
+    ours = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    theirs = [
+        {"action": "FailJob", "onExitCodes": {"containerName": "train", "operator": "In", "values": [42]}},
+        {"action": "Count", "onPodConditions": [{"type": "Odd", "status": "Unknown"}]},
+    ]
+    assert job(experiment())["spec"]["podFailurePolicy"] == {"rules": [ours]}
+    built = job(experiment(podFailurePolicy={"rules": theirs}))
+    assert built["spec"]["podFailurePolicy"] == {"rules": [*theirs, ours]}
+
+
+def test_where_a_container_is_tried_again_in_its_pod_kubernetes_takes_no_rules() -> None:
+    built = job(experiment(pod={"restartPolicy": "OnFailure"}, backoffLimit=4))["spec"]
+    assert built["backoffLimit"] == 4
+    assert not built.keys() & {"podFailurePolicy", "backoffLimitPerIndex", "maxFailedIndexes"}
+
+
+@pytest.mark.parametrize(
+    ("pod", "rule", "says"),
+    [
+        ({"restartPolicy": "OnFailure"}, {}, "spec.podFailurePolicy needs restartPolicy Never"),
+        ({}, {"containerName": "tran"}, "spec.podFailurePolicy.rules[0].onExitCodes.containerName: tran is no"),
+    ],
+)
+def test_rules_that_kubernetes_would_refuse_are_refused_with_the_field(
+    pod: dict[str, Any], rule: dict[str, Any], says: str
+) -> None:
+    rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1], **rule}}]
+    with pytest.raises(NotAcceptedError) as caught:
+        accept(experiment(pod=pod, podFailurePolicy={"rules": rules}), PLATFORM)
+    assert caught.value.reason == "InvalidPodFailurePolicy"
+    assert str(caught.value).startswith(says)
 
 
 def test_without_any_bucket_the_spec_is_not_accepted() -> None:

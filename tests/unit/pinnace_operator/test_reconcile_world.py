@@ -217,6 +217,145 @@ def test_a_job_that_a_queue_suspended_is_left_to_the_queue() -> None:
     assert world.condition(RUNNING) == ("False", "Queued")
 
 
+def test_what_a_queue_has_let_in_is_not_suspended_against_it() -> None:
+    body = manifest()
+    body["spec"]["template"]["metadata"] = {"labels": {"kueue.x-k8s.io/queue-name": "gpu"}}
+    world = World(body)
+    world.settle()
+    world.start_pod(0)
+    world.edit(suspend=True)
+    world.settle()
+    assert not world.job(0)["spec"].get("suspend")
+    assert world.condition(ConditionType.RUNNING) == ("True", "Suspending")
+    assert "until the queue stops it" in world.message(ConditionType.RUNNING)
+
+
+def proven(world: World) -> World:
+    """After the only pod of each iteration, every one of which is synced."""
+    world.settle()
+    for index in world.open_jobs():
+        pod = world.start_pod(index)
+        world.look()
+        world.end_pod(pod)
+    return world
+
+
+def test_a_job_may_go_so_long_after_the_proof_however_long_that_took() -> None:
+    world = World(manifest(ttlSecondsAfterFinished=60))
+    world.settle()
+    pod = world.start_pod(0)
+    world.look()
+    world.end_pod(pod)
+    world.api_is_up = False
+    world.pass_time(1000)
+    world.settle()
+    assert "ttlSecondsAfterFinished" not in world.job(0)["spec"]
+    world.api_is_up = True
+    world.settle()
+    assert world.condition(ConditionType.ARTIFACTS_SYNCED) == ("True", "AllRecorded")
+    assert world.job(0)["spec"]["ttlSecondsAfterFinished"] == 1060
+    world.pass_time(59)
+    assert world.expire_jobs() == []
+    world.pass_time(1)
+    assert world.expire_jobs() == [0]
+    world.restart_operator()
+    before, writes = world.status, len(world.writes)
+    assert world.look() is None
+    assert (world.status, len(world.writes)) == (before, writes)
+
+
+def test_a_job_that_is_not_proven_stays_for_ever() -> None:
+    world = World(manifest(ttlSecondsAfterFinished=0))
+    world.settle()
+    pod = world.start_pod(0)
+    world.look()
+    world.end_pod(pod, proven=False)
+    world.settle()
+    world.pass_time(10**6)
+    world.settle()
+    assert world.condition(ConditionType.ARTIFACTS_SYNCED) == ("False", "Unproven")
+    assert world.expire_jobs() == []
+
+
+def test_jobs_that_are_proven_go_while_the_others_of_the_sweep_run() -> None:
+    world = World(manifest(ttlSecondsAfterFinished=0, parameters={"grid": {"n": [0, 1]}}))
+    proven(world).settle()
+    assert world.expire_jobs() == [0]
+    world.settle()
+    proven(world).settle()
+    assert world.expire_jobs() == [1]
+    assert world.status.iterations.succeeded_indexes == "0-1"
+    assert world.condition(ConditionType.ARTIFACTS_SYNCED) == ("True", "AllRecorded")
+
+
+def test_a_job_goes_only_when_the_status_remembers_its_proof() -> None:
+    world = proven(World(manifest(ttlSecondsAfterFinished=0)))
+    world.look()
+    assert "status" in world.writes
+    assert not [write for write in world.writes if write.startswith("expire")]
+    world.look()
+    assert [write for write in world.writes if write.startswith("expire")]
+
+
+def test_an_outage_or_a_restart_before_a_job_was_told_does_not_keep_it() -> None:
+    world = proven(World(manifest(ttlSecondsAfterFinished=5)))
+    world.look()
+    world.cluster_is_up = False
+    assert world.look() is not None
+    world.restart_operator()
+    world.cluster_is_up = True
+    world.settle()
+    assert world.job(0)["spec"]["ttlSecondsAfterFinished"] >= 5
+    assert world.look() is None
+
+
+def test_a_time_to_live_that_is_set_after_the_end_counts_from_then_and_without_one_jobs_stay() -> None:
+    world = proven(World(manifest()))
+    world.settle()
+    world.pass_time(500)
+    assert "ttlSecondsAfterFinished" not in world.job(0)["spec"]
+    world.edit(ttlSecondsAfterFinished=10)
+    world.settle()
+    assert world.job(0)["spec"]["ttlSecondsAfterFinished"] == 510
+
+
+def test_workers_are_one_iteration_that_ends_with_the_last_of_them() -> None:
+    world = World(manifest(workers=2, backoffLimit=1))
+    world.settle()
+    assert len(world.services) == 1
+    assert world.writes[0].startswith("service")
+    first, second = world.start_pod(0, 0), world.start_pod(0, 1)
+    for pod in (first, second):
+        world.write_file(pod)
+        world.ship(pod)
+    world.settle()
+    world.end_pod(first)
+    world.settle()
+    assert world.condition(ConditionType.RUNNING)[0] == "True"
+    assert world.condition(ConditionType.SUCCEEDED)[0] == "Unknown"
+    world.end_pod(second, exit_code=1, last=False)
+    world.settle()
+    third = world.start_pod(0, 1)
+    world.write_file(third)
+    world.end_pod(third)
+    world.settle()
+    assert world.condition(ConditionType.SUCCEEDED)[0] == "True"
+    assert world.condition(ConditionType.ARTIFACTS_SYNCED) == ("True", "AllRecorded")
+    assert world.status.artifacts.recorded == 3
+
+
+def test_one_worker_without_its_last_word_leaves_the_iteration_unproven() -> None:
+    world = World(manifest(workers=3))
+    world.settle()
+    pods = [world.start_pod(0, worker) for worker in range(3)]
+    world.look()
+    for pod in pods:
+        world.end_pod(pod, proven=pod is not pods[1])
+    world.settle()
+    assert world.condition(ConditionType.SUCCEEDED)[0] == "True"
+    assert world.condition(ConditionType.ARTIFACTS_SYNCED) == ("False", "Unproven")
+
+
 def test_nothing_starts_in_an_experiment_that_begins_suspended() -> None:
     world = World(manifest(suspend=True))
     world.settle()
