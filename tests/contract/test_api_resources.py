@@ -325,6 +325,20 @@ class TestPods:
             standing = client.put_pod_report(report(iteration, pod_uid, 1, first))
             assert (standing.recorded.count, standing.recorded.sha256) == (1, manifest_sha256([first.id]))
 
+    def test_other_content_of_another_pod_at_the_same_path_is_another_version_and_each_is_its_pods(
+        self, client: Client, iteration: UUID
+    ) -> None:
+        of_each = {uid: artifact(iteration, "shared.bin", uid.encode(), pod_uid=uid) for uid in ("one", "two")}
+        for mine in of_each.values():
+            client.put_artifacts(iteration, [mine])
+        listed = list(client.iteration_artifacts(iteration))
+        assert {row.sha256 for row in listed} == {mine.sha256 for mine in of_each.values()}
+        versions = client.artifact_versions(iteration, "shared.bin")
+        assert [(row.version, row.pod_uid) for row in versions] == [(1, "one"), (2, "two")]
+        for uid, mine in of_each.items():
+            standing = client.put_pod_report(report(iteration, uid, 1, mine))
+            assert (standing.recorded.count, standing.recorded.sha256) == (1, manifest_sha256([mine.id]))
+
     def test_the_report_with_the_highest_sequence_is_kept(self, client: Client, iteration: UUID) -> None:
         newer, older = report(iteration, "one", 7, metric_points=7), report(iteration, "one", 6, metric_points=6)
         client.put_pod_report(newer)
