@@ -153,7 +153,8 @@ def failed_once(operate: Operate) -> FailedOnce:
     tries = operate("tries", workers=2, backoffLimit=1)
     pods = {one.name: one.pending(count) for one, count in ((drained, 1), (evicted, 1), (tries, 2))}
     drain(*pods["drained"])
-    stands(*pods["evicted"], "Failed", 137, DISRUPTED)
+    for pod in pods["evicted"]:
+        stands(pod, "Failed", 137, DISRUPTED)
     for pod in pods["tries"]:
         stands(pod, "Failed", 1)
     return FailedOnce(drained, evicted, tries, pods)

@@ -1,5 +1,7 @@
 """Which failed pods a Job leaves out of its count: decided as Kubernetes decides it."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -11,7 +13,7 @@ DISRUPTED = frozenset({("DisruptionTarget", "True"), ("Ready", "False")})
 
 def rules(*parts: str) -> PodFailurePolicy:
     """`Ignore In 3 4`, `FailJob NotIn 3 of train`, `Count Odd=True`."""
-    found = []
+    found: list[dict[str, Any]] = []
     for part in parts:
         action, kind, *rest = part.split()
         if kind in ("In", "NotIn"):

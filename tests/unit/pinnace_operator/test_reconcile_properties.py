@@ -40,6 +40,8 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.pod_of: dict[tuple[int, int], str] = {}
         self.deleted_unproven = False
         self.lived_unseen: set[int] = set()
+        #: A pod is gone that was seen: whoever starts again knows no more than the API does of it.
+        self.forgettable = False
         self.ttl = ttl
 
     @property
@@ -98,6 +100,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         if vanishes and disrupted:
             self.world.look()
             self.world.lose_pod(pod)
+            self.forgettable = True
 
     def failures(self, index: int) -> int:
         failed: int = self.world.job(index)["status"].get("failed", 0)
@@ -206,6 +209,9 @@ class ExperimentMachine(RuleBasedStateMachine):
             reports = [standing.report for standing in world.standings.values()]
             all_final = len(reports) == len(world.truth) and all(report and report.final for report in reports)
             assert (world.condition(SYNCED)[0] == "True") == all_final
+        if self.forgettable:
+            world.restart_operator()
+            world.settle()
         writes = len(world.writes)
         world.look()
         world.restart_operator()
