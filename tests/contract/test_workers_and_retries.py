@@ -147,7 +147,7 @@ class FailedOnce:
     pods: Mapping[str, list[dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def failed_once(operate: Operate) -> FailedOnce:
     drained, evicted = operate("drained", backoffLimit=0), operate("evicted", backoffLimit=0)
     tries = operate("tries", workers=2, backoffLimit=1)
@@ -233,52 +233,6 @@ def test_the_api_server_takes_the_names_of_a_thousand_workers(cluster: Kubernete
     cluster.create_service(service)
     cluster.apply_job(job)
     assert get("job", job["metadata"]["name"], NAMESPACE) is not None
-
-
-def test_an_evicted_pod_does_not_count_and_is_still_missed(failed_once: FailedOnce) -> None:
-    operated, [pod] = failed_once.drained, failed_once.pods["drained"]
-    [again] = operated.pending()
-    assert again["metadata"]["uid"] != pod["metadata"]["uid"]
-    assert operated.job["status"].get("failed", 0) == 0
-    assert pod_view(again).ignored_before == 1
-    stands(again, "Succeeded", 0)
-    job = ended(operated, "Complete")
-    assert (job["status"]["succeeded"], job["status"].get("failed", 0)) == (1, 0)
-    operated.report(again)
-    assert operated.judge().standing is Standing.UNPROVEN
-    assert "1 of the 2 pods" in operated.judge().message
-    operated.report(pod)
-    assert operated.judge().standing is Standing.SYNCED
-
-
-def test_a_pod_that_the_kubelet_evicted_does_not_stand_for_a_pod_after_it_that_is_gone(failed_once: FailedOnce) -> None:
-    operated, [pod] = failed_once.evicted, failed_once.pods["evicted"]
-    operated.report(pod)
-    [again] = operated.pending()
-    stands(again, "Succeeded", 0)
-    ended(operated, "Complete")
-    kubectl("delete", "pod", again["metadata"]["name"], namespace=NAMESPACE)
-    assert operated.judge().standing is Standing.UNPROVEN
-
-
-def test_each_worker_has_its_own_tries_and_the_first_without_any_ends_the_iteration(failed_once: FailedOnce) -> None:
-    operated = failed_once.tries
-    first, second = operated.pending(2)
-    stands(second, "Running")
-    stands(first, "Failed", 1)
-    eventually(
-        lambda: any(pod["metadata"].get("deletionTimestamp") for pod in operated.pods()),
-        timeout=30,
-        what="the other worker is stopped",
-    )
-    stands(second, "Failed", 143)
-    job = ended(operated, "Failed")
-    assert job["status"]["failed"] == 4
-    for pod in (*failed_once.pods["tries"], first, second):
-        operated.report(pod)
-    assert operated.judge().standing is Standing.SYNCED
-    operated.world.standings.popitem()
-    assert operated.judge().standing is Standing.UNPROVEN
 
 
 def test_an_exit_code_that_is_final_ends_the_iteration_at_once(operate: Operate) -> None:
@@ -377,3 +331,52 @@ def test_a_queue_decides_when_its_jobs_run(cluster: KubernetesCluster, monkeypat
     assert operated.condition(ConditionType.RUNNING) == ("False", "Queued")
     [service] = items("services", NAMESPACE, f"pinnace.dev/experiment-id={operated.experiment.id}")
     assert not [label for label in service["metadata"]["labels"] if "kueue" in label]
+
+
+# Last, because their pods are made again by now.
+
+
+def test_an_evicted_pod_does_not_count_and_is_still_missed(failed_once: FailedOnce) -> None:
+    operated, [pod] = failed_once.drained, failed_once.pods["drained"]
+    [again] = operated.pending()
+    assert again["metadata"]["uid"] != pod["metadata"]["uid"]
+    assert operated.job["status"].get("failed", 0) == 0
+    assert pod_view(again).ignored_before == 1
+    stands(again, "Succeeded", 0)
+    job = ended(operated, "Complete")
+    assert (job["status"]["succeeded"], job["status"].get("failed", 0)) == (1, 0)
+    operated.report(again)
+    assert operated.judge().standing is Standing.UNPROVEN
+    assert "1 of the 2 pods" in operated.judge().message
+    operated.report(pod)
+    assert operated.judge().standing is Standing.SYNCED
+
+
+def test_a_pod_that_the_kubelet_evicted_does_not_stand_for_a_pod_after_it_that_is_gone(failed_once: FailedOnce) -> None:
+    operated, [pod] = failed_once.evicted, failed_once.pods["evicted"]
+    operated.report(pod)
+    [again] = operated.pending()
+    stands(again, "Succeeded", 0)
+    ended(operated, "Complete")
+    kubectl("delete", "pod", again["metadata"]["name"], namespace=NAMESPACE)
+    assert operated.judge().standing is Standing.UNPROVEN
+
+
+def test_each_worker_has_its_own_tries_and_the_first_without_any_ends_the_iteration(failed_once: FailedOnce) -> None:
+    operated = failed_once.tries
+    first, second = operated.pending(2)
+    stands(second, "Running")
+    stands(first, "Failed", 1)
+    eventually(
+        lambda: any(pod["metadata"].get("deletionTimestamp") for pod in operated.pods()),
+        timeout=30,
+        what="the other worker is stopped",
+    )
+    stands(second, "Failed", 143)
+    job = ended(operated, "Failed")
+    assert job["status"]["failed"] == 4
+    for pod in (*failed_once.pods["tries"], first, second):
+        operated.report(pod)
+    assert operated.judge().standing is Standing.SYNCED
+    operated.world.standings.popitem()
+    assert operated.judge().standing is Standing.UNPROVEN
