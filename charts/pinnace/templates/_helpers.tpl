@@ -150,3 +150,9 @@ topologySpreadConstraints:
 {{- define "pinnace.apiHasData" -}}
 {{- if or (not .Values.api.database.url.existingSecret) (eq .Values.api.artifacts.backend "filesystem") -}}yes{{- end -}}
 {{- end -}}
+
+{{/* Not empty: objects of the Prometheus operator are made. */}}
+{{- define "pinnace.monitoring" -}}
+{{- $known := .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" -}}
+{{- if or (eq .Values.monitoring.install "always") (and (eq .Values.monitoring.install "auto") $known) -}}yes{{- end -}}
+{{- end -}}
