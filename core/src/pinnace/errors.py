@@ -4,6 +4,7 @@ PinnaceError
 ├── SettingsError            settings.py: a wrong or missing setting; names every one of them at once
 ├── StoreError               stores/store.py: the object store refused or could not be reached
 ├── ApiError                 client/errors.py: the metadata API refused or could not be reached
+├── KubernetesError          kubectl/calls.py: kubectl or the cluster did not do what was asked
 └── TrackingError            tracking/errors.py: recording a run did not go as it should
 """
 

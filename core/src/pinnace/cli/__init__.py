@@ -1,5 +1,6 @@
-"""The `pinnace` command: parsing and printing only."""
+"""The `pinnace` command, and kubectl's plugin: parsing and printing only."""
 
 from pinnace.cli.commands import main
+from pinnace.cli.kubectl import plugin
 
-__all__ = ["main"]
+__all__ = ["main", "plugin"]

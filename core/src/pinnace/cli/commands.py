@@ -1,7 +1,6 @@
 """`pinnace` and its commands."""
 
 from importlib.metadata import version
-from typing import Any
 
 import click
 
@@ -10,38 +9,22 @@ from pinnace.cli.compare import compare
 from pinnace.cli.database import db
 from pinnace.cli.download import get
 from pinnace.cli.edits import add_edits, edit_experiment, edit_iteration, edit_project
-from pinnace.cli.exits import exit_for, explanation
+from pinnace.cli.exits import explanation
 from pinnace.cli.exports import export
-from pinnace.cli.groups import listing
+from pinnace.cli.groups import Commands, listing
 from pinnace.cli.imports import import_
+from pinnace.cli.kubectl import kubectl
 from pinnace.cli.listings import artifacts, experiments, iterations, metrics, projects
 from pinnace.cli.local import server, watch
 from pinnace.cli.models import GROUP as MODELS
-from pinnace.cli.output import escaped
 from pinnace.cli.reproduce import reproduce
 from pinnace.cli.retention import HOLDS, RETENTION
 from pinnace.cli.sidecar import sidecar
 from pinnace.cli.sync import sync
 from pinnace.cli.upkeep import gc, migrate_artifacts, verify
-from pinnace.errors import PinnaceError
 
 
-class _Commands(click.Group):
-    """A group whose commands end PinnaceErrors with a message, a hint and the documented exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except PinnaceError as error:
-            # By lines, because an error may list candidates; each line may quote what others named.
-            message = "\n".join(map(escaped, str(error.args[0]).split("\n")))
-            click.echo(f"Error: {message}", err=True)
-            if error.hint:
-                click.echo(f"Hint: {escaped(error.hint)}", err=True)
-            ctx.exit(exit_for(error))
-
-
-@click.group(cls=_Commands, epilog=explanation(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, epilog=explanation(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("pinnace"))
 def main() -> None:
     """Look at experiments and their artifacts, put them away or mark them, and download what they left.
@@ -65,5 +48,5 @@ _RUNS = (reproduce, sync)
 _TABLES = (export, import_)
 _LOCAL = (server, watch, sidecar)
 _UPKEEP = (db, migrate_artifacts, gc, verify, RETENTION, HOLDS)
-for command in (*_READING, *_RUNS, MODELS, *_TABLES, *_LOCAL, *_UPKEEP, *ACCOUNTS):
+for command in (*_READING, *_RUNS, kubectl, MODELS, *_TABLES, *_LOCAL, *_UPKEEP, *ACCOUNTS):
     main.add_command(command)

@@ -93,6 +93,21 @@ def download(
         partial.unlink(missing_ok=True)
 
 
+def difference(store: Store, artifact: Artifact) -> str:
+    """Download `artifact` and throw the bytes away: how they differ from what was recorded; empty when they don't.
+
+    Raises StoreError.
+    """
+    with Path(os.devnull).open("wb") as nowhere:
+        received = _Received(nowhere, artifact, lambda _count: None)
+        try:
+            _fetch(store, artifact, received)
+            received.compare()
+        except DigestMismatch as mismatch:
+            return str(mismatch.args[0])
+    return ""
+
+
 class _Received:
     """Takes the bytes of one artifact; says at the end whether they are the recorded ones."""
 

@@ -5,6 +5,7 @@ from enum import IntEnum
 from pinnace.client import ApiError, NotFound
 from pinnace.errors import PinnaceError
 from pinnace.extras import MissingExtra
+from pinnace.kubectl.calls import KubernetesError, NotInCluster
 from pinnace.porting.source import UnreadableSource
 from pinnace.settings import SettingsError
 from pinnace.stores.store import StoreError
@@ -21,10 +22,11 @@ class Exit(IntEnum):
     USAGE = 2, "the command line or a setting is wrong, a name means several things, or a package is missing"
     NOT_FOUND = 3, "what was asked for does not exist"
     API = 4, "the API refused or could not be reached"
-    DIGEST = 5, "the downloaded bytes are not those that were recorded; no file is left"
+    DIGEST = 5, "the store's bytes are not those that were recorded; no file is left"
     STORE = 6, "the object store refused or could not be reached"
     FILE = 7, "the local file exists already or could not be read or written"
-    UNFINISHED = 8, "part of it could not be delivered; what is left stays where it is"
+    UNFINISHED = 8, "part of it is not, or could not be, delivered; what is left stays where it is"
+    KUBERNETES = 9, "kubectl is missing, or Kubernetes refused or could not be reached"
 
     meaning: str
 
@@ -54,9 +56,10 @@ class LocalFileError(PinnaceError):
 def exit_for(error: PinnaceError) -> Exit:
     """The code that `error` ends with."""
     for kinds, code in (
-        ((NothingFound, NotFound, NotReproducible), Exit.NOT_FOUND),
+        ((NothingFound, NotFound, NotInCluster, NotReproducible), Exit.NOT_FOUND),
         ((AmbiguousName, MissingExtra, SettingsError), Exit.USAGE),
         (ApiError, Exit.API),
+        (KubernetesError, Exit.KUBERNETES),
         (DigestMismatch, Exit.DIGEST),
         (StoreError, Exit.STORE),
         ((LocalFileError, SpoolError, UnreadableSource, UnreadableTable), Exit.FILE),

@@ -86,17 +86,9 @@ def iterations(
 @limit_option
 def artifacts(client: Client, *, experiment_or_iteration: str, as_json: bool, limit: int) -> None:
     """List the artifacts of an experiment (id or name) or of one iteration (id or NAME/INDEX)."""
-    columns: tuple[Column[Artifact], ...] = (
-        Column("PATH", lambda row: row.path),
-        Column("SIZE", lambda row: str(row.size), lambda row: bytes_in_words(row.size)),
-        Column("SHA256", lambda row: row.sha256, lambda row: row.sha256[:12]),
-        Column("STATE", lambda row: "suspect" if row.suspect else "complete"),
-        Column("ID", lambda row: str(row.id)),
-        Column("KEY", lambda row: row.location.key),
-    )
     found = find_either(client, experiment_or_iteration)
     of = client.experiment_artifacts if isinstance(found, Experiment) else client.iteration_artifacts
-    show(of(found.id, limit=one_more(limit)), columns, as_json=as_json, limit=limit)
+    show(of(found.id, limit=one_more(limit)), ARTIFACT, as_json=as_json, limit=limit)
 
 
 @click.command
@@ -127,4 +119,13 @@ _ITERATION: tuple[Column[Iteration], ...] = (
     Column("ID", lambda row: str(row.id)),
     Column("NAME", lambda row: row.name),
     Column("TAGS", lambda row: assignments(row.tags)),
+)
+
+ARTIFACT: tuple[Column[Artifact], ...] = (
+    Column("PATH", lambda row: row.path),
+    Column("SIZE", lambda row: str(row.size), lambda row: bytes_in_words(row.size)),
+    Column("SHA256", lambda row: row.sha256, lambda row: row.sha256[:12]),
+    Column("STATE", lambda row: "suspect" if row.suspect else "complete"),
+    Column("ID", lambda row: str(row.id)),
+    Column("KEY", lambda row: row.location.key),
 )

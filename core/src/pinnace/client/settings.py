@@ -13,6 +13,11 @@ def config_folder() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "pinnace"
 
 
+def is_configured(api_url: str | None) -> bool:
+    """Whether an API is named, by the option or by PINNACE_API_URL, and not only assumed."""
+    return bool(api_url or os.environ.get(f"{CLIENT_PREFIX}API_URL"))
+
+
 def client_settings(
     *, api_url: str | None, token_file: str | None, token: str = "", known: bool = True
 ) -> ClientSettings:
