@@ -20,7 +20,7 @@ from pinnace.kubectl.gathering import find
 @json_option
 @limit_option
 def artifacts(
-    api: Client | None, kubectl: Kubectl, *, experiment: str, iteration: int | None, as_json: bool, limit: int
+    kubectl: Kubectl, api: Client | None, *, experiment: str, iteration: int | None, as_json: bool, limit: int
 ) -> None:
     """List what was recorded of EXPERIMENT, or of its ITERATION (an index). Needs the metadata API.
 

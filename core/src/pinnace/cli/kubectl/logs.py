@@ -25,9 +25,7 @@ _SHOWN = 10
 @click.option("-p", "--previous", is_flag=True, help="The container's log before its last restart.")
 @click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
 @click.option("--tail", metavar="N", type=click.IntRange(min=0), help="The last N lines. Default: all there are.")
-@click.pass_context
 def logs(
-    ctx: click.Context,
     kubectl: Kubectl,
     *,
     experiment: str,
@@ -60,12 +58,11 @@ def logs(
     code = kubectl.logs(pod.metadata.name, found.metadata.namespace, chosen, arguments)
     if code:
         raise NothingFound(f"there is no such log of pod {pod.metadata.name}", hint="kubectl said above why")
-    ctx.exit(0)
 
 
 def newest(pods: Sequence[Pod], worker: int) -> Pod:
     """Of this worker, where there are several. Raises NothingFound."""
-    mine = [pod for pod in pods if pod.worker in (None, worker)]
+    mine = [pod for pod in pods if (pod.worker or 0) == worker]
     if not mine:
         raise NothingFound(f"no pod is worker {worker} of it", hint="`kubectl pinnace status` shows the pods there are")
     return max(mine, key=lambda pod: (str(pod.metadata.creation_timestamp or ""), pod.metadata.name))

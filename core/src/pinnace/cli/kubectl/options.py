@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -12,7 +12,6 @@ from pinnace.kubectl.calls import Kubectl
 from pinnace.kubectl.gathering import NOT_CONFIGURED
 from pinnace.settings import SettingsError
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 #: Of one request; a person waits for it.
@@ -34,26 +33,26 @@ _API = (
 )
 
 
-def with_kubectl(command: Callable[Concatenate[Kubectl, _P], _T]) -> Callable[..., _T]:
+def with_kubectl(command: Callable[..., _T]) -> Callable[..., _T]:
     """Adds kubectl's options; the command gets what they choose as its first argument."""
 
     @functools.wraps(command)
-    def chosen(namespace: str, context: str, kubeconfig: str, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return command(Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig), *args, **kwargs)
+    def chosen(*, namespace: str, context: str, kubeconfig: str, **options: Any) -> _T:
+        return command(Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig), **options)
 
     return _with(_KUBECTL, chosen)
 
 
-def with_api(command: Callable[Concatenate[Client | None, _P], _T]) -> Callable[..., _T]:
-    """Adds the API's options; the command gets its client, or None where no API is named."""
+def with_api(command: Callable[..., _T]) -> Callable[..., _T]:
+    """Adds the API's options; the command gets its client as the second argument, or None where no API is named."""
 
     @functools.wraps(command)
-    def connected(api_url: str | None, token_file: str | None, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def connected(kubectl: Kubectl, *, api_url: str | None, token_file: str | None, **options: Any) -> _T:
         if not is_configured(api_url):
-            return command(None, *args, **kwargs)
+            return command(kubectl, None, **options)
         settings = credentials.with_login(client_settings(api_url=api_url, token_file=token_file))
         with Client(settings, timeout=API_TIMEOUT_S) as client:
-            return command(client, *args, **kwargs)
+            return command(kubectl, client, **options)
 
     return _with(_API, connected)
 

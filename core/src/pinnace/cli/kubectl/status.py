@@ -20,7 +20,7 @@ from pinnace.kubectl.gathering import gather
 @click.option(
     "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most so many iterations; 0: all."
 )
-def status(api: Client | None, kubectl: Kubectl, *, experiment: str, as_json: bool, limit: int) -> None:
+def status(kubectl: Kubectl, api: Client | None, *, experiment: str, as_json: bool, limit: int) -> None:
     """Show EXPERIMENT: its conditions, and a tree of iterations with parameters, pods, and the pods' files by state.
 
     `!` stands before what keeps something from going on. Where there are more iterations than --limit, those are shown

@@ -37,11 +37,9 @@ from pinnace.stores.s3 import S3Store
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Contradictions; 0: all.")
-@click.pass_context
 def verify(
-    ctx: click.Context,
-    api: Client | None,
     kubectl: Kubectl,
+    api: Client | None,
     *,
     experiment: str,
     download: bool,
@@ -66,7 +64,9 @@ def verify(
     else:
         _say(verified, experiment, limit)
     checks = {each.check for each in verified.contradictions}
-    ctx.exit(Exit.DIGEST if proofs.Check.BYTES in checks else Exit.UNFINISHED if checks else Exit.OK)
+    click.get_current_context().exit(
+        Exit.DIGEST if proofs.Check.BYTES in checks else Exit.UNFINISHED if checks else Exit.OK
+    )
 
 
 def _say(verified: proofs.Verified, experiment: str, limit: int) -> None:
