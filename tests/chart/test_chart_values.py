@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from charts.generate import commented_values, generated
-from support.chart import CHART, RefusedByHelm, helm, render
+from support.chart import CHART, RefusedByHelm, helm, one, render
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -47,6 +47,7 @@ def test_the_everything_value_set_changes_every_value() -> None:
         "crds.install",
         "image.api.digest",
         "image.sidecar.digest",
+        "monitoring.alerts.enabled",
         "rbac.aggregate",
         "securityContext",
     ]
@@ -130,6 +131,50 @@ def test_generated_files_are_what_their_sources_say() -> None:
             "api.extraEnv sets PINNACE_API_PORT, which the chart sets itself",
         ),
         ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "invalid propertyName 'app.kubernetes.io/name'"),
+        ({"monitoring__install": True}, "at '/monitoring/install': value must be one of 'never', 'auto', 'always'"),
+        ({"monitoring__interval": "30"}, "at '/monitoring/interval': '30' does not match"),
+        ({"monitoring__alerts__without": ["Pinnace"]}, "at '/monitoring/alerts/without/0': value must be one of"),
+        ({"monitoring__alerts__unshippedSeconds": 5}, "at '/monitoring/alerts/unshippedSeconds': minimum: got 5"),
+        ({"monitoring__alerts__labels": {"a-b": "c"}}, "invalid propertyName 'a-b'"),
+        (
+            {"api__autoscaling__enabled": True},
+            "api.autoscaling.enabled is true and the database is SQLite, which has one writer",
+        ),
+        (
+            {"api__autoscaling": {"enabled": True, "minReplicas": 9}, "api__database__url__existingSecret": "url"},
+            "lower the one or raise the other",
+        ),
+        (
+            {
+                "api__autoscaling__enabled": True,
+                "api__database__url__existingSecret": "url",
+                "api__resources__requests": {"cpu": None},
+            },
+            "api.resources.requests.cpu is not set, which the load is measured by",
+        ),
+        (
+            {
+                "api__autoscaling__enabled": True,
+                "api__database__url__existingSecret": "url",
+                "api__artifacts__backend": "filesystem",
+            },
+            "name a claim that all of them can mount",
+        ),
+        ({"api__autoscaling__cpuPercent": 0}, "at '/api/autoscaling/cpuPercent': minimum: got 0, want 1"),
+        ({"api__disruptionBudget__maxUnavailable": 0}, "at '/api/disruptionBudget/maxUnavailable'"),
+        ({"api__disruptionBudget__maxUnavailable": "all"}, "at '/api/disruptionBudget/maxUnavailable'"),
+        ({"networkPolicy__egress__enabled": True}, "networkPolicy.enabled is false, so nothing would be restricted"),
+        ({"networkPolicy__egress__kubernetesPorts": []}, "at '/networkPolicy/egress/kubernetesPorts': minItems"),
+        ({"networkPolicy__egress__databasePort": 0}, "at '/networkPolicy/egress/databasePort': minimum"),
+        ({"operator__extraVolumes": [{"emptyDir": {}}]}, "at '/operator/extraVolumes/0': missing property 'name'"),
+        (
+            {"operator__extraVolumes": [{"name": "token", "emptyDir": {}}]},
+            "operator.extraVolumes has a volume called token, which is a name of the chart's",
+        ),
+        (
+            {"api__extraVolumes": [{"name": "data", "emptyDir": {}}]},
+            "api.extraVolumes has a volume called data",
+        ),
         ({"image__api__digest": "latest"}, "at '/image/api/digest': 'latest' does not match"),
     ],
 )
@@ -137,6 +182,20 @@ def test_a_wrong_value_is_refused_with_its_place_or_the_way_out(settings: dict[s
     with pytest.raises(RefusedByHelm) as refusal:
         render(**{"store__bucket": "artifacts", **settings})
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("part", ["operator", "api"])
+def test_every_volume_of_the_chart_is_a_name_that_extra_volumes_may_not_have(part: str) -> None:
+    values = [CHART / "ci" / "everything-values.yaml", CHART / "ci" / "minimal-values.yaml"]
+    own = {
+        volume["name"]
+        for file in values
+        for volume in one(render(file), "Deployment", f"-{part}")["spec"]["template"]["spec"]["volumes"]
+    } - {"authorities"}
+    assert len(own) >= 2
+    for name in own:
+        with pytest.raises(RefusedByHelm, match=f"extraVolumes has a volume called {name}"):
+            render(store__bucket="artifacts", **{f"{part}__extraVolumes": [{"name": name, "emptyDir": {}}]})
 
 
 def test_an_old_cluster_is_refused() -> None:

@@ -156,3 +156,21 @@ topologySpreadConstraints:
 {{- $known := .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" -}}
 {{- if or (eq .Values.monitoring.install "always") (and (eq .Values.monitoring.install "auto") $known) -}}yes{{- end -}}
 {{- end -}}
+
+{{/* How many pods of the API there are at least. */}}
+{{- define "pinnace.apiReplicas" -}}
+{{- if .Values.api.autoscaling.enabled }}{{ .Values.api.autoscaling.minReplicas }}{{ else }}{{ .Values.api.replicas }}{{ end -}}
+{{- end -}}
+
+{{/* How many there may be: more than one has consequences. */}}
+{{- define "pinnace.apiMostReplicas" -}}
+{{- if .Values.api.autoscaling.enabled }}{{ .Values.api.autoscaling.maxReplicas }}{{ else }}{{ .Values.api.replicas }}{{ end -}}
+{{- end -}}
+
+{{/* The port of a URL: its own, else its scheme's. */}}
+{{- define "pinnace.portOf" -}}
+{{- $host := (urlParse .).host -}}
+{{- if regexMatch ":[0-9]+$" $host -}}
+{{- regexFind "[0-9]+$" $host -}}
+{{- else if hasPrefix "http://" . -}}80{{- else -}}443{{- end -}}
+{{- end -}}
