@@ -50,6 +50,23 @@ def test_further_volumes_are_mounted_beside_the_charts_own(part: str) -> None:
     assert "tmp" in [volume["name"] for volume in spec["volumes"]]
 
 
+@pytest.mark.parametrize("part", ["operator", "api"])
+def test_a_spread_that_names_no_pods_is_about_the_parts_own(part: str) -> None:
+    # Kubernetes takes no selector for one that matches nothing.
+    bare = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    chosen = {**bare, "labelSelector": {"matchLabels": {"a": "b"}}}
+    template = one(
+        render(store__bucket="artifacts", **{f"{part}__topologySpreadConstraints": [bare, chosen]}),
+        "Deployment",
+        f"-{part}",
+    )["spec"]["template"]
+    ours, theirs = template["spec"]["topologySpreadConstraints"]
+    assert template["metadata"]["labels"].items() >= ours["labelSelector"]["matchLabels"].items()
+    assert ours["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == part
+    assert ours.items() >= bare.items()
+    assert theirs == chosen
+
+
 def policies(manifests: list[Manifest]) -> dict[str, Manifest]:
     return {
         item["metadata"]["name"].partition("-crew-")[2] or item["metadata"]["name"].removeprefix("pinnace-"): item[

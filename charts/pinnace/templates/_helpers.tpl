@@ -64,8 +64,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- default (printf "%s-api" (include "pinnace.fullname" .)) .Values.api.persistence.existingClaim -}}
 {{- end -}}
 
-{{/* Where a pod goes: (dict of one part's values) */}}
+{{/* Where a pod goes: (list $ "api"). A spread that names no pods is among the part's own. */}}
 {{- define "pinnace.placement" -}}
+{{- $root := index . 0 -}}
+{{- $part := index . 1 -}}
+{{- with index $root.Values $part -}}
 {{- with .priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -81,10 +84,15 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .topologySpreadConstraints }}
+{{- if .topologySpreadConstraints }}
 topologySpreadConstraints:
-  {{- toYaml . | nindent 2 }}
+  {{- range .topologySpreadConstraints }}
+  {{- $own := include "pinnace.selectorLabels" $root | fromYaml }}
+  {{- $_ := set $own "app.kubernetes.io/component" $part }}
+  - {{- merge (deepCopy .) (hasKey . "labelSelector" | ternary dict (dict "labelSelector" (dict "matchLabels" $own))) | toYaml | nindent 4 }}
+  {{- end }}
 {{- end }}
+{{- end -}}
 {{- end -}}
 
 {{/* env: (list "operator" OUR-ENV-AS-YAML EXTRA-ENV) */}}
