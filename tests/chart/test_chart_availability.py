@@ -156,5 +156,5 @@ def test_whither_is_said_by_the_values() -> None:
 
 def test_the_operators_figures_are_for_whom_the_values_name() -> None:
     (rule,) = policies(render(EVERYTHING))["metrics"]["ingress"]
-    assert rule["ports"] == [{"port": "metrics", "protocol": "TCP"}]
+    assert rule["ports"] == [{"port": "health", "protocol": "TCP"}]
     assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]

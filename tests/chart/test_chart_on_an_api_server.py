@@ -5,6 +5,7 @@ There is no node: nothing is run. Prometheus' kinds are there as monitoring-crds
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from cluster.kubectl import apply, get, items, kubectl
+from cluster.kubectl import apply, get, helm, items, kubectl
 from pinnace_operator.experiment import ConditionType, Experiment
-from support.chart import NAMESPACE, VALUE_SETS, of_kind, one, render
+from support.chart import CHART, NAMESPACE, RELEASE, VALUE_SETS, of_kind, one, render
 from support.control_plane import control_plane
 from support.crd import documents
 
@@ -161,3 +162,22 @@ def test_a_misspelt_field_would_have_been_noticed() -> None:
 
 def test_values_of_the_previous_version_are_still_taken() -> None:
     assert render(PREVIOUS / "everything-values.yaml")
+
+
+@pytest.mark.parametrize("values", VALUE_SETS, ids=lambda path: path.stem.removesuffix("-values"))
+def test_what_helm_says_at_the_end_names_things_that_are_there(
+    values: Path, upgraded: dict[str, dict[str, Any]]
+) -> None:
+    said = helm(
+        *("install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--dry-run=server", "--values", str(values)),
+        *("--set", "crds.install=false", "--set", "monitoring.install=auto"),
+    ).split("\nNOTES:\n")[1]
+    names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in render(values)}
+    for kind, name in re.findall(r"(?:port-forward .* |get )(service|secret)[ /]([a-z0-9.-]+)", said):
+        chosen_by_values = kind == "secret" and (kind.capitalize(), name) not in names
+        assert (kind.capitalize(), name) in names or (chosen_by_values and name in values.read_text())
+    assert "kubectl pinnace status" in said
+    # The cluster knows Prometheus' kinds here.
+    assert "monitoring.install is auto" not in said
+    assert "<no value>" not in said
+    assert "%!" not in said

@@ -84,6 +84,11 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     }
 
 
+def test_the_operators_figures_are_those_that_its_code_names() -> None:
+    code = "".join(file.read_text() for file in sorted((ROOT / "operator" / "src" / "pinnace_operator").glob("*.py")))
+    assert set(re.findall(r'"(pinnace_operator_[a-z_]+)"', code)) <= OF_THE_OPERATOR.keys()
+
+
 def misunderstood(expression: str, known: dict[str, set[str]]) -> list[str]:
     """What an expression names that does not exist. Raises ValueError where it is no PromQL."""
     spelt = promql_parser.parse(expression).prettify()
@@ -227,7 +232,9 @@ def test_monitors_ask_ports_that_pods_have() -> None:
     operator = one(manifests, "PodMonitor", "-operator")["spec"]
     template = one(manifests, "Deployment", "-operator")["spec"]["template"]
     assert template["metadata"]["labels"].items() >= operator["selector"]["matchLabels"].items()
-    assert [container["name"] for container in containers(template["spec"])] == ["operator"]
+    ports = [port["name"] for container in containers(template["spec"]) for port in container["ports"]]
+    assert [end["port"] for end in operator["podMetricsEndpoints"]] == ["health"]
+    assert "health" in ports
 
 
 def test_sidecars_are_asked_by_the_port_and_the_label_that_their_pods_have() -> None:
