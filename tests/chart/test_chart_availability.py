@@ -55,8 +55,9 @@ def test_a_spread_that_names_no_pods_is_about_the_parts_own(part: str) -> None:
     # Kubernetes takes no selector for one that matches nothing.
     bare = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
     chosen = {**bare, "labelSelector": {"matchLabels": {"a": "b"}}}
+    settings: dict[str, Any] = {"store__bucket": "artifacts", f"{part}__topologySpreadConstraints": [bare, chosen]}
     template = one(
-        render(store__bucket="artifacts", **{f"{part}__topologySpreadConstraints": [bare, chosen]}),
+        render(**settings),
         "Deployment",
         f"-{part}",
     )["spec"]["template"]

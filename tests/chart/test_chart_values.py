@@ -194,8 +194,9 @@ def test_every_volume_of_the_chart_is_a_name_that_extra_volumes_may_not_have(par
     } - {"authorities"}
     assert len(own) >= 2
     for name in own:
+        settings: dict[str, Any] = {f"{part}__extraVolumes": [{"name": name, "emptyDir": {}}]}
         with pytest.raises(RefusedByHelm, match=f"extraVolumes has a volume called {name}"):
-            render(store__bucket="artifacts", **{f"{part}__extraVolumes": [{"name": name, "emptyDir": {}}]})
+            render(**settings, store__bucket="artifacts")
 
 
 def test_an_old_cluster_is_refused() -> None:

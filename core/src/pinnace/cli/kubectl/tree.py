@@ -90,13 +90,14 @@ def _iteration(iteration: IterationStanding) -> str:
 
 def _below(iteration: IterationStanding) -> Iterator[str]:
     yield from (f"! {escaped(trouble)}" for trouble in iteration.troubles)
+    several = len({pod.worker for pod in iteration.pods}) > 1
     for pod in iteration.pods:
-        yield f"{_pod(pod)}"
+        yield _pod(pod, several=several)
         yield from (f"   ! {escaped(trouble)}" for trouble in pod.troubles)
 
 
-def _pod(pod: PodState) -> str:
-    worker = f" (worker {pod.worker})" if pod.worker is not None else ""
+def _pod(pod: PodState, *, several: bool) -> str:
+    worker = f" (worker {pod.worker})" if several and pod.worker is not None else ""
     return f"{pod.name or pod.uid}{worker}  {pod.phase}{_files(pod)}"
 
 
