@@ -1,26 +1,27 @@
 """The database: one engine, transactions for reading and for writing.
 
-Invariants: a write is one transaction that is durable when `write` returns; on SQLite writes take turns (one writer
-is all it can have; waiting here is fair, waiting in its busy loop is not); on PostgreSQL a transaction that was
-given up for another's sake is tried again, here and nowhere else; a database that can't be reached, stays locked, is
-full or takes too long is `Unavailable`, never a half-done write.
+Invariants: a write is one transaction that is durable when `write` returns; on SQLite writes queue (one writer is all
+it can have; waiting here is fair, waiting in its busy loop is not), and those that wait share a commit; on PostgreSQL
+a transaction that was given up for another's sake is tried again, here and nowhere else; a database that can't be
+reached, stays locked, is full or takes too long is `Unavailable`, never a half-done write.
 """
 
 import fcntl
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Table, UpdateBase, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pinnace_api import failures
 from pinnace_api.filters import documents
-from pinnace_api.refusals import Unavailable
+from pinnace_api.write_queue import TURN_SECONDS, WriteQueue
 
 #: `Connection` too, so that a service can name what it hands on to its queries.
 __all__ = ["Connection", "Database"]
@@ -31,8 +32,7 @@ _T = TypeVar("_T")
 #: On SQLite enough that writes which wait for their turn leave some to read; on PostgreSQL few enough that three
 #: replicas, as there are while two are being replaced, stay below the 100 connections that a server allows.
 _CONNECTIONS: Final = {"sqlite": 40, "postgresql": 20}
-#: How long a request waits for a connection or for its turn, and SQLite for another process's turn.
-_TURN_SECONDS: Final = 10.0
+#: How long SQLite waits for another process's turn.
 _BUSY_SECONDS: Final = 5.0
 #: PostgreSQL: until a connection stands, until a lock is given, and how long a transaction may lie idle.
 _CONNECT_SECONDS: Final = 5
@@ -42,6 +42,13 @@ _IDLE_SECONDS: Final = 60
 _ATTEMPTS: Final = 5
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    statements: tuple[type[UpdateBase], ...]
+    tables: frozenset[Table]
+    tell: Callable[[], object]
 
 
 class Database:
@@ -56,9 +63,10 @@ class Database:
         self.connections = connections or _CONNECTIONS[parsed.get_backend_name()]
         self.engine = _engine(parsed, self.connections, statement_seconds)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self._turn = threading.Lock() if self.is_sqlite else None
+        self._queue = WriteQueue(self._writing, _command, _is_open) if self.is_sqlite else None
         # Otherwise each statement of a PostgreSQL transaction would see a state of its own.
         snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._watches: list[_Watch] = []
         self._reading = self.engine.execution_options(**({} if self.is_sqlite else snapshot))
 
     def close(self) -> None:
@@ -76,7 +84,10 @@ class Database:
         It may run several times, so it must do nothing but speak to the database. Raises Unavailable; then nothing was
         stored, unless the connection broke during the commit itself.
         """
-        with self._my_turn(), _reachable():
+        with _reachable():
+            if self._queue is not None:
+                written: _T = self._queue.write(lambda connection: transaction(connection, *args, **kwargs))
+                return written
             for _ in range(_ATTEMPTS - 1):
                 try:
                     return self._attempt(transaction, *args, **kwargs)
@@ -94,7 +105,6 @@ class Database:
         Raises Unavailable.
         """
         with (
-            self._my_turn(),
             _reachable(),
             self.engine.connect() as connection,
             self._unchecked(connection),
@@ -124,6 +134,20 @@ class Database:
             connection.detach()  # closed at the end, and the lock is gone with it
             yield bool(alone.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one())
 
+    def watch(
+        self,
+        tables: Collection[Table],
+        tell: Callable[[], object],
+        *,
+        statements: tuple[type[UpdateBase], ...] = (UpdateBase,),
+    ) -> None:
+        """Call `tell` after every transaction of `write` that ran such a statement on one of the tables, before `write`
+        returns. Also when it is not certain that it was committed.
+        """
+        if not self._watches:
+            event.listen(self.engine, "after_execute", self._look)
+        self._watches.append(_Watch(statements, frozenset(tables), tell))
+
     def check(self) -> None:
         """Raise Unavailable unless the database answers."""
         with self.read() as connection:
@@ -132,15 +156,26 @@ class Database:
     def _attempt(
         self, transaction: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        with self._begin() as connection:
+        with self._writing() as connection:
             return transaction(connection, *args, **kwargs)
 
     @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            writing = connection.execution_options(pinnace_write=True)
-            with writing.begin():
-                yield writing
+    def _writing(self) -> Iterator[Connection]:
+        concerned: set[_Watch] = set()
+        try:
+            with self.engine.connect() as connection:
+                writing = connection.execution_options(pinnace_write=True, pinnace_concerned=concerned)
+                with writing.begin():
+                    yield writing
+        finally:
+            for watch in concerned:
+                watch.tell()
+
+    def _look(self, connection: Connection, statement: Any, *_: object) -> None:
+        if isinstance(statement, UpdateBase):
+            for watch in self._watches:
+                if isinstance(statement, watch.statements) and statement.table in watch.tables:
+                    connection.get_execution_options().get("pinnace_concerned", set()).add(watch)
 
     @contextmanager
     def _unchecked(self, connection: Connection) -> Iterator[None]:
@@ -153,21 +188,6 @@ class Database:
             yield
         finally:
             driver.execute("PRAGMA foreign_keys = ON")
-
-    def _my_turn(self) -> AbstractContextManager[object]:
-        if self._turn is None:
-            return nullcontext()
-        return _held(self._turn)
-
-
-@contextmanager
-def _held(turn: threading.Lock) -> Iterator[None]:
-    if not turn.acquire(timeout=_TURN_SECONDS):
-        raise Unavailable("the database has more to write than it can", hint="try again")
-    try:
-        yield
-    finally:
-        turn.release()
 
 
 @contextmanager
@@ -186,7 +206,7 @@ def _engine(url: URL, connections: int, statement_seconds: float) -> Engine:
     options: dict[str, Any] = {
         "pool_size": connections,
         "max_overflow": 0,
-        "pool_timeout": _TURN_SECONDS,
+        "pool_timeout": TURN_SECONDS,
         "pool_use_lifo": True,
         "json_serializer": lambda value: msgspec.json.encode(value).decode(),
         "json_deserializer": msgspec.json.decode,
@@ -236,4 +256,18 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that begins as a reader can't become a writer while another one writes, whatever it waits.
     writing = connection.get_execution_options().get("pinnace_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    _command(connection, "BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _command(connection: Connection, command: str) -> None:
+    """A statement without values or an answer, on SQLite, past what such a one does not need."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        driver.execute(command)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(command, None, error, sqlite3.Error, dialect=connection.dialect) from error
+
+
+def _is_open(connection: Connection) -> bool:
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.in_transaction)

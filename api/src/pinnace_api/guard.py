@@ -48,7 +48,7 @@ class Guard:
         token = self._token(connection, safe=safe)
         caller = self._identifier.recall(token)
         path = connection.path_params
-        if caller is not None and self._access.known(caller, path):
+        if caller is not None and self._access.known(operation, caller, path):
             connection.scope["user"] = caller
             self._access.check(operation, caller, path)
         else:

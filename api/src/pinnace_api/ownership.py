@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Select, bindparam, select
+from sqlalchemy import BindParameter, Delete, Select, bindparam, select
 
 from pinnace_api.artifacts.tables import ARTIFACTS
 from pinnace_api.database import Database
@@ -15,7 +15,9 @@ from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.model_versions.tables import MODEL_VERSIONS
 from pinnace_api.models.tables import MODELS
 from pinnace_api.projects.tables import PROJECTS
+from pinnace_api.recollection import Recollection
 
+_OWNED: Final = (PROJECTS, EXPERIMENTS, ITERATIONS, DATASETS, ARTIFACTS, MODELS, MODEL_VERSIONS)
 _VALUE: Final[BindParameter[Any]] = bindparam("value")
 _BY_PARAMETER: Final[Mapping[str, Select[Any]]] = {
     "name": select(PROJECTS.c.id).where(PROJECTS.c.name == _VALUE),
@@ -33,18 +35,31 @@ _BY_PARAMETER: Final[Mapping[str, Select[Any]]] = {
 
 
 class StoredOwners:
-    """The `Owners` of the database."""
+    """The `Owners` of the database.
+
+    Nothing ever moves to another project, so what was found is true until something is deleted.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._remembered = Recollection[tuple[str, Any], UUID]()
+        database.watch(_OWNED, self._remembered.forget, statements=(Delete,))
+
+    def recall(self, parameter: str, value: Any) -> UUID | None:
+        return self._remembered.recall((parameter, value))
 
     def project(self, parameter: str, value: Any) -> UUID | None:
         if isinstance(value, str) and "\0" in value:
             return None
-        with self._database.read() as connection:
-            found: UUID | None = connection.execute(_BY_PARAMETER[parameter], {"value": value}).scalar_one_or_none()
-        return found
+        return self.recall(parameter, value) or self._remembered.ask(
+            (parameter, value), lambda: self._find(parameter, value)
+        )
 
     def namespace(self, iteration: UUID) -> str | None:
         with self._database.read() as connection:
             return iterations.namespace(connection, iteration)
+
+    def _find(self, parameter: str, value: Any) -> UUID | None:
+        with self._database.read() as connection:
+            found: UUID | None = connection.execute(_BY_PARAMETER[parameter], {"value": value}).scalar_one_or_none()
+        return found

@@ -15,16 +15,14 @@ from pinnace_api.paging import Cut, Number
 from pinnace_api.tables import insert_missing
 from pinnace_api.values import moment_of
 
-_METRICS = (
-    select(METRICS)
-    .where(METRICS.c.iteration_id == bindparam("iteration"), METRICS.c.key.in_(bindparam("keys", expanding=True)))
-    .order_by(METRICS.c.id)
-    .with_for_update(key_share=True)
+_OF_ITERATION = select(METRICS).where(METRICS.c.iteration_id == bindparam("iteration")).with_for_update(key_share=True)
+_METRICS = _OF_ITERATION.where(METRICS.c.key.in_(bindparam("keys", expanding=True))).order_by(METRICS.c.id)
+_METRIC = _OF_ITERATION.where(METRICS.c.key == bindparam("key"))
+_OF_SOURCES = select(METRIC_SOURCES.c.id, METRIC_SOURCES.c.digest).where(
+    METRIC_SOURCES.c.iteration_id == bindparam("iteration")
 )
-_SOURCES = select(METRIC_SOURCES.c.id, METRIC_SOURCES.c.digest).where(
-    METRIC_SOURCES.c.iteration_id == bindparam("iteration"),
-    METRIC_SOURCES.c.digest.in_(bindparam("digests", expanding=True)),
-)
+_SOURCES = _OF_SOURCES.where(METRIC_SOURCES.c.digest.in_(bindparam("digests", expanding=True)))
+_SOURCE = _OF_SOURCES.where(METRIC_SOURCES.c.digest == bindparam("digest"))
 _SUMMARIES = (
     select(METRICS)
     .where(METRICS.c.iteration_id.in_(bindparam("iterations", expanding=True)), METRICS.c.points > 0)
@@ -170,14 +168,21 @@ def page(
 
 def _metrics(connection: Connection, iteration: UUID, keys: Collection[str]) -> dict[str, tuple[int, Summary | None]]:
     found: dict[str, tuple[int, Summary | None]] = {}
-    for row in _in_parts(connection, _METRICS, {"iteration": iteration}, "keys", sorted(keys)):
+    if len(keys) == 1:  # a list costs half as much again as the look-up
+        rows = connection.execute(_METRIC, {"iteration": iteration, "key": next(iter(keys))}).all()
+    else:
+        rows = _in_parts(connection, _METRICS, {"iteration": iteration}, "keys", sorted(keys))
+    for row in rows:
         last = Point(row.last_step, row.last_time, row.last_source, row.last_offset, row.last_value)
         found[row.key] = (row.id, Summary(row.points, row.low, row.high, last) if row.points else None)
     return found
 
 
 def _sources(connection: Connection, iteration: UUID, digests: Mapping[str, str]) -> dict[str, int]:
-    rows = _in_parts(connection, _SOURCES, {"iteration": iteration}, "digests", list(digests))
+    if len(digests) == 1:
+        rows = connection.execute(_SOURCE, {"iteration": iteration, "digest": next(iter(digests))}).all()
+    else:
+        rows = _in_parts(connection, _SOURCES, {"iteration": iteration}, "digests", list(digests))
     return {digests[row.digest]: row.id for row in rows}
 
 

@@ -11,11 +11,15 @@ from pinnace_api.audit.service import note
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
 from pinnace_api.identity import Account, Caller, Role, Visit
+from pinnace_api.members.tables import GROUP_ROLES, USER_ROLES
 from pinnace_api.paging import Cut
+from pinnace_api.recollection import Recollection
 from pinnace_api.refusals import Conflict, Forbidden, NotFound, Unavailable
 from pinnace_api.tokens import queries
 from pinnace_api.tokens.queries import Found, Kind
+from pinnace_api.tokens.tables import TOKENS
 from pinnace_api.users import queries as users
+from pinnace_api.users.tables import USER_GROUPS, USERS
 from pinnace_api.values import check_text
 
 #: `last_used_at` is true to so much: not every request is to be a write.
@@ -23,16 +27,25 @@ USE_PRECISION: Final = timedelta(minutes=1)
 
 
 class StoredAccounts:
-    """The `Accounts` of the database."""
+    """The `Accounts` of the database, by digest remembered until anything changes that they are made of."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._remembered = Recollection[str, Account]()
+        database.watch((TOKENS, USERS, USER_GROUPS, USER_ROLES, GROUP_ROLES), self._remembered.forget)
+
+    def recall(self, token: str) -> Account | None:
+        account = self._remembered.recall(credentials.digest(token))
+        return account if account is not None and account.expires_at > now() else None
 
     def account(self, token: str) -> Account | None:
         """One look at the database for an admin, two for others; a write at most once a minute for each token."""
         if not credentials.is_token(token):
             return None
         digest = credentials.digest(token)
+        return self._remembered.ask(digest, lambda: self._find(digest))
+
+    def _find(self, digest: str) -> Account | None:
         moment = now()
         with self._database.read() as connection:
             found = queries.find_digest(connection, digest)
