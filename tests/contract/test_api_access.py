@@ -18,6 +18,7 @@ from pinnace.digests import EMPTY_SHA256
 from pinnace.records import (
     DatasetWrite,
     ExperimentWrite,
+    IterationPatch,
     IterationWrite,
     Member,
     MemberKind,
@@ -118,7 +119,7 @@ LETS_IN = {
     "trash_project": PROJECT_ADMINS | ADMINS | {"project admin, write", "admin user, write"},
     "patch_experiment": WRITERS,
     "trash_experiment": WRITERS,
-    "patch_iteration": WRITERS | {"operator"},
+    "patch_iteration": WRITERS | {"operator", "sidecar"},
     "trash_iteration": WRITERS,
     "put_heartbeat": WRITERS | {"operator", "sidecar"},
     "get_environment": READERS,
@@ -481,6 +482,35 @@ def test_an_experiment_outside_of_kubernetes_takes_nothing_from_pods(world: Worl
         admin.put_iteration(iteration, IterationWrite(experiment_id=outside, index=0))
     with world.api.sidecar(iteration, namespace="ml", pod_uid="intruder") as client, pytest.raises(Forbidden):
         client.put_metrics(iteration, [MetricPoint(key="a", step=0, value=1.0)])
+
+
+EDITS_OF_A_POD = {
+    "name": b'"mine"',
+    "error": b'"none"',
+    "state": b'"SUCCEEDED"',
+    "started_at": b'"2026-01-01T00:00:00Z"',
+    "ended_at": b'"2026-01-01T00:00:00Z"',
+    "parent_id": b"null",
+    "parameters": b'{"lr": 1}',
+    "environment": b'{"git": {}}',
+    "lifecycle": b'"TRASHED"',
+}
+
+
+def test_a_pod_says_what_its_iteration_is_like_and_no_more(world: World) -> None:
+    path, pod = f"/api/v1/iterations/{world.iteration}", world.tokens["sidecar"]
+    before = msgspec.json.decode(world.request("GET", path, ADMIN_TOKEN).data)
+    assert set(EDITS_OF_A_POD) | {"tags", "notes"} == set(IterationPatch.__struct_fields__), "a new field needs a word"
+    for field, value in EDITS_OF_A_POD.items():
+        answer = world.request("PATCH", path, pod, b'{"tags": {"sly": "1"}, "%s": %s}' % (field.encode(), value))
+        assert (answer.status, msgspec.json.decode(answer.data)["field"]) == (403, field)
+    assert msgspec.json.decode(world.request("GET", path, ADMIN_TOKEN).data) == before
+    said = b'{"tags": {"team": "vision"}, "notes": "seen"}'
+    for _ in range(2):
+        answer = world.request("PATCH", path, pod, said)
+        assert (answer.status, msgspec.json.decode(answer.data)["tags"]["team"]) == (200, "vision")
+    for kind in ("sidecar of another iteration", "sidecar of another namespace"):
+        assert world.request("PATCH", path, world.tokens[kind], said).status == 403
 
 
 def test_kubernetes_away_is_not_a_wrong_token(world: World) -> None:

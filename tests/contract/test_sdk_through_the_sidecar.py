@@ -18,6 +18,7 @@ with pinnace.iteration(project="elsewhere", experiment="elsewhere") as it:
     open("model", "w").write("weights")
     it.log_artifact("model", name="out/model")
     it.set_tag("seen", it.parameters["lr"])
+    it.note("seen through")
 """
 
 
@@ -40,6 +41,8 @@ def test_metrics_and_artifacts_of_a_pod_are_ashore(tmp_path: Path, monkeypatch: 
         with pod.api.admin() as client:
             (series,) = client.metric_series(settings.iteration_id)
             assert (series.key, series.summary.count, series.summary.last) == ("loss", 100, 0.01)
+            iteration = client.iteration(settings.iteration_id)
+            assert (iteration.tags, iteration.notes) == ({"seen": "0.1"}, "seen through")
             paths = {row.path: row for row in client.iteration_artifacts(settings.iteration_id)}
         assert set(paths) == {"out/model", SDK_METRICS_NAME, SDK_EVENTS_NAME}
         assert paths["out/model"].size == len("weights")

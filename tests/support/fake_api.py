@@ -6,6 +6,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from pinnace.client import ApiError, Conflict, Invalid, NotFound, Unexpected
 from pinnace.digests import manifest_sha256
@@ -15,6 +16,7 @@ from pinnace.records import (
     ArtifactBatch,
     Content,
     ContentQuery,
+    IterationPatch,
     Manifest,
     MetricBatch,
     MetricPoint,
@@ -43,6 +45,11 @@ class FakeApi:
         self.queries: list[ContentQuery] = []
         self.refused_paths: set[str] = set()
         self.refused_keys: set[str] = set()
+        self.refused_tags: set[str] = set()
+        #: Of the iteration; and how many edits of it there were.
+        self.tags: dict[str, str] = {}
+        self.notes = ""
+        self.edits = 0
         #: Kinds of requests that fail as an API with a defect does.
         self.broken: set[str] = set()
         self._faults: deque[tuple[ApiError, bool]] = deque()
@@ -111,6 +118,20 @@ class FakeApi:
         _leave(lost)
         added = len(self.points) - before
         return MetricReceipt(added=added, present=len(points) - added)
+
+    def patch_iteration(self, iteration_id: UUID, change: IterationPatch, /) -> None:
+        lost = self._enter("iteration", iteration_id)
+        change = _travelled(change)
+        if change.tags and self.refused_tags & set(change.tags):
+            raise Invalid("a tag is refused", status=422, code="invalid")
+        self.edits += 1
+        for key, value in (change.tags or {}).items():
+            if value is None:
+                self.tags.pop(key, None)
+            else:
+                self.tags[key] = value
+        self.notes = self.notes if change.notes is UNSET else change.notes or ""
+        _leave(lost)
 
     def put_pod_report(self, report: PodReport, /) -> PodStanding:
         lost = self._enter("report", report.iteration_id)

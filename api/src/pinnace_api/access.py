@@ -2,9 +2,9 @@
 
 * admin: everything, within the scope of the token.
 * operator: writes projects, experiments and iterations; reads everything in them.
-* sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod; reads
-  that iteration, what its own pod registered and how its own writers ended. The iteration's experiment must name the
-  pod's namespace.
+* sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod, and tags
+  and notes of that iteration; reads that iteration, what its own pod registered and how its own writers ended. The
+  iteration's experiment must name the pod's namespace.
 * user: what the role in the project of the request allows, within the scope of the token. What lies in a project that
   the user is nothing to does not exist for the user: NotFound, in the very words for what is not there.
 
@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
-from pinnace.records import ProjectRole, Scope
+import msgspec
+from msgspec import UNSET
+
+from pinnace.records import IterationPatch, ProjectRole, Scope
 from pinnace_api.identity import Caller, Role
 from pinnace_api.refusals import ExperimentNotFound, Forbidden, IterationNotFound, NotFound, Refused
 
@@ -54,6 +57,8 @@ _EDIT: Final = Rule(parts=_ADMIN, user=ProjectRole.EDITOR, scope=Scope.WRITE)
 _REGISTER: Final = Rule(parts=_ADMIN, user=ProjectRole.EDITOR, scope=Scope.WRITE, creates=True)
 _MANAGE: Final = Rule(parts=_ADMIN, user=ProjectRole.ADMIN, scope=Scope.WRITE)
 _REPORT: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE)
+#: A pod may say what its iteration is like, and no more; the route asks `check_description`.
+_DESCRIBE: Final = Rule(parts=_EVERYBODY, user=ProjectRole.EDITOR, scope=Scope.WRITE)
 _SIGN_OF_LIFE: Final = Rule(parts=_EVERYBODY, user=ProjectRole.EDITOR, scope=Scope.WRITE)
 _OUTCOME: Final = Rule(parts=_WRITERS, user=ProjectRole.EDITOR, scope=Scope.WRITE)
 #: What the operator takes for proof of a pod's work; no user may forge it.
@@ -81,7 +86,7 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "list_experiments": _LIST,
     "get_experiment": _READ,
     "put_iteration": _PLAN,
-    "patch_iteration": _REPORT,
+    "patch_iteration": _DESCRIBE,
     "trash_iteration": _EDIT,
     "put_heartbeat": _SIGN_OF_LIFE,
     "get_iteration": _READ_AS_POD,
@@ -309,3 +314,12 @@ def check_pods(caller: Caller, pod_uids: Collection[str]) -> None:
         raise Forbidden("a pod may only speak for itself", field="pod_uid")
     if caller.role is Role.USER and any(pod_uids):
         raise Forbidden("a user speaks for no pod", field="pod_uid", hint="leave pod_uid empty")
+
+
+def check_description(caller: Caller, change: IterationPatch) -> None:
+    """Raise Forbidden when a sidecar edits more of its iteration than tags and notes; everybody else may."""
+    if caller.role is not Role.SIDECAR:
+        return
+    rest = msgspec.structs.asdict(msgspec.structs.replace(change, tags=UNSET, notes=UNSET))
+    if edited := [name for name, value in rest.items() if value is not UNSET]:
+        raise Forbidden("a pod may edit the tags and notes of its iteration only", field=edited[0])

@@ -11,6 +11,7 @@ from pinnace.client import ApiError, Conflict, Invalid
 from pinnace.records import (
     Artifact,
     ContentQuery,
+    IterationPatch,
     Location,
     Manifest,
     MetricPoint,
@@ -41,6 +42,8 @@ class Api(Protocol):
 
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt: ...
 
+    def patch_iteration(self, iteration_id: UUID, change: IterationPatch, /) -> object: ...
+
     def put_pod_report(self, report: PodReport, /) -> PodStanding: ...
 
     def pod_artifacts(self, iteration_id: UUID, pod_uid: str, /) -> Iterable[Artifact]: ...
@@ -55,6 +58,8 @@ class Request(StrEnum):
     ROWS = "rows"
     #: Metric points.
     POINTS = "points"
+    #: Tags and notes of the iteration.
+    DESCRIPTION = "description"
     #: The pod's report.
     REPORT = "report"
     #: Which rows of this pod the API holds.
@@ -66,7 +71,8 @@ class Request(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ApiAnswer:
     """What came of a request. ROWS: `files` and, by id, why some were `refused`. POINTS: up to which of the outbox
-    (`last`) they were sent, and how many were refused for which reasons. REPORT: `report`, and what the API itself has
+    (`last`) they were sent, and how many were refused for which reasons. DESCRIPTION: the `change`, and why it was
+    `refused`. REPORT: `report`, and what the API itself has
     `recorded` of the pod. HELD: the rows that are `held`. WRITERS: `writers`.
     """
 
@@ -75,6 +81,7 @@ class ApiAnswer:
     files: tuple[JournaledFile, ...] = ()
     refused: tuple[tuple[UUID | None, str], ...] = ()
     last: int = 0
+    change: IterationPatch | None = None
     report: PodReport | None = None
     recorded: Manifest | None = None
     held: tuple[Artifact, ...] = ()
@@ -93,20 +100,26 @@ class ApiCalls:
     def ask(self, answer: ApiAnswer, points: tuple[MetricPoint, ...]) -> ApiAnswer:
         """Do the request that `answer` is to be the answer of. An ApiError becomes part of it."""
         try:
-            match answer.request:
-                case Request.ROWS:
-                    return replace(answer, refused=self._put_rows(answer.files))
-                case Request.POINTS:
-                    return replace(answer, refused=self._put_points(points))
-                case Request.REPORT:
-                    assert answer.report is not None
-                    return replace(answer, recorded=self._api.put_pod_report(answer.report).recorded)
-                case Request.HELD:
-                    return replace(answer, held=tuple(self._api.pod_artifacts(self._iteration_id, self._pod_uid)))
-                case Request.WRITERS:
-                    return replace(answer, writers=self._api.writers(self._iteration_id, self._pod_uid).ended)
+            return self._asked(answer, points)
         except ApiError as error:
             return replace(answer, error=error)
+
+    def _asked(self, answer: ApiAnswer, points: tuple[MetricPoint, ...]) -> ApiAnswer:
+        match answer.request:
+            case Request.ROWS:
+                return replace(answer, refused=self._put_rows(answer.files))
+            case Request.POINTS:
+                return replace(answer, refused=self._put_points(points))
+            case Request.DESCRIPTION:
+                assert answer.change is not None
+                return replace(answer, refused=self._describe(answer.change))
+            case Request.REPORT:
+                assert answer.report is not None
+                return replace(answer, recorded=self._api.put_pod_report(answer.report).recorded)
+            case Request.HELD:
+                return replace(answer, held=tuple(self._api.pod_artifacts(self._iteration_id, self._pod_uid)))
+            case Request.WRITERS:
+                return replace(answer, writers=self._api.writers(self._iteration_id, self._pod_uid).ended)
 
     def _put_rows(self, files: tuple[JournaledFile, ...]) -> tuple[tuple[UUID, str], ...]:
         rows = [self._artifact(file) for file in files]
@@ -116,6 +129,13 @@ class ApiCalls:
     def _put_points(self, points: tuple[MetricPoint, ...]) -> tuple[tuple[None, str], ...]:
         refused = _put_what_can_be(lambda some: self._api.put_metrics(self._iteration_id, some), points)
         return tuple((None, why) for _, why in refused)
+
+    def _describe(self, change: IterationPatch) -> tuple[tuple[None, str], ...]:
+        try:
+            self._api.patch_iteration(self._iteration_id, change)
+        except (Conflict, Invalid) as error:
+            return ((None, str(error)),)
+        return ()
 
     def _artifact(self, file: JournaledFile) -> Artifact:
         return Artifact(

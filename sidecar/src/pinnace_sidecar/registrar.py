@@ -1,4 +1,5 @@
-"""From the journal to the API: rows of verified files, metric points, the pod's report, and a question about writers.
+"""From the journal to the API: rows of verified files, metric points, the pod's report, and a question about writers;
+from the training the tags and notes of its iteration.
 
 Each kind of request is under way at most once, and what piles up meanwhile goes into the next: many small files make
 few requests. Each kind has its own pauses, so rows that fail don't keep the report from saying so. Every request may be
@@ -15,11 +16,19 @@ from uuid import UUID
 import msgspec
 
 from pinnace.client import ApiError, Forbidden, NotFound, Unauthorized, Unavailable, Unreachable
-from pinnace.records import MAX_ARTIFACTS_PER_REQUEST, FileState, MetricPoint, PodReport, WriterEnd
+from pinnace.records import (
+    MAX_ARTIFACTS_PER_REQUEST,
+    FileState,
+    IterationPatch,
+    MetricPoint,
+    PodReport,
+    WriterEnd,
+)
 from pinnace_sidecar import backoff
 from pinnace_sidecar.api_calls import ApiAnswer, ApiCalls, Request
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.crash import Crash, CrashPoint
+from pinnace_sidecar.describing import NOTHING, joined
 from pinnace_sidecar.files import wire_path
 from pinnace_sidecar.journal import Journal, JournaledFile, Progress
 from pinnace_sidecar.lifecycle import Event
@@ -76,6 +85,7 @@ class Registrar:
         self._asked_at = -_ASK_AGAIN_S
         self._question = False
         self._report: PodReport | None = None
+        self._description = NOTHING
         #: A lost journal knew of rows; whatever waits for them is to hear of them early.
         self._ask_what_is_held = journal.begun_anew
         self._compared = False
@@ -98,6 +108,15 @@ class Registrar:
         """Send this report as soon as possible; it replaces one that waits."""
         self._report = report
 
+    def describe(self, change: IterationPatch) -> None:
+        """Change the iteration so, as soon as possible and after what waits already."""
+        self._description = joined(self._description, change)
+
+    @property
+    def describes(self) -> bool:
+        """Whether a change of the iteration is still to be acknowledged."""
+        return self._description != NOTHING or Request.DESCRIPTION in self._under_way
+
     # --- answers
 
     def collect(self) -> int:
@@ -119,6 +138,9 @@ class Registrar:
                 self._recorded(answer.files, dict(answer.refused))
             case Request.POINTS:
                 self._sent(answer)
+            case Request.DESCRIPTION:
+                for _, why in answer.refused:
+                    _log.error("the API refused tags or notes", extra={"why": why})
             case Request.REPORT:
                 self._acknowledged(answer)
             case Request.HELD:
@@ -176,6 +198,8 @@ class Registrar:
         self._backoffs[answer.request] = pause
         if answer.report is not None and self._report is None:
             self._report = answer.report
+        if answer.change is not None:
+            self._description = joined(answer.change, self._description)
         self._problems.raised(_subject(answer.request), _reason(error), str(error), now, files=len(answer.files))
 
     # --- requests
@@ -188,6 +212,9 @@ class Registrar:
             self._give_rows()
         if self._may(Request.POINTS):
             self._give_points()
+        if self._description != NOTHING and self._may(Request.DESCRIPTION):
+            change, self._description = self._description, NOTHING
+            self._send(ApiAnswer(Request.DESCRIPTION, change=change))
         if self._question and self._may(Request.WRITERS) and now - self._asked_at >= _ASK_AGAIN_S:
             self._asked_at = now
             self._send(ApiAnswer(Request.WRITERS))

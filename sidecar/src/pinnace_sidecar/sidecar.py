@@ -24,6 +24,7 @@ from pinnace_sidecar.completeness import Ending
 from pinnace_sidecar.compressing import Compression
 from pinnace_sidecar.copier import Copier, CopyAnswer
 from pinnace_sidecar.crash import Crash
+from pinnace_sidecar.describing import Describer
 from pinnace_sidecar.disk import Disk
 from pinnace_sidecar.files import Volume
 from pinnace_sidecar.health import Status
@@ -171,6 +172,7 @@ class Sidecar:
             rng=world.rng,
             crash=world.crash,
         )
+        self._describer = Describer(world.volume)
         self._tailer = Tailer(world.volume, journal, settings.pod_uid, world.crash)
         self._tails_done = self._tails_behind = False
         self._tailed_at = -_TAIL_S
@@ -289,7 +291,8 @@ class Sidecar:
         if now - self._tailed_at < _TAIL_S and not (at_end or self._tails_behind):
             return
         self._tailed_at = now
-        self._tails_behind = self._tailer.read(self._intake.metric_files, at_end=at_end)
+        self._registrar.describe(self._describer.read())
+        self._tails_behind = self._tailer.read(self._intake.metric_files, at_end=at_end) or self._describer.is_behind
         self._tails_done = at_end and not self._tails_behind
 
     def _nothing_comes(self) -> bool:
@@ -306,7 +309,11 @@ class Sidecar:
 
     def _done(self) -> bool:
         """Whether nothing is left: the writers have ended, and all there was is where it belongs."""
-        return self._nothing_comes() and self._tails_done and not self._copies_left() and not self._sweeper.busy
+        return (
+            self._nothing_comes()
+            and self._tails_done
+            and not (self._copies_left() or self._registrar.describes or self._sweeper.busy)
+        )
 
     def _only_sets_left(self) -> bool:
         """Whether all files on their way are manifests that wait for files which are not."""

@@ -9,6 +9,7 @@ from pinnace.client import ApiError, NotFound, Unavailable, Unreachable
 from pinnace.records import (
     Artifact,
     ContentQuery,
+    IterationPatch,
     MetricPoint,
     MetricReceipt,
     PodReport,
@@ -60,6 +61,9 @@ class SimulatedApi:
 
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt:
         return self._call(f"put {len(points)} points", lambda: self.truth.put_metrics(iteration_id, points))
+
+    def patch_iteration(self, iteration_id: UUID, change: IterationPatch, /) -> None:
+        self._call("patch iteration", lambda: self.truth.patch_iteration(iteration_id, change))
 
     def put_pod_report(self, report: PodReport, /) -> PodStanding:
         def put() -> PodStanding:

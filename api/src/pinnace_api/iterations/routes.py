@@ -19,7 +19,7 @@ from pinnace.records import (
     Shown,
     Subtree,
 )
-from pinnace_api.access import Access
+from pinnace_api.access import Access, check_description
 from pinnace_api.database import Database
 from pinnace_api.identity import Caller
 from pinnace_api.iterations import search, service
@@ -69,7 +69,10 @@ def patch_iteration(
     caller: NamedDependency[Caller],
     override: Annotated[bool, QueryParameter(description="Let parameters change that are set")] = False,
 ) -> Iteration:
-    """A JSON merge patch. When it has ended, only name, notes, tags, parent and lifecycle can still change."""
+    """A JSON merge patch. When it has ended, only name, notes, tags, parent and lifecycle can still change. A pod may
+    edit the tags and notes of its own iteration.
+    """
+    check_description(caller, data)
     return service.patch(database, iteration_id, data, override=override, by_part=caller.is_part)
 
 

@@ -15,6 +15,7 @@ from pinnace.digests import manifest_sha256
 from pinnace.records import (
     Artifact,
     ContentQuery,
+    IterationPatch,
     Manifest,
     MetricPoint,
     MetricReceipt,
@@ -46,6 +47,9 @@ class PersonalApi:
 
     def put_metrics(self, iteration_id: UUID, points: Sequence[MetricPoint], /) -> MetricReceipt:
         return self._client.put_metrics(iteration_id, points)
+
+    def patch_iteration(self, iteration_id: UUID, change: IterationPatch, /) -> None:
+        self._client.patch_iteration(iteration_id, change)
 
     def put_pod_report(self, report: PodReport, /) -> PodStanding:
         if self._is_own:
