@@ -60,9 +60,14 @@ def artifact_of(name: str) -> UUID:
 
 
 def object_key(prefix: str, artifact: UUID, stored_sha256: str = "") -> str:
-    """Where the bytes of `artifact` lie in the bucket: `<prefix>/<aa>/<name>`, `aa` the id's first two digits."""
-    name = object_name(artifact, stored_sha256)
-    return "/".join(part for part in (prefix.strip("/"), name[:2], name) if part)
+    """Where the bytes of `artifact` lie in the bucket."""
+    return key_of(prefix, object_name(artifact, stored_sha256))
+
+
+def key_of(prefix: str, name: str) -> str:
+    """Where the bytes called `name` lie in the bucket: `<prefix>/<aa>/<name>`, `aa` the id's first two digits."""
+    prefix = prefix.strip("/")
+    return f"{prefix}/{name[:2]}/{name}" if prefix else f"{name[:2]}/{name}"
 
 
 def is_own_key(key: str, artifact: UUID, stored_sha256: str = "") -> bool:

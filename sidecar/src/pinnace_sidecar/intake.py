@@ -125,6 +125,8 @@ class Intake:
         #: Of the latest look: files left out, and folders that could not be read (with the reason).
         self.excluded = 0
         self.unreadable: tuple[Folder, ...] = ()
+        #: Large folders in which a marker was seen: it may lie in another piece of it than its file.
+        self._marked_folders: set[str] = set()
         #: Metric files seen so far.
         self.metric_files: set[str] = set()
 
@@ -279,23 +281,27 @@ class Intake:
         paths = [entry.path for entry in folder.entries]
         known, promises = self._known(paths), self._promises(paths)
         markers = self._markers(folder)
+        if markers and not folder.whole and folder.path not in self._marked_folders:
+            self._marked_folders.add(folder.path)
+            self._woken = True  # for what was judged before
         excluded = 0
         for entry in folder.entries:
-            fingerprint = entry.fingerprint
-            if fingerprint is not None and self._metrics.match(entry.path):
-                self.metric_files.add(entry.path)
-            if fingerprint is None or self.leaves_out(entry.path):
+            path, fingerprint = entry.path, entry.fingerprint
+            grows = fingerprint is not None and self._metrics.match(path)
+            if grows:
+                self.metric_files.add(path)
+            if fingerprint is None or (path not in self._sightings and self.leaves_out(path)):
                 excluded += 1
-            elif known.get(entry.path) == fingerprint:
-                self._forget(entry.path)
-            elif self._has_place(entry.path, fingerprint):
-                sighting = self._see(entry.path, fingerprint)
-                sighting.renamed = sighting.renamed or entry.path in renamed
+            elif known.get(path) == fingerprint:
+                self._forget(path)
+            elif self._has_place(path, fingerprint):
+                sighting = self._see(path, fingerprint, grows=grows)
+                sighting.renamed = sighting.renamed or path in renamed
                 if sighting.state is FileState.SEEN:
-                    marked = markers.get(entry.path, -1) >= fingerprint.mtime_ns
-                    if not (marked or folder.whole):
-                        marked = self._is_marked_elsewhere(entry.path, fingerprint)
-                    self._judge(sighting, marked=marked, promise=promises.get(entry.path))
+                    marked = markers.get(path, -1) >= fingerprint.mtime_ns
+                    if not marked and folder.path in self._marked_folders:
+                        marked = self._is_marked_elsewhere(path, fingerprint)
+                    self._judge(sighting, marked=marked, promise=promises.get(path))
         return excluded
 
     def _has_place(self, path: str, found: Fingerprint) -> bool:
@@ -310,8 +316,8 @@ class Intake:
         return fits
 
     def _is_marked_elsewhere(self, path: str, fingerprint: Fingerprint) -> bool:
-        """Whether a file of a large folder has a marker, which may be in another piece of it."""
-        marker = self._volume.fingerprint(path + DONE_SUFFIX) if self._settings.markers else None
+        """Whether a file of a large folder has a marker in another piece of it."""
+        marker = self._volume.fingerprint(path + DONE_SUFFIX)
         return marker is not None and marker.mtime_ns >= fingerprint.mtime_ns
 
     def _markers(self, folder: Folder) -> dict[str, int]:
@@ -324,12 +330,12 @@ class Intake:
             if entry.fingerprint is not None and entry.path.endswith(DONE_SUFFIX)
         }
 
-    def _see(self, path: str, fingerprint: Fingerprint) -> Sighting:
+    def _see(self, path: str, fingerprint: Fingerprint, *, grows: bool) -> Sighting:
         sighting = self._sightings.get(path)
         if sighting is None or (sighting.taken and sighting.fingerprint != fingerprint):
             # The copy under way is of the file as it was; its outcome finds that it speaks of another sighting.
             self._forget(path)
-            sighting = Sighting(path, fingerprint, self._last_began, grows=self._metrics.match(path))
+            sighting = Sighting(path, fingerprint, self._last_began, grows=grows)
             self._sightings[path] = sighting
             self._found += 1
         elif sighting.fingerprint != fingerprint:
