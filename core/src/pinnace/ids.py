@@ -4,6 +4,7 @@ The id of an experiment in a cluster is its custom resource's `metadata.uid`. Ev
 its parent, so the operator, the sidecar and a second run of either arrive at it without asking anybody.
 """
 
+from hashlib import sha1
 from uuid import UUID, uuid5
 
 import msgspec
@@ -32,7 +33,11 @@ def artifact_id(iteration: UUID, path: str, sha256: str) -> UUID:
 
     Same id means same bytes; a path written again with other bytes gets another id, a new version.
     """
-    return uuid5(iteration, f"{sha256}:{path}")
+    # As uuid5(…) does, in half of the time: there is one for each file.
+    digest = bytearray(sha1(iteration.bytes + f"{sha256}:{path}".encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return msgspec.convert(digest.hex(), UUID)
 
 
 def dataset_id(project: str, name: str, digest: str) -> UUID:

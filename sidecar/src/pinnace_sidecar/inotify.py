@@ -11,9 +11,10 @@ import os
 import select
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Protocol
+
+import msgspec
 
 _log = logging.getLogger(__name__)
 
@@ -37,16 +38,14 @@ _READ_BYTES = 64 * 1024
 _PAUSE_MS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """`source` became `target`, both on the volume."""
 
     source: str
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One record of the kernel. `name` is empty when the event is about the watched folder itself."""
 
     watch: int

@@ -40,7 +40,7 @@ POLL_S: Final = 2.0
 #: scan that took long, because the volume was slow, does not put off the next one for longer than IDLE_S. Files that a
 #: scan finds new or complete pay for it: it may cost so much for each of them, which is less than shipping one does.
 _SHARE: Final = 50.0
-_WORTH_S: Final = 250e-6
+_WORTH_S: Final = 100e-6
 _SHORTEST_PAUSE_S: Final = 0.05
 #: While files wait for a place in memory and there are some, looks are what makes them go on.
 _CROWDED_SHARE: Final = 1.0
@@ -279,7 +279,9 @@ class Intake:
     def _look_into(self, folder: Folder, renamed: set[str]) -> int:
         """Judge the files of one folder, or of a piece of it; returns how many of them are left out."""
         paths = [entry.path for entry in folder.entries]
-        known, promises = self._known(paths), self._promises(paths)
+        # What is held here is not dealt with: the journal is asked about the others.
+        known = self._known([path for path in paths if path not in self._sightings])
+        promises = self._promises(paths)
         markers = self._markers(folder)
         if markers and not folder.whole and folder.path not in self._marked_folders:
             self._marked_folders.add(folder.path)

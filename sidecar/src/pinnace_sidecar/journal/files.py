@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -191,6 +192,8 @@ class FileTable:
         with self._database.transaction():
             usual = {row.id: after for row in rows.read(self._database, steps) if (after := _after(row, steps[row.id]))}
             rows.advance(self._database, usual.values())
+            if len(usual) == len(steps) and not self._sets.awaits_any:
+                return
             for file_id, progress in steps.items():
                 if file_id not in usual:
                     self.apply(file_id, *progress.events, etag=progress.etag)
@@ -378,7 +381,13 @@ def _row(file_id: int, path: bytes, copy: Copy) -> Row:
 
 def _after(row: Row, progress: Progress) -> Row | None:
     """The row after these events; None when more changes with them than the state."""
-    _, after = lifecycle.through(FileState(row.state), progress.events, suspect=bool(row.suspect))
+    _, after = _through(row.state, progress.events, bool(row.suspect))
     if after is None or row.upload_id or Event.UNSHARED in progress.events:
         return None
     return row._replace(state=after.value, etag=progress.etag or row.etag, reason="", message="")
+
+
+@cache
+def _through(state: str, events: tuple[Event, ...], suspect: bool) -> tuple[FileState, FileState | None]:
+    """As lifecycle.through; there are few ways to go."""
+    return lifecycle.through(FileState(state), events, suspect=suspect)
