@@ -255,8 +255,8 @@ class Buffer:
 
 
 class CopiesInTurn:
-    """Opens copies one after the other; each is open until the next one is. Leaving its `with` block closes the last.
-    For one thread.
+    """Opens copies one after the other, to be read by slices; each is open until the next one is. Leaving its `with`
+    block closes the last. For one thread.
     """
 
     def __init__(self, buffer: Buffer) -> None:

@@ -68,6 +68,16 @@ def test_it_is_read_without_waiting_for_a_refusal(tmp_path: Path) -> None:
     assert credentials.current().access_key_id == "new"
 
 
+def test_which_key_is_newer_is_not_looked_at_for_each_request(tmp_path: Path) -> None:
+    mounted = mounted_key(tmp_path / "mounted", "old", changed_at=1.0)
+    credentials = HandedCredentials(handed_folder(tmp_path), mounted, trusted_seconds=3600)
+    assert credentials.current().access_key_id == "old"
+    hand_over(key("new"), handed_folder(tmp_path))
+    assert credentials.current().access_key_id == "old"
+    credentials.forget()  # the store refused it
+    assert credentials.current().access_key_id == "new"
+
+
 def test_nobody_else_reads_it_and_no_older_one_is_left(tmp_path: Path) -> None:
     folder = handed_folder(tmp_path)
     for name in ("first", "second"):
