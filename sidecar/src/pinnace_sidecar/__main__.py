@@ -35,7 +35,7 @@ _log = logging.getLogger("pinnace_sidecar")
 
 #: So many objects more than were freed until the garbage collector looks through them. Almost nothing of ours refers to
 #: itself, so looking for that after each 700, as Python does, found nothing and took a twentieth of the time.
-_GARBAGE_AFTER: Final = 50_000
+_GARBAGE_AFTER: Final = 10_000
 
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
