@@ -15,11 +15,11 @@ from typing import Final
 import msgspec
 
 from pinnace.naming import DONE_SUFFIX
-from pinnace.records import FileState, WriterEnd
+from pinnace.records import FileState
 from pinnace.settings import SidecarSettings
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.clock import Clock
-from pinnace_sidecar.completeness import Ending, Evidence, Verdict, Writer, judge
+from pinnace_sidecar.completeness import Ending, Evidence, Verdict, Writer, judge, writers_may_write
 from pinnace_sidecar.files import Fingerprint, Folder, Volume
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Promise
@@ -279,14 +279,12 @@ class Intake:
     def _look_into(self, folder: Folder, renamed: set[str]) -> int:
         """Judge the files of one folder, or of a piece of it; returns how many of them are left out."""
         paths = [entry.path for entry in folder.entries]
-        # What is held here is not dealt with: the journal is asked about the others.
-        known = self._known([path for path in paths if path not in self._sightings])
+        known = self._known([path for path in paths if path not in self._sightings])  # what is held is not dealt with
         promises = self._promises(paths)
-        markers = self._markers(folder)
+        markers, excluded = self._markers(folder), 0
         if markers and not folder.whole and folder.path not in self._marked_folders:
             self._marked_folders.add(folder.path)
             self._woken = True  # for what was judged before
-        excluded = 0
         for entry in folder.entries:
             path, fingerprint = entry.path, entry.fingerprint
             grows = fingerprint is not None and self._metrics.match(path)
@@ -399,8 +397,3 @@ class Intake:
                 lifecycle.step(sighting.state, Event.VANISHED)
                 self._forget(path)
                 _log.info("disappeared before it was complete", extra={"path": path})
-
-
-def writers_may_write(ending: Ending | None) -> bool:
-    """Whether somebody may still be writing to the volume, as far as known."""
-    return ending is None or ending.writers is WriterEnd.RUNNING

@@ -322,9 +322,8 @@ class Shipper:
             return 0
         given = 0
         small: list[Job] = []
-        together = self._most_together
         for transfer in self._under_way(now):
-            room = self._room() - -(-len(small) // together)
+            room = self._room() - -(-len(small) // self._most_together)
             if room < 1:
                 break
             if self._sharing.awaits(transfer):
