@@ -48,6 +48,8 @@ class ContentDigest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def whole(self) -> PartDigest:
         """All of it as one part."""
+        if len(self.parts) == 1 and self.parts[0].sha256:
+            return self.parts[0]
         return PartDigest(offset=0, size=self.size, sha256=self.sha256, crc32c=self.crc32c)
 
 
@@ -118,6 +120,17 @@ class Digester:
         offset = len(self._parts) * self._part_size
         crc32c = self._crc32c if self._part_crc32c is None else self._part_crc32c
         return PartDigest(offset=offset, size=self._size - offset, sha256=sha256, crc32c=_base64(crc32c))
+
+
+def digest_of(data: bytes, part_size: int) -> ContentDigest:
+    """Of a whole content in memory, in parts as the Digester makes them."""
+    if len(data) > part_size:
+        digester = Digester(part_size)
+        digester.update(data)
+        return digester.finish()
+    size, sha256, crc32c = len(data), hashlib.sha256(data).hexdigest(), _base64(google_crc32c.value(data))
+    whole = PartDigest(offset=0, size=size, sha256=sha256, crc32c=crc32c)
+    return ContentDigest(size=size, sha256=sha256, crc32c=crc32c, parts=(whole,))
 
 
 class Checksum:

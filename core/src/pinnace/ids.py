@@ -4,6 +4,7 @@ The id of an experiment in a cluster is its custom resource's `metadata.uid`. Ev
 its parent, so the operator, the sidecar and a second run of either arrive at it without asking anybody.
 """
 
+from hashlib import sha1
 from uuid import UUID, uuid5
 
 import msgspec
@@ -32,7 +33,11 @@ def artifact_id(iteration: UUID, path: str, sha256: str) -> UUID:
 
     Same id means same bytes; a path written again with other bytes gets another id, a new version.
     """
-    return uuid5(iteration, f"{sha256}:{path}")
+    # As uuid5(…) does, in half of the time: there is one for each file.
+    digest = bytearray(sha1(iteration.bytes + f"{sha256}:{path}".encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return msgspec.convert(digest.hex(), UUID)
 
 
 def dataset_id(project: str, name: str, digest: str) -> UUID:
@@ -60,9 +65,14 @@ def artifact_of(name: str) -> UUID:
 
 
 def object_key(prefix: str, artifact: UUID, stored_sha256: str = "") -> str:
-    """Where the bytes of `artifact` lie in the bucket: `<prefix>/<aa>/<name>`, `aa` the id's first two digits."""
-    name = object_name(artifact, stored_sha256)
-    return "/".join(part for part in (prefix.strip("/"), name[:2], name) if part)
+    """Where the bytes of `artifact` lie in the bucket."""
+    return key_of(prefix, object_name(artifact, stored_sha256))
+
+
+def key_of(prefix: str, name: str) -> str:
+    """Where the bytes called `name` lie in the bucket: `<prefix>/<aa>/<name>`, `aa` the id's first two digits."""
+    prefix = prefix.strip("/")
+    return f"{prefix}/{name[:2]}/{name}" if prefix else f"{name[:2]}/{name}"
 
 
 def is_own_key(key: str, artifact: UUID, stored_sha256: str = "") -> bool:

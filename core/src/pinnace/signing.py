@@ -26,7 +26,8 @@ UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 MAX_PRESIGNED_SECONDS: Final = 7 * 24 * 3600
 
 _SERVICE: Final = "s3"
-_BLANK: Final = re.compile(r"\s")
+#: Paths that are encoded as they are.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~/-]*").fullmatch
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ def sign(request: Request, credentials: Credentials, region: str, now: datetime)
     }
     if credentials.session_token:
         headers["x-amz-security-token"] = credentials.session_token
-    names = signed_headers(headers)
+    names = _signed_headers(tuple(headers))
     canonical = canonical_request(request, headers, names)
     signature = sign_string(credentials, region, timestamp, string_to_sign(canonical, region, timestamp))
     headers["authorization"] = (
@@ -115,13 +116,12 @@ def canonical_request(request: Request, headers: dict[str, str], names: str = ""
     `names`: their `signed_headers`, where they are known.
     """
     names = names or signed_headers(headers)
-    lines = "".join([f"{name}:{_squeezed(headers[name])}\n" for name in names.split(";")])
+    values = "".join(headers.values())
+    if " " in values or not values.isprintable():
+        # Blanks in a row count as one, and those at the ends not at all; most headers have none.
+        headers = {name: " ".join(value.split()) for name, value in headers.items()}
+    lines = "".join([f"{name}:{headers[name]}\n" for name in names.split(";")])
     return f"{request.method}\n{request.path}\n{request.query}\n{lines}\n{names}\n{request.payload_sha256}"
-
-
-def _squeezed(value: str) -> str:
-    """Blanks in a row count as one, and those at the ends not at all; most values have none."""
-    return value if value.isalnum() or not _BLANK.search(value) else " ".join(value.split())
 
 
 def string_to_sign(canonical: str, region: str, timestamp: str) -> str:
@@ -146,12 +146,18 @@ def sign_string(credentials: Credentials, region: str, timestamp: str, text: str
 
 def signed_headers(headers: Iterable[str]) -> str:
     """The names of the signed headers as the Authorization header lists them."""
+    return _signed_headers(tuple(headers))
+
+
+@lru_cache(maxsize=64)
+def _signed_headers(headers: tuple[str, ...]) -> str:
     return ";".join(sorted(headers))
 
 
 def encode_path(*parts: str) -> str:
     """The wire path of `/` + the parts joined by `/`: every byte but A-Z a-z 0-9 - . _ ~ and `/` as %XX, once."""
-    return "/" + quote("/".join(parts), safe="/~")
+    path = "/".join(parts)
+    return f"/{path}" if _PLAIN(path) else "/" + quote(path, safe="/~")
 
 
 def encode_query(pairs: Iterable[tuple[str, str]]) -> str:

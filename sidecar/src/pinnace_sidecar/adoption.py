@@ -8,6 +8,7 @@ import os
 from typing import Final
 from uuid import UUID
 
+from pinnace.ids import object_name
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.copy_record import CopyRecord
 from pinnace_sidecar.files import Fingerprint
@@ -75,6 +76,6 @@ def _copy(artifact: UUID, record: CopyRecord) -> Copy:
         fingerprint=Fingerprint(*record.fingerprint),
         suspect=record.suspect,
         settled_at=record.settled_at,
-        artifact_id=artifact,
+        name=object_name(artifact, record.digests.stored_sha256),
         digests=record.digests,
     )

@@ -12,8 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-import msgspec
-
 from pinnace.digests import PartDigest
 from pinnace_sidecar import copy_record, packs
 from pinnace_sidecar.copy_record import CopyRecord
@@ -29,18 +27,24 @@ _READ_TRIES: Final = 5
 
 
 class OpenCopy:
-    """A copy that is open: `source` holds its bytes from `offset` on, as many as its digest says."""
+    """A copy that is open: `source`, which is the buffer's `file`, holds its bytes from `offset` on, as many as its
+    digest says.
+    """
 
-    __slots__ = ("_found", "offset", "source")
+    __slots__ = ("_found", "file", "offset", "source")
 
-    def __init__(self, source: BinaryIO, offset: int) -> None:
+    def __init__(self, source: BinaryIO, file: str, offset: int) -> None:
         self.source = source
+        self.file = file
         self.offset = offset
         self._found = offset == 0
 
     def slice(self, digest: PartDigest) -> PartDigest:
         """The digest of a slice of the copy, as one of a slice of `source`."""
-        return msgspec.structs.replace(digest, offset=self.offset + digest.offset) if self.offset else digest
+        if not self.offset:
+            return digest
+        offset = self.offset + digest.offset
+        return PartDigest(offset=offset, size=digest.size, crc32c=digest.crc32c, sha256=digest.sha256)
 
     def seek(self, at: int) -> None:
         """Read on from byte `at` of the copy."""
@@ -105,7 +109,7 @@ class Buffer:
 
     def _is_sound(self, pack: str, offset: int, record: CopyRecord) -> bool:
         def sha256(file: BinaryIO) -> str:
-            return hashlib.sha256(OpenCopy(file, offset).read(record.digests.kept.size)).hexdigest()
+            return hashlib.sha256(OpenCopy(file, pack, offset).read(record.digests.kept.size)).hexdigest()
 
         return self._read(pack, sha256) == record.digests.kept.sha256
 
@@ -149,7 +153,9 @@ class Buffer:
         return self._table[1].get(name)
 
     def whereabouts(self, name: str) -> tuple[str, int]:
-        """Sorted by this, copies of one pack are asked for one after the other, which costs least."""
+        """In which file, and from which byte on. Sorted by this, copies of one pack are asked for one after the other,
+        which costs least.
+        """
         return self._packed.get(name, (name, 0))
 
     def _read(self, file: str, how: Callable[[BinaryIO], _T]) -> _T | None:
@@ -235,11 +241,44 @@ class Buffer:
     def open(self, name: str) -> OpenCopy:
         """A copy. OSError when it isn't there."""
         while True:
-            place = self._packed.get(name)
-            file, offset = place or (name, 0)
+            file, offset = place = self.whereabouts(name)
             try:
-                return OpenCopy(self._disk.open(self._folder / file), offset)
+                return OpenCopy(self._disk.open(self._folder / file), file, offset)
             except FileNotFoundError:
                 # Another copy may have taken its place at this moment.
-                if self._packed.get(name) == place:
+                if self.whereabouts(name) == place:
                     raise
+
+    def one_by_one(self) -> "CopiesInTurn":
+        """For copies that are read one after the other: those of one pack open it once."""
+        return CopiesInTurn(self)
+
+
+class CopiesInTurn:
+    """Opens copies one after the other, to be read by slices; each is open until the next one is. Leaving its `with`
+    block closes the last. For one thread.
+    """
+
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+        self._copy: OpenCopy | None = None
+
+    def open(self, name: str) -> OpenCopy:
+        """A copy, which whoever asked leaves open. OSError when it isn't there."""
+        file, offset = self._buffer.whereabouts(name)
+        if self._copy is not None and self._copy.file == file:
+            return OpenCopy(self._copy.source, file, offset)
+        self.close()
+        self._copy = self._buffer.open(name)
+        return self._copy
+
+    def close(self) -> None:
+        if self._copy is not None:
+            self._copy.source.close()
+            self._copy = None
+
+    def __enter__(self) -> "CopiesInTurn":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -46,6 +46,11 @@ class Ending:
     writers: WriterEnd = WriterEnd.RUNNING
 
 
+def writers_may_write(ending: Ending | None) -> bool:
+    """Whether somebody may still be writing to the volume, as far as known."""
+    return ending is None or ending.writers is WriterEnd.RUNNING
+
+
 class Writer(StrEnum):
     """Whether somebody has a file open for writing, or mapped for it."""
 

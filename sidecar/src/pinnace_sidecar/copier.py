@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from pinnace.digests import Digests
-from pinnace.ids import artifact_id, artifact_of, object_name
+from pinnace.ids import artifact_id, object_name
 from pinnace.records import FINAL_STATES, FileState
 from pinnace.stores.store import MAX_PARTS
 from pinnace_sidecar import backoff
@@ -346,6 +346,6 @@ def _copy_of(order: Order, copied: Copied) -> Copy:
         fingerprint=order.fingerprint,
         suspect=order.suspect,
         settled_at=order.settled_at,
-        artifact_id=artifact_of(copied.name),
+        name=copied.name,
         digests=copied.digests,
     )

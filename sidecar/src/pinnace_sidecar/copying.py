@@ -264,7 +264,7 @@ class Copying:
                     _write(target, last)
                     last = data
             digest = digester.finish()
-            originals.compare(source, order)
+            originals.compare(source.fingerprint(), order)
         if digest.size != order.fingerprint.size:
             raise originals.too_short(order, digest.size)
         return last, Digests(content=digest)
@@ -305,7 +305,7 @@ def _compress(volume: Volume, order: Order, target: BinaryIO) -> _Filled | None:
             last = piece
         if (end := shrinking.finish()) is None:
             return None
-        originals.compare(source, order)
+        originals.compare(source.fingerprint(), order)
     return last + end[0], end[1]
 
 

@@ -63,6 +63,9 @@ class Folder(msgspec.Struct, frozen=True):
 class OpenFile(Protocol):
     """A regular file of the volume, open for reading from its beginning."""
 
+    #: How it looked when it was opened.
+    found: Fingerprint
+
     def read(self, size: int) -> bytes:
         """`size` bytes, fewer only at the end."""
         ...
@@ -105,8 +108,11 @@ class Volume(Protocol):
 
 
 class _LocalFile:
-    def __init__(self, descriptor: int) -> None:
+    __slots__ = ("_descriptor", "found")
+
+    def __init__(self, descriptor: int, found: Fingerprint) -> None:
         self._descriptor = descriptor
+        self.found = found
 
     def read(self, size: int) -> bytes:
         data = os.read(self._descriptor, size)
@@ -148,10 +154,11 @@ class LocalVolume:
 
     def open(self, path: str) -> OpenFile:
         descriptor = self._open(path, _FILE_FLAGS)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise FileNotFoundError(errno.ENOENT, "no longer a regular file", path)
-        return _LocalFile(descriptor)
+        return _LocalFile(descriptor, Fingerprint.from_stat(status))
 
     def fingerprint(self, path: str) -> Fingerprint | None:
         try:
@@ -181,17 +188,17 @@ class LocalVolume:
         a writer who opens it meanwhile waits that long.
         """
         try:
-            file = self.open(path)
+            descriptor = self._open(path, _FILE_FLAGS)
         except OSError:
             return Writer.UNKNOWN
         try:
             # The kernel's word for "somebody wants to write" would end the process; this one is ignored by default.
-            fcntl.fcntl(file.fileno(), fcntl.F_SETSIG, signal.SIGURG)
-            fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:
             return Writer.OPEN if error.errno == errno.EAGAIN else Writer.UNKNOWN
         finally:
-            file.close()
+            os.close(descriptor)
         return Writer.NONE
 
     def _read(self, path: str, folders: list[str]) -> Iterator[Folder]:

@@ -8,6 +8,7 @@ import argparse
 import secrets
 import shutil
 import sys
+import time
 from base64 import b64decode
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,7 +24,7 @@ from pinnace.stores.credentials import (
     KEY_ID_FILE,
     SECRET_FILE,
     TOKEN_FILE,
-    CredentialsSource,
+    TRUSTED_SECONDS,
     FolderCredentials,
     checked,
 )
@@ -50,24 +51,31 @@ def handed_folder(buffer: Path) -> Path:
 
 
 class HandedCredentials:
-    """The handed key, from when there is one until the mounted Secret is changed after all."""
+    """The handed key, from when there is one until the mounted Secret is changed after all. Which of them it is now is
+    looked at again after `trusted_seconds`.
+    """
 
-    def __init__(self, handed: Path, mounted: Path) -> None:
+    def __init__(self, handed: Path, mounted: Path, *, trusted_seconds: float = TRUSTED_SECONDS) -> None:
         self._sources = {folder: FolderCredentials(folder) for folder in (mounted, handed)}
+        self._trusted_seconds = trusted_seconds
+        self._looked_at = -trusted_seconds
+        self._newest = self._sources[mounted]
 
     def current(self) -> Credentials:
-        return self._newest().current()
+        now = time.monotonic()
+        if now - self._looked_at >= self._trusted_seconds:
+            self._newest = self._sources[max(self._sources, key=_changed_at)]
+            self._looked_at = now
+        return self._newest.current()
 
     def forget(self) -> None:
+        self._looked_at = -self._trusted_seconds
         for source in self._sources.values():
             source.forget()
 
     def expires_at(self) -> datetime | None:
         """A folder doesn't tell."""
         return None
-
-    def _newest(self) -> CredentialsSource:
-        return self._sources[max(self._sources, key=_changed_at)]
 
 
 def main(arguments: list[str], environ: Mapping[str, str], source: BinaryIO | None = None) -> int:
@@ -88,7 +96,7 @@ def main(arguments: list[str], environ: Mapping[str, str], source: BinaryIO | No
     except OSError as error:
         print(f"error: the key could not be kept: {error}", file=sys.stderr)
         return 1
-    print(f"the key {key_id} is used from the next request on")
+    print(f"the key {key_id} is used within {TRUSTED_SECONDS:g} s")
     return 0
 
 

@@ -11,9 +11,10 @@ import os
 import select
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Protocol
+
+import msgspec
 
 _log = logging.getLogger(__name__)
 
@@ -33,18 +34,18 @@ IN_ISDIR = 0x40000000
 _MASK = IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ONLYDIR | IN_DONT_FOLLOW
 _HEADER = struct.Struct("iIII")
 _READ_BYTES = 64 * 1024
+#: After a read the next one waits so long: many events come at a time then. The kernel keeps 16,384 of them.
+_PAUSE_MS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """`source` became `target`, both on the volume."""
 
     source: str
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One record of the kernel. `name` is empty when the event is about the watched folder itself."""
 
     watch: int
@@ -143,6 +144,8 @@ class InotifyWatcher:
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         poll.register(self._stop, select.POLLIN)
+        stop = select.poll()
+        stop.register(self._stop, select.POLLIN)
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if self._stop in ready:
@@ -151,13 +154,15 @@ class InotifyWatcher:
                 data = os.read(self._descriptor, _READ_BYTES)
             except BlockingIOError:
                 continue
-            self._take(events_in(data))
-            self._ring()
+            if self._take(events_in(data)):
+                self._ring()
+            stop.poll(_PAUSE_MS)
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, events: list[Event]) -> bool:
+        """Returns whether this is the first that happened since `take_moves`: who was told once looks anyway."""
         sources: dict[int, str] = {}
         with self._lock:
-            self.stirred = True
+            is_first, self.stirred = not self.stirred, True
             for event in events:
                 if event.mask & IN_Q_OVERFLOW:
                     self.overflows += 1
@@ -173,6 +178,7 @@ class InotifyWatcher:
                     sources[event.cookie] = path
                 elif event.mask & IN_MOVED_TO and event.cookie in sources:
                     self._moves.append(Move(sources.pop(event.cookie), path))
+        return is_first
 
 
 def events_in(data: bytes) -> list[Event]:

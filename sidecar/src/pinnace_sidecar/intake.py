@@ -15,11 +15,11 @@ from typing import Final
 import msgspec
 
 from pinnace.naming import DONE_SUFFIX
-from pinnace.records import FileState, WriterEnd
+from pinnace.records import FileState
 from pinnace.settings import SidecarSettings
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.clock import Clock
-from pinnace_sidecar.completeness import Ending, Evidence, Verdict, Writer, judge
+from pinnace_sidecar.completeness import Ending, Evidence, Verdict, Writer, judge, writers_may_write
 from pinnace_sidecar.files import Fingerprint, Folder, Volume
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Promise
@@ -40,7 +40,7 @@ POLL_S: Final = 2.0
 #: scan that took long, because the volume was slow, does not put off the next one for longer than IDLE_S. Files that a
 #: scan finds new or complete pay for it: it may cost so much for each of them, which is less than shipping one does.
 _SHARE: Final = 50.0
-_WORTH_S: Final = 250e-6
+_WORTH_S: Final = 100e-6
 _SHORTEST_PAUSE_S: Final = 0.05
 #: While files wait for a place in memory and there are some, looks are what makes them go on.
 _CROWDED_SHARE: Final = 1.0
@@ -125,6 +125,8 @@ class Intake:
         #: Of the latest look: files left out, and folders that could not be read (with the reason).
         self.excluded = 0
         self.unreadable: tuple[Folder, ...] = ()
+        #: Large folders in which a marker was seen: it may lie in another piece of it than its file.
+        self._marked_folders: set[str] = set()
         #: Metric files seen so far.
         self.metric_files: set[str] = set()
 
@@ -277,25 +279,29 @@ class Intake:
     def _look_into(self, folder: Folder, renamed: set[str]) -> int:
         """Judge the files of one folder, or of a piece of it; returns how many of them are left out."""
         paths = [entry.path for entry in folder.entries]
-        known, promises = self._known(paths), self._promises(paths)
-        markers = self._markers(folder)
-        excluded = 0
+        known = self._known([path for path in paths if path not in self._sightings])  # what is held is not dealt with
+        promises = self._promises(paths)
+        markers, excluded = self._markers(folder), 0
+        if markers and not folder.whole and folder.path not in self._marked_folders:
+            self._marked_folders.add(folder.path)
+            self._woken = True  # for what was judged before
         for entry in folder.entries:
-            fingerprint = entry.fingerprint
-            if fingerprint is not None and self._metrics.match(entry.path):
-                self.metric_files.add(entry.path)
-            if fingerprint is None or self.leaves_out(entry.path):
+            path, fingerprint = entry.path, entry.fingerprint
+            grows = fingerprint is not None and self._metrics.match(path)
+            if grows:
+                self.metric_files.add(path)
+            if fingerprint is None or (path not in self._sightings and self.leaves_out(path)):
                 excluded += 1
-            elif known.get(entry.path) == fingerprint:
-                self._forget(entry.path)
-            elif self._has_place(entry.path, fingerprint):
-                sighting = self._see(entry.path, fingerprint)
-                sighting.renamed = sighting.renamed or entry.path in renamed
+            elif known.get(path) == fingerprint:
+                self._forget(path)
+            elif self._has_place(path, fingerprint):
+                sighting = self._see(path, fingerprint, grows=grows)
+                sighting.renamed = sighting.renamed or path in renamed
                 if sighting.state is FileState.SEEN:
-                    marked = markers.get(entry.path, -1) >= fingerprint.mtime_ns
-                    if not (marked or folder.whole):
-                        marked = self._is_marked_elsewhere(entry.path, fingerprint)
-                    self._judge(sighting, marked=marked, promise=promises.get(entry.path))
+                    marked = markers.get(path, -1) >= fingerprint.mtime_ns
+                    if not marked and folder.path in self._marked_folders:
+                        marked = self._is_marked_elsewhere(path, fingerprint)
+                    self._judge(sighting, marked=marked, promise=promises.get(path))
         return excluded
 
     def _has_place(self, path: str, found: Fingerprint) -> bool:
@@ -310,8 +316,8 @@ class Intake:
         return fits
 
     def _is_marked_elsewhere(self, path: str, fingerprint: Fingerprint) -> bool:
-        """Whether a file of a large folder has a marker, which may be in another piece of it."""
-        marker = self._volume.fingerprint(path + DONE_SUFFIX) if self._settings.markers else None
+        """Whether a file of a large folder has a marker in another piece of it."""
+        marker = self._volume.fingerprint(path + DONE_SUFFIX)
         return marker is not None and marker.mtime_ns >= fingerprint.mtime_ns
 
     def _markers(self, folder: Folder) -> dict[str, int]:
@@ -324,12 +330,12 @@ class Intake:
             if entry.fingerprint is not None and entry.path.endswith(DONE_SUFFIX)
         }
 
-    def _see(self, path: str, fingerprint: Fingerprint) -> Sighting:
+    def _see(self, path: str, fingerprint: Fingerprint, *, grows: bool) -> Sighting:
         sighting = self._sightings.get(path)
         if sighting is None or (sighting.taken and sighting.fingerprint != fingerprint):
             # The copy under way is of the file as it was; its outcome finds that it speaks of another sighting.
             self._forget(path)
-            sighting = Sighting(path, fingerprint, self._last_began, grows=self._metrics.match(path))
+            sighting = Sighting(path, fingerprint, self._last_began, grows=grows)
             self._sightings[path] = sighting
             self._found += 1
         elif sighting.fingerprint != fingerprint:
@@ -391,8 +397,3 @@ class Intake:
                 lifecycle.step(sighting.state, Event.VANISHED)
                 self._forget(path)
                 _log.info("disappeared before it was complete", extra={"path": path})
-
-
-def writers_may_write(ending: Ending | None) -> bool:
-    """Whether somebody may still be writing to the volume, as far as known."""
-    return ending is None or ending.writers is WriterEnd.RUNNING

@@ -1,12 +1,11 @@
 """The files of the volume that are copied: how each is to look before and after, and why a copy may not come about."""
 
 import errno
-from contextlib import closing
 from typing import Final
 
 import msgspec
 
-from pinnace.digests import Digester, Digests
+from pinnace.digests import Digests, digest_of
 from pinnace.errors import PinnaceError
 from pinnace_sidecar.files import Fingerprint, OpenFile, Volume
 
@@ -62,14 +61,15 @@ class Order(msgspec.Struct, frozen=True):
 
 def content(volume: Volume, order: Order) -> tuple[bytes, Digests]:
     """The whole of a small file, read once and looking the same before and after."""
-    with closing(reading(volume, order)) as source:
+    source = reading(volume, order)
+    try:
         data = read(source, order.path, order.fingerprint.size) if order.fingerprint.size else b""
-        compare(source, order)
+        compare(source.fingerprint(), order)
+    finally:
+        source.close()
     if len(data) != order.fingerprint.size:
         raise too_short(order, len(data))
-    digester = Digester(order.part_size)
-    digester.update(data)
-    return data, Digests(content=digester.finish())
+    return data, Digests(content=digest_of(data, order.part_size))
 
 
 def reading(volume: Volume, order: Order) -> OpenFile:
@@ -79,16 +79,16 @@ def reading(volume: Volume, order: Order) -> OpenFile:
     except OSError as error:
         raise _volume_error(error, order.path) from error
     try:
-        compare(source, order)
+        compare(source.found, order)
     except BaseException:
         source.close()
         raise
     return source
 
 
-def compare(source: OpenFile, order: Order) -> None:
-    """Raise Changed unless the file looks as it should now."""
-    if source.fingerprint() != order.fingerprint:
+def compare(found: Fingerprint, order: Order) -> None:
+    """Raise Changed unless this is how the file should look."""
+    if found != order.fingerprint:
         raise Changed(f"{order.path} changed while it was being copied")
 
 

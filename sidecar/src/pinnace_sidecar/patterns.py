@@ -12,13 +12,15 @@ class Patterns:
     """A list of globs, compiled once. An empty list matches nothing."""
 
     def __init__(self, globs: Iterable[str]) -> None:
+        globs = tuple(globs)
+        self._everything = "**" in globs
         alternatives = "|".join(f"(?:{_regex(glob)})" for glob in globs)
         # DOTALL because a newline is a character like any other in a file name.
         self._regex = re.compile(alternatives, re.DOTALL) if alternatives else None
 
     def match(self, path: str) -> bool:
         """`path` is relative to the volume, with `/` between its parts."""
-        return self._regex is not None and self._regex.fullmatch(path) is not None
+        return self._everything or (self._regex is not None and self._regex.fullmatch(path) is not None)
 
 
 def _regex(glob: str) -> str:

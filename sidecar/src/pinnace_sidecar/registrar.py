@@ -167,17 +167,17 @@ class Registrar:
 
     def _recorded(self, files: tuple[JournaledFile, ...], refused: dict[UUID | None, str]) -> None:
         self._crash(CrashPoint.ROW_SENT)
-        recorded = [file for file in files if file.artifact_id not in refused]
+        recorded = [file for file in files if file.artifact_id not in refused] if refused else list(files)
         with self._journal.transaction():
             self._journal.files.apply_all({file.id: Progress((Event.REGISTERED,)) for file in recorded})
-            for file in files:
+            for file in files if refused else ():
                 if (why := refused.get(file.artifact_id)) and file.shared is not None:
                     _log.warning("an object is not shared after all", extra={"path": wire_path(file.path), "why": why})
                     self._journal.files.apply(file.id, Event.UNSHARED)
                 elif why:
                     self._journal.files.apply(file.id, Event.REFUSED, reason="RowRefused", message=why)
         self._crash(CrashPoint.ROW_JOURNALED)
-        for file in files:
+        for file in files if refused else ():
             if file.artifact_id in refused and file.shared is not None:
                 self._send_alone(msgspec.structs.replace(file, state=FileState.BUFFERED, shared=None, etag=""))
         if recorded:

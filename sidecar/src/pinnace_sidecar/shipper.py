@@ -318,7 +318,7 @@ class Shipper:
     def submit(self) -> int:
         """Hand out what can be done now; returns how many operations that were."""
         now = self._gave_at = self._clock.monotonic()
-        if not self._store_backoff.due(now) or self._concurrency.wait_left(now) > 0:
+        if not self._store_backoff.due(now) or self._concurrency.wait_left(now) > 0 or self._room() < 1:
             return 0
         given = 0
         small: list[Job] = []
@@ -364,7 +364,7 @@ class Shipper:
 
     def _under_way(self, now: float) -> list[Transfer]:
         """Files with something to do, oldest first, loading more of them from the journal as there is room."""
-        waiting = [transfer for transfer in self._transfers.values() if transfer.backoff.due(now)]
+        waiting = [each for each in self._transfers.values() if not each.busy and each.backoff.due(now)]
         room = max(0, min(self._room() * self._most_together, _MAX_TRANSFERS - len(self._transfers)))
         files = self._journal.files.in_state(
             FileState.BUFFERED, FileState.UPLOADED, after=self._loaded_up_to, limit=room

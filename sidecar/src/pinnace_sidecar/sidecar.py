@@ -20,7 +20,7 @@ from pinnace_sidecar.adoption import adopt
 from pinnace_sidecar.api_calls import Api, ApiAnswer, ApiCalls
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
-from pinnace_sidecar.completeness import Ending
+from pinnace_sidecar.completeness import Ending, writers_may_write
 from pinnace_sidecar.compressing import Compression
 from pinnace_sidecar.copier import Copier, CopyAnswer
 from pinnace_sidecar.crash import Crash
@@ -29,7 +29,7 @@ from pinnace_sidecar.disk import Disk
 from pinnace_sidecar.files import Volume
 from pinnace_sidecar.health import Status
 from pinnace_sidecar.inotify import Watcher
-from pinnace_sidecar.intake import Intake, writers_may_write
+from pinnace_sidecar.intake import Intake
 from pinnace_sidecar.journal import Journal, JournaledFile
 from pinnace_sidecar.lifecycle import DUTIES
 from pinnace_sidecar.problems import Problems

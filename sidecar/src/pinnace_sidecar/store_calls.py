@@ -20,7 +20,7 @@ from pinnace.stores.store import (
     StoreError,
     TransientStoreError,
 )
-from pinnace_sidecar.buffer import Buffer
+from pinnace_sidecar.buffer import Buffer, CopiesInTurn
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.originals import CHUNK_BYTES
 from pinnace_sidecar.transfer import Job, Operation
@@ -138,16 +138,17 @@ class StoreCalls:
         """
         answers: list[Answer] = []
         began = self._monotonic()
-        for job in jobs:
-            result = self._tried(job)
-            answers.append(Answer(job, result))
-            if isinstance(result, Failed) or self._monotonic() - began > longest:
-                break
+        with self._buffer.one_by_one() as copies:
+            for job in jobs:
+                result = self._tried(job, copies)
+                answers.append(Answer(job, result))
+                if isinstance(result, Failed) or self._monotonic() - began > longest:
+                    break
         return (*answers, *(Answer(job, Untried()) for job in jobs[len(answers) :]))
 
-    def _tried(self, job: Job) -> Result:
+    def _tried(self, job: Job, copies: CopiesInTurn) -> Result:
         try:
-            result = self._do(job)
+            result = self._do(job, copies)
         except StoreError as error:
             return Failed(self._judged(job, error))
         except OSError as error:
@@ -156,20 +157,20 @@ class StoreCalls:
             self._crash(point)
         return result
 
-    def _do(self, job: Job) -> Result:  # noqa: PLR0911 - one line per operation
+    def _do(self, job: Job, copies: CopiesInTurn) -> Result:  # noqa: PLR0911 - one line per operation
         match job.operation:
             case Operation.LOOK:
                 return self._look(job)
             case Operation.SHARE:
                 return self._share(job)
             case Operation.PUT:
-                return self._put(job)
+                return self._put(job, copies)
             case Operation.OPEN:
                 return Opened(self._store.create_multipart(job.key))
             case Operation.LIST:
                 return self._list(job)
             case Operation.SEND:
-                return self._send(job)
+                return self._send(job, copies)
             case Operation.COMPLETE:
                 return self._complete(job)
             case Operation.VERIFY:
@@ -226,12 +227,11 @@ class StoreCalls:
         _log.warning("the object is not what it should be", extra={"key": job.key, "difference": compared.difference})
         return None
 
-    def _put(self, job: Job) -> Acknowledged | Found:
+    def _put(self, job: Job, copies: CopiesInTurn) -> Acknowledged | Found:
         digest = job.file.kept
+        copy = copies.open(job.file.name)
         try:
-            with self._buffer.open(job.file.name) as copy:
-                whole = copy.slice(digest.whole)
-                stored = self._store.put(job.key, copy.source, whole, replace=job.replace)
+            stored = self._store.put(job.key, copy.source, copy.slice(digest.whole), replace=job.replace)
         except ObjectExists:
             return self._found_there(job)
         vouched = Evidence.CRC32C if stored.crc32c == digest.crc32c else Evidence.SIZE
@@ -265,10 +265,10 @@ class StoreCalls:
             )
         )
 
-    def _send(self, job: Job) -> Sent:
+    def _send(self, job: Job, copies: CopiesInTurn) -> Sent:
         digest = job.file.kept.parts[job.number - 1]
-        with self._buffer.open(job.file.name) as copy:
-            return Sent(self._store.put_part(_upload(job), job.number, copy.source, copy.slice(digest)))
+        copy = copies.open(job.file.name)
+        return Sent(self._store.put_part(_upload(job), job.number, copy.source, copy.slice(digest)))
 
     def _verify(self, job: Job) -> Compared:
         info = self._store.head(job.key)

@@ -11,6 +11,7 @@ from pinnace.digests import ContentDigest
 from pinnace.records import FileState, MetricPoint
 from pinnace.stores.store import Evidence
 from pinnace_sidecar import copying, intake, originals, shipper, store_calls
+from pinnace_sidecar.buffer import CopiesInTurn
 from pinnace_sidecar.journal import FileTable, MetricTable, Tail
 from pinnace_sidecar.journal.database import Database
 from pinnace_sidecar.sidecar import Sidecar
@@ -103,8 +104,8 @@ def _no_look_after_restart(world: World, patch: pytest.MonkeyPatch) -> None:
 def _copy_removed_after_sending(world: World, patch: pytest.MonkeyPatch) -> None:
     right = StoreCalls._put
 
-    def put(calls: StoreCalls, job: Job) -> Any:
-        answer = right(calls, job)
+    def put(calls: StoreCalls, job: Job, copies: CopiesInTurn) -> Any:
+        answer = right(calls, job, copies)
         calls._buffer.remove(job.file.name)
         return answer
 
@@ -125,7 +126,7 @@ def _final_too_early(world: World, patch: pytest.MonkeyPatch) -> None:
 
 
 def _not_compared_after_copying(world: World, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(originals, "compare", lambda source, order: None)
+    patch.setattr(originals, "compare", lambda found, order: None)
 
 
 def _named_before_it_is_whole(world: World, patch: pytest.MonkeyPatch) -> None:

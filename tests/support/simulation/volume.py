@@ -24,6 +24,7 @@ class _OpenFile:
         self.inode = inode
         self._path = path
         self._at = 0
+        self.found = _fingerprint(inode)
 
     def read(self, size: int) -> bytes:
         data = b""

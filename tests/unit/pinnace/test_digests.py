@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.digests import EMPTY_SHA256, Digester, manifest_sha256
+from pinnace.digests import EMPTY_SHA256, Digester, digest_of, manifest_sha256
 
 
 def crc32c(data: bytes) -> str:
@@ -33,6 +33,7 @@ def test_digests_do_not_depend_on_how_the_content_arrives(chunks: list[bytes], p
         digester.update(chunk)
     content, digest = b"".join(chunks), digester.finish()
 
+    assert digest_of(content, part_size) == digest
     assert digest.size == len(content)
     assert digest.sha256 == hashlib.sha256(content).hexdigest()
     assert digest.crc32c == crc32c(content)

@@ -1,4 +1,7 @@
-from uuid import UUID
+from uuid import UUID, uuid5
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pinnace import ids
 
@@ -12,6 +15,15 @@ def test_ids_are_the_same_in_every_release() -> None:
     iteration = ids.iteration_id(EXPERIMENT, 0)
     assert iteration == UUID("cb327acc-b6c6-5bf8-bd81-015627de0b45")
     assert ids.artifact_id(iteration, "model.pt", SHA256) == UUID("9014c49b-012d-5eea-9711-e319edd35f9c")
+
+
+@given(path=st.text(max_size=50), number=st.integers(0, 2**256 - 1))
+def test_an_artifact_id_is_a_uuid_of_version_5(path: str, number: int) -> None:
+    sha256 = f"{number:064x}"
+    try:
+        assert ids.artifact_id(EXPERIMENT, path, sha256) == uuid5(EXPERIMENT, f"{sha256}:{path}")
+    except UnicodeEncodeError:
+        assert any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def test_an_artifact_id_binds_iteration_path_and_content() -> None:

@@ -118,6 +118,7 @@ class WatchedVolume(LocalVolume):
 
 class _WatchedFile:
     def __init__(self, inner: OpenFile, between: Callable[[], None], error: OSError | None) -> None:
+        self.found = inner.found
         self._inner = inner
         self._between = between
         self._error = error

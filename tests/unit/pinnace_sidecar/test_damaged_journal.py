@@ -39,7 +39,7 @@ def fill(path: Path) -> Journal:
                 fingerprint=Fingerprint(number, 5, number, number),
                 suspect=number % 7 == 0,
                 settled_at=1000.5 + number,
-                artifact_id=UUID(int=number),
+                name=str(UUID(int=number)),
                 digests=Digests(content=digester.finish()),
             )
         )

@@ -61,9 +61,20 @@ def test_a_handed_key_is_used_until_the_mounted_one_is_changed_after_all(tmp_pat
 
 
 def test_it_is_read_without_waiting_for_a_refusal(tmp_path: Path) -> None:
-    credentials = HandedCredentials(handed_folder(tmp_path), mounted_key(tmp_path / "mounted", "old", changed_at=1.0))
+    mounted = mounted_key(tmp_path / "mounted", "old", changed_at=1.0)
+    credentials = HandedCredentials(handed_folder(tmp_path), mounted, trusted_seconds=0)
     assert credentials.current().access_key_id == "old"
     hand_over(key("new"), handed_folder(tmp_path))
+    assert credentials.current().access_key_id == "new"
+
+
+def test_which_key_is_newer_is_not_looked_at_for_each_request(tmp_path: Path) -> None:
+    mounted = mounted_key(tmp_path / "mounted", "old", changed_at=1.0)
+    credentials = HandedCredentials(handed_folder(tmp_path), mounted, trusted_seconds=3600)
+    assert credentials.current().access_key_id == "old"
+    hand_over(key("new"), handed_folder(tmp_path))
+    assert credentials.current().access_key_id == "old"
+    credentials.forget()  # the store refused it
     assert credentials.current().access_key_id == "new"
 
 
@@ -107,4 +118,4 @@ def test_what_is_no_key_is_refused_and_changes_nothing(
 def test_the_command_says_which_key_and_never_its_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert handed.main([], environ(tmp_path), io.BytesIO(key("new"))) == 0
     assert FolderCredentials(handed_folder(tmp_path)).current().access_key_id == "new"
-    assert capsys.readouterr().out == "the key new is used from the next request on\n"
+    assert capsys.readouterr().out == "the key new is used within 1 s\n"

@@ -48,6 +48,25 @@ def test_taking_the_moves_ends_the_stir(tmp_path: Path, watcher: InotifyWatcher)
     eventually(lambda: not watcher.take_moves() and not watcher.stirred, what="calm again")
 
 
+def test_it_rings_once_until_somebody_looks(tmp_path: Path) -> None:
+    rung: list[bool] = []
+    watcher = InotifyWatcher(str(tmp_path), lambda: rung.append(True))
+    watcher.enter("")
+    for number in range(20):
+        (tmp_path / f"{number}").touch()
+    (tmp_path / "a").touch()
+    (tmp_path / "a").rename(tmp_path / "b")
+    found: list[Move] = []
+    eventually(lambda: rung, what="woken")
+    eventually(lambda: watcher._moves, what="the last of it is read")
+    assert rung == [True]
+    found += watcher.take_moves()
+    assert found == [Move("a", "b")]
+    (tmp_path / "c").touch()
+    eventually(lambda: len(rung) == 2, what="woken again")
+    watcher.close()
+
+
 def test_a_rename_is_told_with_both_names(tmp_path: Path, watcher: InotifyWatcher) -> None:
     (tmp_path / "sub").mkdir()
     watcher.enter("sub")

@@ -50,7 +50,7 @@ def copy(
         fingerprint=fingerprint(number),
         suspect=suspect,
         settled_at=1000.0 + number,
-        artifact_id=UUID(int=artifact),
+        name=str(UUID(int=artifact)),
         digests=Digests(content=digest(content)),
     )
 
@@ -259,8 +259,9 @@ def test_how_a_copy_is_compressed_is_remembered_and_names_it(path: Path, journal
         encoding=Encoding.ZSTD, size=kept.size, sha256=kept.sha256, crc32c=kept.crc32c, parts=kept.parts
     )
     plain = copy()
+    name = f"{plain.name}.{stored.sha256[:16]}.zst"
     file = journal.files.add_copy(
-        msgspec.structs.replace(plain, digests=Digests(content=plain.digests.content, stored=stored))
+        msgspec.structs.replace(plain, name=name, digests=Digests(content=plain.digests.content, stored=stored))
     )
     journal.close()
     journal = Journal.open(path)
@@ -268,7 +269,7 @@ def test_how_a_copy_is_compressed_is_remembered_and_names_it(path: Path, journal
         (found,) = journal.files.in_state(FileState.BUFFERED, limit=9)
         assert found == file
         assert (found.digest, found.kept, found.stored) == (plain.digests.content, stored, stored)
-        assert journal.files.buffered_names() == {f"{plain.artifact_id}.{stored.sha256[:16]}.zst"} == {found.name}
+        assert journal.files.buffered_names() == {name} == {found.name}
         assert journal.files.knows(found.name)
         # The same content, not compressed: the copy that is there goes on.
         assert journal.files.add_copy(plain).stored == stored

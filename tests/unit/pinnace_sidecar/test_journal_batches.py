@@ -27,7 +27,7 @@ def copy(number: int, rng: random.Random, kinds: int) -> Copy:
         fingerprint=Fingerprint(2**64 - number, 1, number, number),
         suspect=rng.random() < 0.2,
         settled_at=number,
-        artifact_id=UUID(int=content * 10_000 + int(path.rpartition("/")[2])),
+        name=str(UUID(int=content * 10_000 + int(path.rpartition("/")[2]))),
         digests=Digests(content=digester.finish()),
     )
 

@@ -77,7 +77,7 @@ class Journaling(RuleBasedStateMachine):
                 fingerprint=fingerprint,
                 suspect=suspect,
                 settled_at=self.number,
-                artifact_id=artifact,
+                name=str(artifact),
                 digests=Digests(content=digester.finish()),
             )
         )

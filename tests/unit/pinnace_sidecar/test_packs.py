@@ -4,6 +4,7 @@ import errno
 import os
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from pinnace.digests import Digests
 from pinnace.ids import artifact_id, object_name
 from pinnace_sidecar import packs
 from pinnace_sidecar.adoption import adopt
-from pinnace_sidecar.buffer import Buffer
+from pinnace_sidecar.buffer import Buffer, CopiesInTurn
 from pinnace_sidecar.copying import Copied
 from pinnace_sidecar.disk import LocalDisk
 from pinnace_sidecar.files import LocalVolume
@@ -96,6 +97,42 @@ def test_a_slice_of_a_copy_is_one_of_its_pack(bench: Bench) -> None:
             assert os.pread(copy.source.fileno(), part.size, part.offset) == CONTENTS[path]
             copy.seek(1)
             assert copy.read(part.size - 1 if part.size else 0) == CONTENTS[path][1:]
+
+
+def test_copies_in_turn_open_a_pack_once_and_are_those_that_were_asked_for(bench: Bench) -> None:
+    class Counting(LocalDisk):
+        opened = 0
+
+        def open(self, path: Path) -> BinaryIO:
+            self.opened += 1
+            return super().open(path)
+
+    contents = {f"{pack}{number}": os.urandom(2000) for pack in "xy" for number in range(3)} | {"alone": os.urandom(99)}
+    bench.write(contents)
+    disk = Counting()
+    bench.buffer = Buffer(bench.folder, 2**20, disk)
+    named: dict[str, Copied] = {}
+    for paths in (["x0", "x1", "x2"], ["y0", "y1", "y2"], ["alone"]):
+        named |= zip(paths, bench.copy(*paths), strict=True)
+
+    def found(copies: CopiesInTurn, path: str) -> bytes:
+        copy = copies.open(named[path].name)
+        whole = copy.slice(named[path].digests.content.whole)
+        return os.pread(copy.source.fileno(), whole.size, whole.offset)
+
+    disk.opened = 0
+    with bench.buffer.one_by_one() as copies:
+        for path in ("x0", "x1", "x2", "y2", "y0", "alone", "y1"):
+            assert found(copies, path) == contents[path]
+        assert disk.opened == 4
+        # Its place is another file now, while the pack is open.
+        bench.write({"y1": contents["y1"]})
+        (named["y1"],) = bench.copy("y1")
+        assert named["y1"].pack == ""
+        assert found(copies, "y1") == contents["y1"]
+        with pytest.raises(FileNotFoundError):
+            copies.open("nobody")
+        assert found(copies, "x1") == contents["x1"]
 
 
 def test_large_files_and_those_to_be_compressed_have_files_of_their_own(bench: Bench) -> None:

@@ -21,6 +21,7 @@ class Text:
         self.content = content
         self.inode = inode
         self._at = 0
+        self.found = self.fingerprint()
 
     def read(self, size: int) -> bytes:
         data = self.content[self._at : self._at + size]

@@ -93,7 +93,8 @@ class Connection:
                 raise http1.bad_answer(f"an interim {head.status} that nobody asked for")
             head = self._read_head()
         kept = bytearray()
-        delimited = request.method == "HEAD" or head.status in (204, 304)
+        # Most answers to an upload say that they have no body.
+        delimited = request.method == "HEAD" or head.status in (204, 304) or http1.is_empty(head.headers)
         if not delimited:
             sink = request.sink if head.status == request.sink_status else None
             delimited = self._read_body(head.headers, sink.write if sink else _bounded(kept))
@@ -125,12 +126,12 @@ class Connection:
         return self._send_by_kernel(body) if self._is_plain else self._send_by_copy(body, 0)
 
     def _send_bytes(self, data: bytes) -> bool:
-        view = memoryview(data)
-        while view:
+        left: bytes | memoryview = data
+        while left:
             try:
-                count = self._socket.send(view)
+                count = self._socket.send(left)
                 self._floor.moved(count)
-                view = view[count:]
+                left = memoryview(left)[count:] if count < len(left) else b""
             except _WAITING:
                 if self._is_answered_while_sending():
                     return False

@@ -22,7 +22,7 @@ TOKEN_FILE: Final = "AWS_SESSION_TOKEN"  # noqa: S105
 #: How often a mounted Secret is opened when it is swapped just then; swaps are minutes apart.
 _ATTEMPTS: Final = 20
 #: Looking whether the files have changed costs a small request a tenth of its time.
-_TRUSTED_SECONDS: Final = 1.0
+TRUSTED_SECONDS: Final = 1.0
 
 _FOLDER_HINT: Final = f"put the files {KEY_ID_FILE} and {SECRET_FILE} there, or mount the Secret that has them"
 _CHAIN_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the workload an identity"
@@ -73,7 +73,7 @@ class FolderCredentials:
     link, so a key id never meets another key's secret.
     """
 
-    def __init__(self, folder: Path, *, trusted_seconds: float = _TRUSTED_SECONDS) -> None:
+    def __init__(self, folder: Path, *, trusted_seconds: float = TRUSTED_SECONDS) -> None:
         self._folder = folder
         self._files = tuple(folder / name for name in (KEY_ID_FILE, SECRET_FILE, TOKEN_FILE))
         self._trusted_seconds = trusted_seconds

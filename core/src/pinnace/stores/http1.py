@@ -93,6 +93,11 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     return int(text)
 
 
+def is_empty(headers: Mapping[str, str]) -> bool:
+    """Whether the head says that no body follows."""
+    return headers.get("content-length") == "0" and "transfer-encoding" not in headers
+
+
 def is_chunked(headers: Mapping[str, str]) -> bool:
     """Whether the body comes in chunks; there is no other transfer encoding that we asked for."""
     encoding = headers.get("transfer-encoding")

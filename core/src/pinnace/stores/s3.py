@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree.ElementTree import Element
 
-import msgspec
-
 from pinnace.digests import ContentDigest, Digester, PartDigest
 from pinnace.settings import StoreSettings
 from pinnace.signing import UNSIGNED_PAYLOAD
@@ -217,7 +215,14 @@ class S3Store:
             else:
                 payload_sha256 = digest.sha256 or _sha256(body, digest)
             answer, _ = self._bucket.call(
-                msgspec.structs.replace(call, headers=headers, payload_sha256=payload_sha256, body=body)
+                Call(
+                    method=call.method,
+                    key=call.key,
+                    query=call.query,
+                    headers=headers,
+                    payload_sha256=payload_sha256,
+                    body=body,
+                )
             )
             stored = s3_answers.stored(answer, digest.crc32c)
             if Feature.BARE_BODY in features:

@@ -74,7 +74,7 @@ class Dialect:
 
     def call(self, wanted: Sequence[Feature], send: Callable[[frozenset[Feature]], _T]) -> _T:
         """What `send` returns with those of the wanted features that the store speaks, tried in that order of doubt."""
-        features = [feature for feature in wanted if self.speaks(feature)]
+        features = [feature for feature in wanted if self._known.get(feature, True)]
         doubtful = [feature for feature in features if feature not in self._known]
         try:
             return send(frozenset(features))

@@ -127,6 +127,8 @@ class CredentialsMissing(StoreRefused):
 
 def check_key(key: str) -> None:
     """TerminalStoreError `InvalidKey` unless `key` is one."""
+    if key.isascii() and 1 <= len(key) <= MAX_KEY_BYTES:
+        return
     try:
         size = len(key.encode())
     except UnicodeEncodeError as error:

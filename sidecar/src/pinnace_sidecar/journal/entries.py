@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from pinnace.digests import ContentDigest, Digests, EncodedDigest, PartDigest
-from pinnace.ids import object_key, object_name
+from pinnace.ids import artifact_of, key_of, object_name
 from pinnace.records import Artifact, FileState, RecordedContent, Stored
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal.sets import Arrived
@@ -17,6 +17,10 @@ from pinnace_sidecar.lifecycle import Event
 COLUMNS: Final = (
     "id, path, fingerprint, state, suspect, settled_at, artifact_id, digest, upload_id, etag, shared, stored"
 )
+
+#: By its text, in a tenth of the time that FileState(…) takes.
+_STATES: Final = {state.value: state for state in FileState}
+_decoder = msgspec.json.Decoder(ContentDigest)
 
 
 class JournaledFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +33,8 @@ class JournaledFile(msgspec.Struct, frozen=True, kw_only=True):
     suspect: bool
     settled_at: float
     artifact_id: UUID
+    #: What its copy is called in the buffer.
+    name: str
     digest: ContentDigest
     upload_id: str
     etag: str
@@ -42,34 +48,27 @@ class JournaledFile(msgspec.Struct, frozen=True, kw_only=True):
         """Of the bytes of its copy and its own object."""
         return self.stored or self.digest
 
-    @property
-    def name(self) -> str:
-        """What its copy is called in the buffer."""
-        return object_name(self.artifact_id, self._stored_sha256)
-
     def key(self, prefix: str) -> str:
         """Where its own object lies in the store."""
-        return object_key(prefix, self.artifact_id, self._stored_sha256)
-
-    @property
-    def _stored_sha256(self) -> str:
-        return self.stored.sha256 if self.stored else ""
+        return key_of(prefix, self.name)
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):
-    """What `FileTable.add_copy` is told of a fresh copy in the buffer. `settled_at` in seconds since the epoch."""
+    """What `FileTable.add_copy` is told of a fresh copy in the buffer, which is called `name` there. `settled_at` in
+    seconds since the epoch.
+    """
 
     path: str
     fingerprint: Fingerprint
     suspect: bool
     settled_at: float
-    artifact_id: UUID
+    name: str
     digests: Digests
 
     @property
-    def name(self) -> str:
-        """What it is called in the buffer."""
-        return object_name(self.artifact_id, self.digests.stored_sha256)
+    def artifact(self) -> str:
+        """The id of the artifact that it is."""
+        return self.name.partition(".")[0]
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -135,21 +134,24 @@ def encoded_digest_of(stored: Stored) -> EncodedDigest:
 
 def journaled(row: tuple[Any, ...]) -> JournaledFile:
     """The file of a row read as `COLUMNS`."""
-    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag, shared, stored = row
+    file_id, path, fingerprint, state, suspect, settled_at, artifact, digest, upload_id, etag, shared, encoded = row
+    # As UUID(…) does, in a quarter of the time.
+    artifact_id = msgspec.convert(artifact, UUID)
+    stored = msgspec.json.decode(encoded, type=EncodedDigest) if encoded is not None else None
     return JournaledFile(
         id=file_id,
         path=os.fsdecode(path),
         fingerprint=fingerprint_of(fingerprint),
-        state=FileState(state),
+        state=_STATES[state],
         suspect=bool(suspect),
         settled_at=settled_at,
-        # As UUID(…) does, in a quarter of the time.
-        artifact_id=msgspec.convert(artifact, UUID),
-        digest=msgspec.json.decode(digest, type=ContentDigest),
+        artifact_id=artifact_id,
+        name=object_name(artifact_id, stored.sha256) if stored else artifact,
+        digest=_decoder.decode(digest),
         upload_id=upload_id,
         etag=etag,
         shared=msgspec.json.decode(shared, type=RecordedContent) if shared is not None else None,
-        stored=msgspec.json.decode(stored, type=EncodedDigest) if stored is not None else None,
+        stored=stored,
     )
 
 
@@ -162,7 +164,8 @@ def fresh_file(file_id: int, copy: Copy) -> JournaledFile:
         state=FileState.BUFFERED,
         suspect=copy.suspect,
         settled_at=copy.settled_at,
-        artifact_id=copy.artifact_id,
+        artifact_id=artifact_of(copy.name),
+        name=copy.name,
         digest=copy.digests.content,
         upload_id="",
         etag="",

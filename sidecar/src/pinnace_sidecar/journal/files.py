@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from pinnace_sidecar.journal.sets import Held, SetTable
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.manifest import is_manifest
 
+_COPIED: Final = lifecycle.step(FileState.SETTLED, Event.COPIED) or FileState.BUFFERED
 _IN_MANIFEST: Final = (FileState.RECORDED, FileState.SUSPECT)
 _NEED_THEIR_COPY: Final = (FileState.BUFFERED, FileState.UPLOADED, FileState.VERIFIED, FileState.QUARANTINED)
 
@@ -67,10 +69,10 @@ class FileTable:
             if self._database.rows(
                 "SELECT 1 FROM files WHERE current AND path = ? UNION ALL SELECT 1 FROM files WHERE artifact_id = ?",
                 os.fsencode(copy.path),
-                str(copy.artifact_id),
+                copy.artifact,
             ):
                 self._retire(copy.path)
-                self._renew(str(copy.artifact_id))
+                self._renew(copy.artifact)
             self._database.execute(
                 "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size, artifact_id,"
                 " digest, stored, held) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -79,16 +81,16 @@ class FileTable:
                 os.fsencode(folder_of(copy.path)),
                 os.fsencode(copy.path),
                 text_of(copy.fingerprint),
-                lifecycle.step(FileState.SETTLED, Event.COPIED),
+                _COPIED,
                 copy.suspect,
                 copy.settled_at,
                 copy.digests.content.size,
-                str(copy.artifact_id),
+                copy.artifact,
                 msgspec.json.encode(copy.digests.content),
                 _json_of(copy.digests.stored),
                 Held.UNREAD if is_manifest(copy.path) else Held.NO,
             )
-            file = self._file("artifact_id = ?", str(copy.artifact_id))
+            file = self._file("artifact_id = ?", copy.artifact)
             if file.suspect and not copy.suspect:
                 self._database.execute("UPDATE files SET suspect = 0 WHERE id = ?", file.id)
                 if file.state is FileState.SUSPECT:
@@ -101,15 +103,18 @@ class FileTable:
     def add_copies(self, copies: Sequence[Copy]) -> list[JournaledFile]:
         """As `add_copy` for each in turn; all that the journal has never heard of in few statements."""
         with self._database.transaction():
-            paths = {os.fsencode(copy.path) for copy in copies}
-            artifacts = {str(copy.artifact_id) for copy in copies}
-            if len(paths) < len(copies) or len(artifacts) < len(copies):
+            paths = [os.fsencode(copy.path) for copy in copies]
+            artifacts = [copy.artifact for copy in copies]
+            if len(set(paths)) < len(copies) or len(set(artifacts)) < len(copies):
                 return [self.add_copy(copy) for copy in copies]
-            paths -= rows.current_paths(self._database, paths)
-            artifacts -= rows.known_artifacts(self._database, artifacts)
-            fresh = [c for c in copies if os.fsencode(c.path) in paths and str(c.artifact_id) in artifacts]
+            heard_of = rows.current_paths(self._database, paths) | rows.known_artifacts(self._database, artifacts)
+            fresh = [
+                (path, copy)
+                for path, artifact, copy in zip(paths, artifacts, copies, strict=True)
+                if not heard_of or (path not in heard_of and artifact not in heard_of)
+            ]
             first = rows.next_id(self._database)
-            added = {copy.path: _row(file_id, copy) for file_id, copy in enumerate(fresh, first)}
+            added = {copy.path: _row(file_id, path, copy) for file_id, (path, copy) in enumerate(fresh, first)}
             rows.insert(self._database, list(added.values()))
             return [
                 fresh_file(added[copy.path].id, copy) if copy.path in added else self.add_copy(copy) for copy in copies
@@ -187,6 +192,8 @@ class FileTable:
         with self._database.transaction():
             usual = {row.id: after for row in rows.read(self._database, steps) if (after := _after(row, steps[row.id]))}
             rows.advance(self._database, usual.values())
+            if len(usual) == len(steps) and not self._sets.awaits_any:
+                return
             for file_id, progress in steps.items():
                 if file_id not in usual:
                     self.apply(file_id, *progress.events, etag=progress.etag)
@@ -353,21 +360,19 @@ def _json_of(value: object) -> bytes | None:
     return None if value is None else msgspec.json.encode(value)
 
 
-def _row(file_id: int, copy: Copy) -> Row:
-    """The row of a content that the journal has never heard of."""
-    after = lifecycle.step(FileState.SETTLED, Event.COPIED)
-    assert after is not None
+def _row(file_id: int, path: bytes, copy: Copy) -> Row:
+    """The row of a content that the journal has never heard of; `path` as the volume has it."""
     return Row(
         id=file_id,
-        folder=os.fsencode(folder_of(copy.path)),
-        path=os.fsencode(copy.path),
+        folder=path.rpartition(b"/")[0],
+        path=path,
         current=1,
         fingerprint=text_of(copy.fingerprint),
-        state=after.value,
+        state=_COPIED.value,
         suspect=int(copy.suspect),
         settled_at=float(copy.settled_at),
         size=copy.digests.content.size,
-        artifact_id=str(copy.artifact_id),
+        artifact_id=copy.artifact,
         digest=msgspec.json.encode(copy.digests.content),
         stored=_json_of(copy.digests.stored),
         held=int(Held.UNREAD if is_manifest(copy.path) else Held.NO),
@@ -376,7 +381,13 @@ def _row(file_id: int, copy: Copy) -> Row:
 
 def _after(row: Row, progress: Progress) -> Row | None:
     """The row after these events; None when more changes with them than the state."""
-    _, after = lifecycle.through(FileState(row.state), progress.events, suspect=bool(row.suspect))
+    _, after = _through(row.state, progress.events, bool(row.suspect))
     if after is None or row.upload_id or Event.UNSHARED in progress.events:
         return None
     return row._replace(state=after.value, etag=progress.etag or row.etag, reason="", message="")
+
+
+@cache
+def _through(state: str, events: tuple[Event, ...], suspect: bool) -> tuple[FileState, FileState | None]:
+    """As lifecycle.through; there are few ways to go."""
+    return lifecycle.through(FileState(state), events, suspect=suspect)

@@ -74,14 +74,14 @@ def advance(database: Database, rows: Iterable[Row]) -> None:
     )
 
 
-def current_paths(database: Database, paths: Collection[bytes]) -> set[bytes]:
+def current_paths(database: Database, paths: Collection[bytes]) -> set[bytes | str]:
     """Those of the paths that a row stands for now; at most 1000."""
     marks = ", ".join("?" * len(paths))
     found = database.rows(f"SELECT path FROM files WHERE current AND path IN ({marks})", *paths)  # noqa: S608
     return {path for (path,) in found}
 
 
-def known_artifacts(database: Database, artifacts: Iterable[str]) -> set[str]:
+def known_artifacts(database: Database, artifacts: Iterable[str]) -> set[bytes | str]:
     """Those of the artifacts that have a row."""
     found = database.rows(
         "SELECT artifact_id FROM files WHERE artifact_id IN (SELECT value FROM json_each(?))",
