@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 
 from cluster.kubectl import apply, get, items, kubectl
-from pinnace_operator.acceptance import accept
 from pinnace_operator.events import build_event
 from pinnace_operator.experiment import (
     ArtifactCounts,
@@ -19,11 +18,11 @@ from pinnace_operator.experiment import (
     Experiment,
     Status,
 )
-from pinnace_operator.job import build_job
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.observed import job_view
 from pinnace_operator.ports import ClusterError, GoneError, RefusedError, RejectedError
 from support.operator_world import PLATFORM, START, manifest
+from support.operator_world import job_of as built_job
 
 pytestmark = pytest.mark.cluster
 
@@ -51,7 +50,7 @@ def experiment(namespace: str) -> Experiment:
 
 def job_of(experiment: Experiment, index: int = 0, image: str = "pinnace/sidecar:test") -> dict[str, Any]:
     platform = replace(PLATFORM, sidecar_image=image)
-    built = build_job(experiment, index, accept(experiment, platform), platform)
+    built = built_job(experiment, index, platform)
     # No pod is wanted, and an owner that does not exist would have the Job collected.
     built["spec"]["parallelism"] = 0
     del built["metadata"]["ownerReferences"]

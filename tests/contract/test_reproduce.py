@@ -54,7 +54,7 @@ def accepted(text: str) -> Experiment:
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
     document["metadata"] |= {"uid": UID, "namespace": "team-a"}
     experiment = Experiment.from_manifest(document)
-    assert len(accept(experiment, PLATFORM).combinations) == 1
+    assert accept(experiment, PLATFORM).search.count == 1
     return experiment
 
 
@@ -116,6 +116,34 @@ def test_an_iteration_of_a_cluster_is_its_experiment_with_its_parameters_and_ima
     assert container["resources"] == CONTAINER["resources"]
     assert "spec.template.spec.containers[0].env[0].value" in text
     assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("way", ["random", "optuna"])
+def test_an_iteration_of_a_sweep_that_chooses_is_done_again_alone_and_to_its_end(client: Client, way: str) -> None:
+    space = {"lr": {"logUniform": {"min": 1e-5, "max": 0.1}}, "depth": {"int": {"min": 2, "max": 8}}}
+    declared = manifest(
+        "chosen",
+        parameters={way: {"count": 20, "space": space}},
+        parallelism=4,
+        maxFailedIterations=2,
+        objective={"metric": "loss", "goal": "Minimize", "target": 0.1},
+        earlyStopping={"minIterations": 1},
+    )
+    experiment = uuid4()
+    identity = iteration_id(experiment, 7)
+    client.put_experiment(experiment, ExperimentWrite(project="p", name="chosen", namespace="team-a"))
+    environment = recipe.recipe(Experiment.from_manifest(declared))
+    parameters = {"depth": 4, "lr": 0.00031}
+    client.put_iteration(
+        identity, IterationWrite(experiment_id=experiment, index=7, parameters=parameters, environment=environment)
+    )
+    again = accepted(run(str(identity)).stdout).spec
+    assert again.parameters is not None
+    assert again.parameters.list == [parameters]
+    assert (again.parameters.random, again.parameters.optuna) == (None, None)
+    assert again.objective is not None
+    assert (again.objective.metric, again.objective.target) == ("loss", None)
+    assert (again.early_stopping, again.max_failed_iterations, again.parallelism) == (None, None, 1)
 
 
 def test_an_image_that_is_known_by_its_tag_only_is_said(client: Client) -> None:

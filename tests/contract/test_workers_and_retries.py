@@ -18,9 +18,8 @@ from kubernetes.config import load_kube_config
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace.ids import iteration_id
 from pinnace.records import PodReport, PodStanding
-from pinnace_operator.acceptance import accept
 from pinnace_operator.experiment import ConditionType, Experiment
-from pinnace_operator.job import build_job, build_service, job_name
+from pinnace_operator.job import build_service, job_name
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.observed import job_view, pod_view
 from pinnace_operator.proof import Standing, Verdict, judge
@@ -28,7 +27,7 @@ from pinnace_operator.reconcile import Memory, Reconciliation
 from support.control_plane import CONTROLLERS, ControlPlane, control_plane
 from support.crd import CRD
 from support.eventually import eventually
-from support.operator_world import NOTHING, PLATFORM, World, manifest
+from support.operator_world import NOTHING, PLATFORM, World, job_of, manifest
 
 NAMESPACE = "team-a"
 DISRUPTED = ({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"},)
@@ -223,7 +222,7 @@ def test_the_api_server_takes_the_names_of_a_thousand_workers(cluster: Kubernete
     body = manifest(name, workers=1024, parameters={"grid": {"seed": list(range(1000))}})
     body["metadata"] |= {"namespace": NAMESPACE, "uid": str(uuid4())}
     experiment = Experiment.from_manifest(body)
-    job = build_job(experiment, 999, accept(experiment, PLATFORM), PLATFORM)
+    job = job_of(experiment, 999)
     service = build_service(experiment, 999, job)
     assert service is not None
     job["spec"]["suspend"] = True

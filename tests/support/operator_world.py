@@ -5,7 +5,7 @@ files, kept apart from what anybody reports.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,11 +15,9 @@ import msgspec
 
 from pinnace.client import Conflict, NotFound, Unreachable
 from pinnace.digests import manifest_sha256
-from pinnace.ids import iteration_id
 from pinnace.records import (
-    Experiment as ExperimentRow,
-)
-from pinnace.records import (
+    MAX_CURVE_ITERATIONS,
+    Curve,
     ExperimentWrite,
     FileState,
     Iteration,
@@ -33,8 +31,13 @@ from pinnace.records import (
     Problem,
     Shown,
 )
+from pinnace.records import (
+    Experiment as ExperimentRow,
+)
 from pinnace.settings import StoreSettings
+from pinnace_operator.acceptance import accept
 from pinnace_operator.experiment import ConditionType, Experiment, Status
+from pinnace_operator.job import build_job
 from pinnace_operator.observed import job_view, pod_view
 from pinnace_operator.ports import ClusterError, GoneError, UnavailableError
 from pinnace_operator.reconcile import Memory, Reconciliation
@@ -70,6 +73,12 @@ def experiment(name: str = "sweep", *, pod: dict[str, Any] | None = None, **spec
     return Experiment.from_manifest(manifest(name, pod=pod, **spec))
 
 
+def job_of(body: Experiment, index: int = 0, platform: Platform = PLATFORM) -> dict[str, Any]:
+    """The Job of an iteration whose parameters are known from the start."""
+    accepted = accept(body, platform)
+    return build_job(body, index, accepted.search.parameters_of(index, {}) or {}, accepted, platform)
+
+
 @dataclass
 class Truth:
     """One pod's files, as they really are."""
@@ -80,6 +89,10 @@ class Truth:
 
 def _manifest_of(ids: list[UUID]) -> Manifest:
     return Manifest(count=len(ids), sha256=manifest_sha256(ids))
+
+
+class Crash(BaseException):
+    """The operator's process ended between two requests."""
 
 
 NOTHING = _manifest_of([])
@@ -102,8 +115,13 @@ class World:
         self.events: list[dict[str, Any]] = []
         self.api_is_up = True
         self.cluster_is_up = True
+        #: What iterations measured of the objective: steps and values.
+        self.points: dict[UUID, list[tuple[int, float]]] = {}
+        self.curve_requests = 0
         self.job_error: ClusterError | None = None
         self.writes: list[str] = []
+        #: The operator's process ends (Crash) when it sends another request after so many; None: it lives on.
+        self.crash_after: int | None = None
         self.most_active = 0
         self._version = 1
         #: Jobs' workers that succeeded.
@@ -168,7 +186,7 @@ class World:
         return sorted(
             int(job["metadata"]["labels"]["pinnace.dev/iteration"])
             for job in self.jobs_by_name.values()
-            if not job["status"].get("conditions") and not job["spec"].get("suspend")
+            if not _has_ended(job) and not job["spec"].get("suspend")
         )
 
     def vacancies(self) -> list[tuple[int, int]]:
@@ -238,31 +256,10 @@ class World:
 
         `disrupted`: the pod was evicted, so that its failure does not count.
         """
-        pod, truth = self.pods_by_name[pod_uid], self.truth[pod_uid]
-        message = ""
-        if proven and self.api_is_up and self._iteration_of(pod_uid) in self.rows:
-            truth.recorded = list(truth.written)
-            message = msgspec.json.encode(self._report(pod_uid, final=True)).decode()
-        pod["status"] = {
-            "phase": "Failed" if exit_code else "Succeeded",
-            "conditions": [{"type": "DisruptionTarget", "status": "True"}] if disrupted else [],
-            "initContainerStatuses": [
-                {
-                    "name": "pinnace-sidecar",
-                    "state": {"terminated": {"exitCode": 0 if message else 137, "message": message}},
-                }
-            ],
-            "containerStatuses": [
-                {
-                    "name": "train",
-                    "state": {"terminated": {"exitCode": exit_code, "reason": "Error" if exit_code else ""}},
-                }
-            ],
-        }
-        self.touch(pod)
+        self._end_containers(pod_uid, exit_code=exit_code, proven=proven, disrupted=disrupted)
         job = self._job_of(pod_uid)
         status = job["status"]
-        status["active"] -= 1
+        status["active"] = max(status.get("active", 0) - 1, 0)
         place = (job["metadata"]["uid"], self._worker_of(pod_uid))
         if not exit_code:
             self._completed.add(place)
@@ -286,6 +283,39 @@ class World:
             status["conditions"] = [condition]
         self.touch(job)
 
+    def drain_pod(self, pod_uid: str, *, proven: bool = True) -> None:
+        """A pod of a suspended Job ends by SIGTERM, ships what is left (`proven`), and is gone; nothing counts it."""
+        self._end_containers(pod_uid, exit_code=143, proven=proven)
+        job = self._job_of(pod_uid)
+        job["status"]["terminating"] = max(job["status"].get("terminating", 0) - 1, 0)
+        self.touch(job)
+        pod = self.pods_by_name.pop(pod_uid)
+        self.memory.sightings.see_pod(pod_view(pod), deleted=True)
+
+    def _end_containers(self, pod_uid: str, *, exit_code: int, proven: bool, disrupted: bool = False) -> None:
+        pod, truth = self.pods_by_name[pod_uid], self.truth[pod_uid]
+        message = ""
+        if proven and self.api_is_up and self._iteration_of(pod_uid) in self.rows:
+            truth.recorded = list(truth.written)
+            message = msgspec.json.encode(self._report(pod_uid, final=True)).decode()
+        pod["status"] = {
+            "phase": "Failed" if exit_code else "Succeeded",
+            "conditions": [{"type": "DisruptionTarget", "status": "True"}] if disrupted else [],
+            "initContainerStatuses": [
+                {
+                    "name": "pinnace-sidecar",
+                    "state": {"terminated": {"exitCode": 0 if message else 137, "message": message}},
+                }
+            ],
+            "containerStatuses": [
+                {
+                    "name": "train",
+                    "state": {"terminated": {"exitCode": exit_code, "reason": "Error" if exit_code else ""}},
+                }
+            ],
+        }
+        self.touch(pod)
+
     def lose_pod(self, pod_uid: str) -> None:
         """It is deleted, and no watch tells of it."""
         del self.pods_by_name[pod_uid]
@@ -296,7 +326,11 @@ class World:
         for index in sorted(self._index(job) for job in self.jobs_by_name.values()):
             job = self.job(index)
             ttl = job["spec"].get("ttlSecondsAfterFinished")
-            ends = [datetime.fromisoformat(c["lastTransitionTime"]) for c in job["status"].get("conditions", [])]
+            ends = [
+                datetime.fromisoformat(c["lastTransitionTime"])
+                for c in job["status"].get("conditions", [])
+                if c["type"] != "Suspended"
+            ]
             if ttl is not None and ends and ends[0] + timedelta(seconds=ttl) <= self.now:
                 self.delete_job(index)
                 expired.append(index)
@@ -317,6 +351,13 @@ class World:
     def everything_is_ashore(self) -> bool:
         return all(sorted(truth.written) == sorted(truth.recorded) for truth in self.truth.values())
 
+    @property
+    def experiment(self) -> Experiment:
+        return Experiment.from_manifest(self.body)
+
+    def index_of(self, pod_uid: str) -> int:
+        return int(self.pods_by_name[pod_uid]["metadata"]["labels"]["pinnace.dev/iteration"])
+
     # --- the Cluster of the operator's ports
 
     def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
@@ -327,7 +368,7 @@ class World:
         self._need_cluster()
         return copy.deepcopy(list(self.pods_by_name.values())), self._version
 
-    def apply_job(self, manifest: dict[str, Any]) -> None:
+    def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         self._need_cluster()
         self.writes.append(f"job {manifest['metadata']['name']}")
         if self.job_error is not None:
@@ -341,17 +382,30 @@ class World:
             self.jobs_by_name[name] = job
             self.touch(job)
         self.most_active = max(self.most_active, len(self.open_jobs()))
+        return copy.deepcopy(self.jobs_by_name[name])
 
-    def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
+    def suspend_job(
+        self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
+    ) -> None:
         self._need_cluster()
-        self.writes.append(f"suspend {name} {suspend}")
+        self.writes.append(f"suspend {name} {suspend}{' for good' if for_good else ''}")
         job = self.jobs_by_name.get(name)
         if job is None or job["metadata"]["uid"] != uid:
             raise GoneError("no such Job")
         if not suspend:
             assert "pinnace.dev/suspended" in job["metadata"].get("annotations", {}), "a queue's Job is the queue's"
         job["spec"]["suspend"] = suspend
-        job["metadata"]["annotations"] = {"pinnace.dev/suspended": "true"} if suspend else {}
+        own = {"pinnace.dev/suspended", "pinnace.dev/stopped", "pinnace.dev/suspended-pods"}
+        kept = {k: v for k, v in job["metadata"].get("annotations", {}).items() if k not in own}
+        ours = {"pinnace.dev/suspended": "true"} if suspend else {}
+        if pods:
+            ours["pinnace.dev/suspended-pods"] = " ".join(pods)
+        job["metadata"]["annotations"] = kept | ours | ({"pinnace.dev/stopped": for_good} if for_good else {})
+        if not any(condition["type"] != "Suspended" for condition in job["status"].get("conditions", ())):
+            # Its controller deletes the pods, which take their time.
+            job["status"]["conditions"] = [{"type": "Suspended", "status": str(suspend)}]
+            job["status"]["terminating"] = job["status"].get("active", 0) if suspend else 0
+            job["status"]["active"] = 0
         self.touch(job)
         self.most_active = max(self.most_active, len(self.open_jobs()))
 
@@ -384,7 +438,14 @@ class World:
 
     # --- inside
 
+    def count_request(self) -> None:
+        if self.crash_after is not None:
+            if self.crash_after == 0:
+                raise Crash
+            self.crash_after -= 1
+
     def _need_cluster(self) -> None:
+        self.count_request()
         if not self.cluster_is_up:
             raise UnavailableError("the API server does not answer")
 
@@ -472,6 +533,7 @@ class WorldApi:
         self._world.writes.append(f"iteration row {iteration.index} {iteration.state}")
         assert iteration.index is not None
         before = self._world.rows.get(iteration_id)
+        assert before is None or before.parameters == iteration.parameters, "parameters are set once"
         if before is not None and list(IterationState).index(iteration.state) < list(IterationState).index(
             before.state
         ):
@@ -502,16 +564,54 @@ class WorldApi:
         self._need_api()
         return iter(list(self._world.standings.values()))
 
+    def curves(
+        self, iterations: Iterable[UUID], keys: Iterable[str], *, points: int, to_step: int
+    ) -> tuple[Curve, ...]:
+        self._need_api()
+        [key] = keys
+        ids = list(iterations)
+        assert len(ids) <= MAX_CURVE_ITERATIONS
+        self._world.curve_requests += 1
+        return tuple(self._curve(id_, key, to_step) for id_ in ids)
+
+    def _curve(self, iteration_id: UUID, key: str, to_step: int) -> Curve:
+        points = [point for point in self._world.points.get(iteration_id, []) if point[0] <= to_step]
+        return Curve(
+            iteration_id=iteration_id,
+            key=key,
+            count=len(points),
+            steps=tuple(step for step, _ in points),
+            values=tuple(value for _, value in points),
+        )
+
     def _need_api(self) -> None:
+        self._world.count_request()
         if not self._world.api_is_up:
             raise Unreachable("GET http://api.test: connection refused")
 
 
 def measure(world: World, index: int, metric: str, low: float, high: float) -> None:
     """Let iteration `index` have measured `metric` between `low` and `high`."""
-    id_ = iteration_id(UUID(UID), index)
+    [id_] = [row.id for row in world.rows.values() if row.index == index]
     summary = MetricSummary(last=high, last_step=1, min=low, max=high, count=2)
     world.rows[id_] = msgspec.structs.replace(world.rows[id_], metrics={metric: summary})
+
+
+def measure_at(world: World, index: int, metric: str, step: int, value: float) -> None:
+    """Let iteration `index` have measured `metric` at `step`, beside what it measured before."""
+    [id_] = [row.id for row in world.rows.values() if row.index == index]
+    points = world.points.setdefault(id_, [])
+    points.append((step, value))
+    points.sort()
+    values = [value for _, value in points]
+    summary = MetricSummary(
+        last=values[-1], last_step=points[-1][0], min=min(values), max=max(values), count=len(points)
+    )
+    world.rows[id_] = msgspec.structs.replace(world.rows[id_], metrics={metric: summary})
+
+
+def _has_ended(job: dict[str, Any]) -> bool:
+    return any(condition["type"] in ("Complete", "Failed") for condition in job["status"].get("conditions", ()))
 
 
 def _text(moment: datetime) -> str:

@@ -13,7 +13,8 @@ from pinnace.errors import PinnaceError
 from pinnace.settings import StoreSettings
 from pinnace_operator import quantity
 from pinnace_operator.experiment import Artifacts, ConfigMapKeyRef, Experiment, Store
-from pinnace_operator.search import Combination, SearchError, combinations
+from pinnace_operator.search import Search, search_of
+from pinnace_operator.search.values import SearchError
 from pinnace_operator.settings import Platform
 from pinnace_operator.workers import RENDEZVOUS
 
@@ -38,8 +39,8 @@ class NotAcceptedError(PinnaceError):
 class Accepted:
     """What follows from a spec that can be carried out."""
 
-    #: By iteration index.
-    combinations: tuple[Combination, ...]
+    #: How many iterations there are, and how their parameters come to be.
+    search: Search
     #: Without credentials_dir and ca_file, which are the pod's.
     store: StoreSettings
     credentials_secret: str
@@ -50,9 +51,14 @@ class Accepted:
 def accept(experiment: Experiment, platform: Platform) -> Accepted:
     """Raises NotAcceptedError with a message that names the field and says what to write instead."""
     try:
-        found = combinations(experiment.spec.parameters)
+        search = search_of(experiment.spec.parameters, experiment.spec.objective)
     except SearchError as error:
         raise NotAcceptedError("InvalidParameters", str(error)) from error
+    if experiment.spec.early_stopping is not None and experiment.spec.objective is None:
+        raise NotAcceptedError(
+            "InvalidParameters",
+            "spec.earlyStopping needs spec.objective, because it compares values of its metric: name the metric there",
+        )
     artifacts = experiment.spec.artifacts
     for clash in _clashes(experiment):
         raise NotAcceptedError("NameClash", clash)
@@ -61,7 +67,7 @@ def accept(experiment: Experiment, platform: Platform) -> Accepted:
     _check_sizes(artifacts)
     reference = artifacts.store.credentials_secret_ref
     return Accepted(
-        combinations=found,
+        search=search,
         store=_store(artifacts.store, platform.default_store),
         credentials_secret=reference.name if reference else platform.store_credentials_secret,
         ca_bundle=artifacts.store.ca_bundle_ref or platform.store_ca_bundle,

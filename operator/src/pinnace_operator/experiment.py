@@ -24,7 +24,7 @@ class ConditionType(StrEnum):
     ACCEPTED = "Accepted"
     #: Pods are at work.
     RUNNING = "Running"
-    #: Every iteration ended well.
+    #: Every iteration ended well, or the target was reached.
     SUCCEEDED = "Succeeded"
     #: Every completed file of every pod is in the store and recorded.
     ARTIFACTS_SYNCED = "ArtifactsSynced"
@@ -39,6 +39,18 @@ class ConditionStatus(StrEnum):
 class Goal(StrEnum):
     MAXIMIZE = "Maximize"
     MINIMIZE = "Minimize"
+
+
+class Sampler(StrEnum):
+    """Of Optuna's, those that need nothing but Optuna, and nothing but what trials came to."""
+
+    #: Tree-structured Parzen estimator.
+    TPE = "TPE"
+    RANDOM = "Random"
+
+
+class StoppingRule(StrEnum):
+    MEDIAN = "Median"
 
 
 class Addressing(StrEnum):
@@ -79,16 +91,58 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of everything read from or written to the cluster: camelCase there, unknown fields ignored."""
 
 
+class Range(Manifest, frozen=True, kw_only=True):
+    min: float
+    max: float
+
+
+class IntRange(Manifest, frozen=True, kw_only=True):
+    min: int
+    max: int
+    step: int = 1
+
+
+class Dimension(Manifest, frozen=True, kw_only=True):
+    """Exactly one of them; `search.space_of` checks them."""
+
+    uniform: Range | None = None
+    log_uniform: Range | None = None
+    int_: IntRange | None = msgspec.field(default=None, name="int")
+    choice: Sequence[Any] | None = None
+
+
+class RandomSearch(Manifest, frozen=True, kw_only=True):
+    count: int
+    seed: int = 0
+    space: Mapping[str, Dimension]
+
+
+class OptunaSearch(Manifest, frozen=True, kw_only=True):
+    count: int
+    sampler: Sampler = Sampler.TPE
+    seed: int = 0
+    space: Mapping[str, Dimension]
+
+
 class Parameters(Manifest, frozen=True, kw_only=True):
-    """Exactly one of the two; `search.combinations` checks names and values."""
+    """Exactly one of them; `search.search_of` checks names and values."""
 
     grid: Mapping[str, Sequence[Any]] | None = None
     list: Sequence[Mapping[str, Any]] | None = None
+    random: RandomSearch | None = None
+    optuna: OptunaSearch | None = None
 
 
 class Objective(Manifest, frozen=True, kw_only=True):
     metric: str
     goal: Goal = Goal.MAXIMIZE
+    target: float | None = None
+
+
+class EarlyStopping(Manifest, frozen=True, kw_only=True):
+    rule: StoppingRule = StoppingRule.MEDIAN
+    warmup_steps: int = 0
+    min_iterations: int = 5
 
 
 class Completion(Manifest, frozen=True, kw_only=True):
@@ -204,12 +258,14 @@ class Spec(Manifest, frozen=True, kw_only=True):
     suspend: bool = False
     parameters: Parameters | None = None
     parallelism: int = 1
+    max_failed_iterations: int | None = None
     workers: int = 1
     backoff_limit: int = 2
     pod_failure_policy: PodFailurePolicy | None = None
     active_deadline_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
     objective: Objective | None = None
+    early_stopping: EarlyStopping | None = None
     artifacts: Artifacts = Artifacts()
     metrics: Metrics = Metrics()
     template: Template
@@ -233,9 +289,14 @@ class IterationCounts(Manifest, frozen=True, kw_only=True):
     active: int = 0
     succeeded: int = 0
     failed: int = 0
+    stopped: int = 0
+    skipped: int = 0
     synced: int = 0
     succeeded_indexes: str = ""
     failed_indexes: str = ""
+    #: Those that began and are not to go on, and those that are not to begin.
+    stopped_indexes: str = ""
+    skipped_indexes: str = ""
     synced_indexes: str = ""
     #: Those of which a pod was seen, and those of them whose Job then went away before it ended.
     started_indexes: str = ""
@@ -244,6 +305,13 @@ class IterationCounts(Manifest, frozen=True, kw_only=True):
     released_indexes: str = ""
     best_iteration: int | UnsetType = UNSET
     best_value: str | UnsetType = UNSET
+    #: The one that reached the target: nothing starts any more.
+    target_iteration: int | UnsetType = UNSET
+    target_value: str | UnsetType = UNSET
+
+    @property
+    def ended(self) -> int:
+        return self.succeeded + self.failed + self.stopped + self.skipped
 
 
 class ArtifactCounts(Manifest, frozen=True, kw_only=True):
@@ -280,6 +348,14 @@ class Status(Manifest, frozen=True, kw_only=True):
         return IndexSet.from_text(self.iterations.failed_indexes)
 
     @property
+    def stopped(self) -> IndexSet:
+        return IndexSet.from_text(self.iterations.stopped_indexes)
+
+    @property
+    def skipped(self) -> IndexSet:
+        return IndexSet.from_text(self.iterations.skipped_indexes)
+
+    @property
     def synced(self) -> IndexSet:
         return IndexSet.from_text(self.iterations.synced_indexes)
 
@@ -302,7 +378,7 @@ class Status(Manifest, frozen=True, kw_only=True):
         return (
             synced is not None
             and synced.status is ConditionStatus.TRUE
-            and 0 < self.iterations.total == self.iterations.succeeded + self.iterations.failed
+            and 0 < self.iterations.total == self.iterations.ended
         )
 
 
@@ -365,7 +441,10 @@ class Experiment(Manifest, frozen=True, kw_only=True):
     def settled(self) -> bool:
         """Done, and nothing is left to be done about its Jobs either."""
         wants_release = self.spec.ttl_seconds_after_finished is not None
-        return self.status.done and (not wants_release or self.status.synced <= self.status.released)
+        return self.status.done and (
+            # The Job of a stopped iteration never ends, so it goes with the Experiment.
+            not wants_release or self.status.synced <= self.status.released | self.status.stopped
+        )
 
     @property
     def project(self) -> str:

@@ -7,11 +7,13 @@ from typing import Final
 from pinnace_operator.conditions import Finding, false, true, unknown
 from pinnace_operator.experiment import ArtifactCounts, ConditionStatus, ConditionType, Experiment
 from pinnace_operator.observed import Observed, Trouble
-from pinnace_operator.progress import IterationProgress, Stage
+from pinnace_operator.progress import IterationProgress, Stage, target_reached
 from pinnace_operator.proof import Standing
+from pinnace_operator.search.objective import Valued
 
 RUNNING: Final = "Running"
 FAILED: Final = "IterationsFailed"
+TOO_MANY: Final = "TooManyFailures"
 
 
 def running(
@@ -23,7 +25,9 @@ def running(
     """
     total, ended = len(iterations), sum(iteration.ended for iteration in iterations)
     if ended == total:
-        return false("Finished", f"{_all(total)} ended")
+        skipped = sum(iteration.stage is Stage.SKIPPED for iteration in iterations)
+        never = f"; {_counted(skipped, 'iteration')} of {total} never began" if skipped else ""
+        return false("Finished", f"{_all(total - skipped)} ended{never}")
     active = sum(iteration.running for iteration in iterations)
     reason, message = next(_activity(experiment, iterations, observed, now))
     says = true if active or reason == RUNNING else false
@@ -31,35 +35,53 @@ def running(
     return says(reason, f"{message} ({count})" if message else count)
 
 
-def succeeded(experiment: Experiment, iterations: Sequence[IterationProgress]) -> Finding:
+def succeeded(experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed) -> Finding:
     """Unknown until every iteration has ended."""
     total = len(iterations)
     failed = [iteration for iteration in iterations if iteration.stage is Stage.FAILED]
     ended = sum(iteration.ended for iteration in iterations)
+    reached = target_reached(experiment, observed)
+    target = _target(experiment, reached) if reached else ""
     why = f": {failed[0].failure}" if failed and failed[0].failure else ""
     first = f"iteration {failed[0].index} failed{why}" if failed else ""
     if ended < total:
-        return unknown("InProgress", f"{ended} of {total} iterations have ended{'; ' + first if first else ''}")
-    if not failed:
-        return true("AllSucceeded", f"{_all(total)} ended well")
+        return unknown(
+            "InProgress", "; ".join(filter(None, (f"{ended} of {total} iterations have ended", target, first)))
+        )
+    stopped, skipped = (sum(it.stage is stage for it in iterations) for stage in (Stage.STOPPED, Stage.SKIPPED))
+    if reached:
+        rest = f"{stopped} of {total} iterations were stopped and {skipped} never began"
+        return true("TargetReached", f"{target}; {rest}")
+    if failed:
+        return _failed(experiment, f"{len(failed)} of {total} iterations failed", first, skipped, is_known=bool(why))
+    if stopped:
+        return true("NoneFailed", f"{total - stopped} of {total} iterations ended well, {stopped} were stopped early")
+    return true("AllSucceeded", f"{_all(total)} ended well")
+
+
+def _failed(experiment: Experiment, count: str, first: str, skipped: int, *, is_known: bool) -> Finding:
     old = experiment.status.condition(ConditionType.SUCCEEDED)
-    if not why and old is not None and old.reason == FAILED:
+    if not is_known and old is not None and old.reason in (FAILED, TOO_MANY):
         # The pod that told why is gone; what it told stands.
-        return false(FAILED, old.message)
-    return false(FAILED, f"{len(failed)} of {total} iterations failed; {first}; look at the log of its pod")
+        return false(old.reason, old.message)
+    look = f"{first}; look at the log of its pod"
+    if skipped:
+        return false(TOO_MANY, f"{count}, more than spec.maxFailedIterations allows; {skipped} never began; {look}")
+    return false(FAILED, f"{count}; {look}")
 
 
 def artifacts_synced(iterations: Sequence[IterationProgress], observed: Observed, counts: ArtifactCounts) -> Finding:
-    """True exactly when every iteration has ended and is proven; never on missing knowledge."""
-    total, synced = len(iterations), sum(iteration.synced for iteration in iterations)
-    if synced == total and all(iteration.ended for iteration in iterations):
+    """True exactly when every iteration has ended and those that began are proven; never on missing knowledge."""
+    ran = [iteration for iteration in iterations if iteration.stage is not Stage.SKIPPED]
+    total, synced = len(ran), sum(iteration.synced for iteration in ran)
+    if synced == total and all(iteration.ended for iteration in ran):
         return true("AllRecorded", _all_recorded(total, counts))
-    if all(iteration.stage is Stage.WAITING for iteration in iterations):
+    if not any(iteration.begun for iteration in iterations):
         return unknown("NotStarted", "no iteration has started")
     trouble = (_shipping_trouble(observed) if observed.rows else None) or observed.api_trouble
     if trouble is not None:
         return false(trouble.reason, trouble.message)
-    return _unproven(iterations, synced, total)
+    return _unproven(ran, synced, total)
 
 
 def not_accepted(experiment: Experiment) -> dict[ConditionType, Finding]:
@@ -96,9 +118,19 @@ def _activity(
     jobs = [iteration.job for iteration in iterations if iteration.stage is Stage.ACTIVE and iteration.job is not None]
     if jobs and not active and all(job.suspended for job in jobs):
         yield "Queued", "the Jobs are suspended by something else than Pinnace, for instance a queue"
+    if observed.rows is None and observed.api_trouble and any(it.stage is Stage.OPEN for it in iterations):
+        yield (
+            "AwaitingValues",
+            "the next parameters depend on values that the metadata API holds, and it does not answer",
+        )
     if active or any(iteration.ended for iteration in iterations):
         yield RUNNING, ""
     yield "Starting", ""
+
+
+def _target(experiment: Experiment, reached: Valued) -> str:
+    metric = experiment.spec.objective.metric if experiment.spec.objective else "the objective"
+    return f"iteration {reached.index} reached the target with {metric} = {reached}"
 
 
 def _shipping_trouble(observed: Observed) -> Trouble | None:

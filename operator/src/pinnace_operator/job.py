@@ -9,12 +9,16 @@ import hashlib
 import re
 from typing import Any, Final
 
+import msgspec
+
 from pinnace import naming
 from pinnace.ids import iteration_id
 from pinnace_operator import failures, workers
 from pinnace_operator.acceptance import Accepted, is_counted_in_pods
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.pod import pod_spec
+from pinnace_operator.search import Listed
+from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
 
 #: A pod is called like its Job and a number behind it, in a label of the DNS.
@@ -25,6 +29,15 @@ MANAGED_BY: Final = "pinnace-operator"
 
 #: On a Job that we suspended ourselves: only those are resumed by us, never one that a queue holds back.
 SUSPENDED_ANNOTATION: Final = f"{naming.GROUP}/suspended"
+
+#: The UIDs of the pods that it had then, which its controller does not count: they have to be proven like any others.
+SUSPENDED_PODS_ANNOTATION: Final = f"{naming.GROUP}/suspended-pods"
+
+#: On one that we suspended for good, with the reason.
+STOPPED_ANNOTATION: Final = f"{naming.GROUP}/stopped"
+
+#: The iteration's parameters as JSON, where an optimiser chose them: a row that got lost is made again from it.
+PARAMETERS_ANNOTATION: Final = f"{naming.GROUP}/parameters"
 
 #: Labels of the template with this prefix are the Job's as well: that is where the queue looks for them.
 QUEUE_LABEL_PREFIX: Final = "kueue.x-k8s.io/"
@@ -47,7 +60,9 @@ def labels(experiment: Experiment, index: int) -> dict[str, str]:
     }
 
 
-def build_job(experiment: Experiment, index: int, accepted: Accepted, platform: Platform) -> dict[str, Any]:
+def build_job(
+    experiment: Experiment, index: int, parameters: Combination, accepted: Accepted, platform: Platform
+) -> dict[str, Any]:
     spec, template = experiment.spec, experiment.spec.template
     queueing = {k: v for k, v in template.metadata.labels.items() if k.startswith(QUEUE_LABEL_PREFIX)}
     deadline = {} if spec.active_deadline_seconds is None else {"activeDeadlineSeconds": spec.active_deadline_seconds}
@@ -59,6 +74,7 @@ def build_job(experiment: Experiment, index: int, accepted: Accepted, platform: 
             "name": name,
             "namespace": experiment.namespace,
             "labels": {**queueing, MANAGED_BY_LABEL: MANAGED_BY, **ours},
+            **_chosen(parameters, accepted),
             "ownerReferences": [
                 {
                     "apiVersion": naming.API_VERSION,
@@ -83,10 +99,16 @@ def build_job(experiment: Experiment, index: int, accepted: Accepted, platform: 
                     "labels": {**template.metadata.labels, **ours},
                     "annotations": dict(template.metadata.annotations),
                 },
-                "spec": pod_spec(experiment, index, name, accepted, platform),
+                "spec": pod_spec(experiment, index, name, accepted, platform, parameters=parameters),
             },
         },
     }
+
+
+def _chosen(parameters: Combination, accepted: Accepted) -> dict[str, Any]:
+    if isinstance(accepted.search, Listed):
+        return {}
+    return {"annotations": {PARAMETERS_ANNOTATION: msgspec.json.encode(parameters).decode()}}
 
 
 def build_service(experiment: Experiment, index: int, job: dict[str, Any]) -> dict[str, Any] | None:

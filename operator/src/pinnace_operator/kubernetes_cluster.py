@@ -3,6 +3,7 @@
 Manifests travel as plain JSON: the client's model classes would drop fields that they don't know.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
-from pinnace_operator.job import SUSPENDED_ANNOTATION
+from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
 from pinnace_operator.ports import ClusterError, GoneError, RefusedError, RejectedError, UnavailableError
 
 FIELD_MANAGER: Final = "pinnace-operator"
@@ -66,15 +67,23 @@ class KubernetesCluster:
     def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
         return self._list(f"/api/v1/namespaces/{namespace}/pods", experiment_id)
 
-    def apply_job(self, manifest: dict[str, Any]) -> None:
+    def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            self._apply(_job_path(manifest["metadata"]["namespace"], manifest["metadata"]["name"]), manifest)
+            return self._apply(_job_path(manifest["metadata"]["namespace"], manifest["metadata"]["name"]), manifest)
         except RejectedError as error:
             # It exists with another template, made by another version of the operator: that one goes on.
             if _IMMUTABLE not in str(error):
                 raise
+            return None
 
-    def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
+    def suspend_job(
+        self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
+    ) -> None:
+        annotations = {SUSPENDED_ANNOTATION: "true"} if suspend else {}
+        if pods:
+            annotations[SUSPENDED_PODS_ANNOTATION] = " ".join(sorted(pods))
+        if for_good:
+            annotations[STOPPED_ANNOTATION] = for_good
         manifest = {
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -82,7 +91,7 @@ class KubernetesCluster:
                 "name": name,
                 "namespace": namespace,
                 "uid": uid,
-                "annotations": {SUSPENDED_ANNOTATION: "true"} if suspend else {},
+                "annotations": annotations,
             },
             "spec": {"suspend": suspend},
         }

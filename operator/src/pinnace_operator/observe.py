@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from pinnace_operator.experiment import Experiment, MalformedError
 from pinnace_operator.observed import Observed, Refusal, Rows, Trouble, job_view, pod_view
 from pinnace_operator.perform import trouble_of
 from pinnace_operator.ports import Api, Cluster
+from pinnace_operator.search.stopping import POINTS, Comparison, compared_with, peers_of, suspects
 from pinnace_operator.sightings import Sightings
 
 _ViewT = TypeVar("_ViewT")
@@ -34,6 +35,9 @@ def observe(
     sightings: Sightings,
     api: Api,
     *,
+    now: datetime,
+    poll_seconds: float,
+    comparison: Comparison,
     experiment_row: ExperimentWrite | None,
     refusal: Refusal | None,
     api_trouble: Trouble | None,
@@ -41,7 +45,7 @@ def observe(
 ) -> Observed:
     """The world as it is known now. That the API does not answer is part of the picture, not an error.
 
-    `experiment_row`, `refusal`, `api_trouble` and `images` are what came of the last round.
+    `comparison`, `experiment_row`, `refusal`, `api_trouble` and `images` are what came of the last round.
     """
     rows: Rows | None = None
     try:
@@ -49,6 +53,7 @@ def observe(
             iterations={row.index: row for row in api.iterations(experiment.id, lifecycle=Shown.ALL)},
             standings=tuple(api.pods(experiment.id)),
         )
+        comparison = _compared(experiment, rows, api, comparison, now=now, poll_seconds=poll_seconds)
     except NotFound:
         rows, experiment_row = Rows(), None
     except ApiError as error:
@@ -61,7 +66,34 @@ def observe(
         experiment_row=experiment_row,
         refusal=refusal,
         images=images,
+        comparison=comparison,
     )
+
+
+def _compared(
+    experiment: Experiment, rows: Rows, api: Api, last: Comparison, *, now: datetime, poll_seconds: float
+) -> Comparison:
+    """How those that may be hopeless compare with the others: at most one request in `poll_seconds`, and only when one
+    of them has come further. That it fails is no reason to stop anybody, or to do anything else differently."""
+    rule, objective = experiment.spec.early_stopping, experiment.spec.objective
+    if rule is None or objective is None:
+        return Comparison()
+    suspected = suspects(rule, objective, rows.iterations)
+    if not suspected:
+        return Comparison(asked_at=last.asked_at)
+    is_early = last.asked_at is not None and now - last.asked_at < timedelta(seconds=poll_seconds)
+    if is_early or suspected == last.suspects:
+        return last
+    others = compared_with(objective, rows.iterations, suspected)
+    try:
+        curves = api.curves(
+            [row.id for row in others], [objective.metric], points=POINTS, to_step=max(suspected.values())
+        )
+    except ApiError as error:
+        _log.warning("curves.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
+        return Comparison(asked_at=now)
+    found = peers_of(objective, rows.iterations, suspected, curves)
+    return Comparison(asked_at=now, suspects=suspected, peers=found)
 
 
 def parsed(manifests: Iterable[dict[str, Any]], view: Callable[[dict[str, Any]], _ViewT]) -> list[_ViewT]:

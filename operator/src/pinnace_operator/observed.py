@@ -12,7 +12,15 @@ import msgspec
 from pinnace.naming import ITERATION_LABEL, SIDECAR_CONTAINER
 from pinnace.records import ExperimentWrite, Iteration, PodReport, PodStanding
 from pinnace_operator.experiment import MalformedError, Manifest, Metadata, PodFailurePolicy
-from pinnace_operator.job import QUEUE_LABEL_PREFIX, SUSPENDED_ANNOTATION
+from pinnace_operator.job import (
+    PARAMETERS_ANNOTATION,
+    QUEUE_LABEL_PREFIX,
+    STOPPED_ANNOTATION,
+    SUSPENDED_ANNOTATION,
+    SUSPENDED_PODS_ANNOTATION,
+)
+from pinnace_operator.search.stopping import Comparison
+from pinnace_operator.search.values import Combination
 from pinnace_operator.workers import INDEX_ANNOTATION
 
 
@@ -43,6 +51,14 @@ class JobView:
     suspended: bool = False
     #: By us, not by a queue.
     suspended_by_us: bool = False
+    #: UIDs of pods that had started when we suspended it, now and before.
+    suspended_pods: frozenset[str] = frozenset()
+    #: Why we suspended it for good; empty: we did not.
+    stopped: str = ""
+    #: Its controller has seen that it is suspended, and no pod of it is left.
+    at_rest: bool = False
+    #: What an optimiser chose for it.
+    parameters: Combination = field(default_factory=dict)
     #: A queue decides when it runs.
     queued: bool = False
     created_at: datetime | None = None
@@ -63,6 +79,11 @@ class JobView:
     @property
     def pods_ended(self) -> int:
         return self.pods_succeeded + self.pods_failed
+
+    @property
+    def over(self) -> bool:
+        """It has ended, or was stopped and has nothing left to end."""
+        return self.end is not None or (bool(self.stopped) and self.at_rest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +158,8 @@ class Observed:
     refusal: Refusal | None = None
     #: What of pods' images was recorded by this process, by iteration.
     images: Mapping[UUID, Mapping[str, str]] = field(default_factory=dict)
+    #: How iterations that may be hopeless compare with others.
+    comparison: Comparison = field(default_factory=Comparison)
 
 
 def job_view(manifest: Mapping[str, Any]) -> JobView:
@@ -151,6 +174,10 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
         version=meta.version,
         suspended=job.spec.suspend,
         suspended_by_us=job.spec.suspend and SUSPENDED_ANNOTATION in meta.annotations,
+        suspended_pods=frozenset(meta.annotations.get(SUSPENDED_PODS_ANNOTATION, "").split()),
+        stopped=meta.annotations.get(STOPPED_ANNOTATION, ""),
+        at_rest=job.spec.suspend and _is_at_rest(status),
+        parameters=_parameters(meta),
         queued=any(label.startswith(QUEUE_LABEL_PREFIX) for label in meta.labels),
         created_at=meta.creation_timestamp,
         started_at=status.start_time,
@@ -249,6 +276,7 @@ class _JobSpec(Manifest, frozen=True, kw_only=True):
 
 class _JobStatus(Manifest, frozen=True, kw_only=True):
     active: int = 0
+    terminating: int = 0
     succeeded: int = 0
     failed: int = 0
     start_time: datetime | None = None
@@ -293,6 +321,18 @@ def _index(meta: Metadata) -> int:
     if not text.isdigit():
         raise MalformedError(f"{meta.name} has no index in its label {ITERATION_LABEL}: {text!r}")
     return int(text)
+
+
+def _is_at_rest(status: _JobStatus) -> bool:
+    is_seen = any(condition.type == "Suspended" and condition.status == "True" for condition in status.conditions)
+    return is_seen and not status.active and not status.terminating
+
+
+def _parameters(meta: Metadata) -> Combination:
+    try:
+        return msgspec.json.decode(meta.annotations.get(PARAMETERS_ANNOTATION, "{}"), type=Combination)
+    except msgspec.DecodeError:
+        return {}
 
 
 def _number(meta: Metadata, annotation: str) -> int:

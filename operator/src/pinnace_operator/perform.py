@@ -21,7 +21,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pinnace.client import ApiError, Unavailable, Unexpected, Unreachable
@@ -65,7 +65,12 @@ class Outcome:
     version: int = 0
     #: The API server did not answer: look again soon.
     unavailable: bool = False
-    jobs_created: int = 0
+    #: Jobs that were made, as the API server answered; it may be long before a watch shows them.
+    jobs: Sequence[dict[str, Any]] = ()
+    #: Whether one was made that nobody knows of.
+    unsure: bool = False
+    #: What an optimiser chose is remembered now, so the Jobs can be made.
+    asked: bool = False
 
 
 def perform(
@@ -79,8 +84,8 @@ def perform(
     last_refusal: Refusal | None = None,
 ) -> Outcome:
     """Carry out `actions` in order. A failure is an outcome, not an exception, and stops only what depends on it."""
-    refusal, created, unavailable = _create_jobs(actions, experiment, cluster, now, last_refusal)
-    unavailable |= _change_jobs(actions, experiment, cluster)
+    refusal, jobs, unsure = _create_jobs(actions, experiment, cluster, now, last_refusal)
+    unavailable = _change_jobs(actions, experiment, cluster) or unsure
     row, recorded, trouble = _put_rows(actions, api)
     status, version = None, 0
     for action in actions:
@@ -101,7 +106,9 @@ def perform(
         status=status,
         version=version,
         unavailable=unavailable,
-        jobs_created=created,
+        jobs=jobs,
+        unsure=unsure,
+        asked=trouble is None and any(isinstance(action, PutIterationRow) and action.asked for action in actions),
     )
 
 
@@ -121,24 +128,31 @@ def trouble_of(error: ApiError) -> Trouble:
 
 
 def _create_jobs(
-    actions: Sequence[Action], experiment: Experiment, cluster: Cluster, now: datetime, last: Refusal | None
-) -> tuple[Refusal | None, int, bool]:
-    created = 0
+    actions: Sequence[Action],
+    experiment: Experiment,
+    cluster: Cluster,
+    now: datetime,
+    last: Refusal | None,
+) -> tuple[Refusal | None, list[dict[str, Any]], bool]:
+    created: list[dict[str, Any]] = []
+    refusal = last
     for action in actions:
         if not isinstance(action, CreateJob):
             continue
         try:
             if action.service is not None:
                 cluster.create_service(action.service)
-            cluster.apply_job(action.manifest)
+            job = cluster.apply_job(action.manifest)
         except UnavailableError as error:
             _log.warning("job.failed name=%s error=%s", action.manifest["metadata"]["name"], error)
             return None, created, True
         except ClusterError as error:
             return _refusal(error, experiment, now, last), created, False
         _log.info("job.created name=%s/%s", experiment.namespace, action.manifest["metadata"]["name"])
-        created += 1
-    return (None if created else last), created, False
+        refusal = None
+        if job is not None:
+            created.append(job)
+    return refusal, created, False
 
 
 def _refusal(error: ClusterError, experiment: Experiment, now: datetime, last: Refusal | None) -> Refusal:
@@ -170,7 +184,14 @@ def _change_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Clu
     for action in actions:
         try:
             if isinstance(action, SuspendJob):
-                cluster.suspend_job(experiment.namespace, action.name, action.uid, suspend=action.suspend)
+                cluster.suspend_job(
+                    experiment.namespace,
+                    action.name,
+                    action.uid,
+                    suspend=action.suspend,
+                    pods=action.pods,
+                    for_good=action.for_good,
+                )
             elif isinstance(action, ExpireJob):
                 cluster.expire_job(experiment.namespace, action.name, action.uid, seconds=action.seconds)
         except GoneError:

@@ -6,7 +6,7 @@ and an Experiment whose artifacts are proven is left alone for ever, even if its
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -23,8 +23,10 @@ from pinnace_operator.observed import Observed, PodView, Refusal
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
 from pinnace_operator.recipe import recipe
+from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
 from pinnace_operator.statuses import status_of, status_of_refused
+from pinnace_operator.turns import chosen, next_ones, to_stop
 
 #: Rows written in one round, so that a large sweep does not keep the others waiting.
 MAX_ROWS: Final = 100
@@ -43,11 +45,14 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspendJob:
-    """`suspend` False: let it go on."""
+    """`suspend` False: let it go on. `for_good` says why it is never to go on; empty: it may."""
 
     name: str
     uid: str
     suspend: bool
+    #: UIDs of pods that end by it, or did before.
+    pods: frozenset[str] = frozenset()
+    for_good: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,8 @@ class PutExperimentRow:
 class PutIterationRow:
     id: UUID
     row: IterationWrite
+    #: It remembers what an optimiser was asked for; its Job can be made now.
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +101,17 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     except NotAcceptedError as error:
         return tuple(_write_status(experiment, status_of_refused(experiment, error, now)))
     iterations = progress(experiment, observed, accepted)
+    stops = to_stop(experiment, iterations, observed)
+    free = _free(experiment, iterations)
+    suspensions = tuple(_suspensions(experiment, iterations, stops, free))
+    turn: Sequence[IterationProgress] = ()
+    if not _holds_back(observed.refusal, experiment.metadata.generation, now):
+        turn = next_ones(experiment, iterations, free - sum(not action.suspend for action in suspensions))
+    parameters = chosen(experiment, iterations, turn, observed, accepted)
     return (
-        *_jobs(experiment, iterations, observed, accepted=accepted, platform=platform, now=now),
-        *_rows(experiment, iterations, observed),
+        *suspensions,
+        *(_creation(experiment, one, accepted, platform) for one in turn if one.stage is Stage.WAITING),
+        *_rows(experiment, iterations, observed, parameters),
         *_images(iterations, observed),
         *expiries(experiment, observed, now),
         *_write_status(experiment, status_of(experiment, iterations, observed, now)),
@@ -129,33 +144,41 @@ def next_look(experiment: Experiment, observed: Observed, platform: Platform) ->
     return platform.poll_seconds
 
 
-def _jobs(
-    experiment: Experiment,
-    iterations: Sequence[IterationProgress],
-    observed: Observed,
-    *,
-    accepted: Accepted,
-    platform: Platform,
-    now: datetime,
-) -> Iterator[Action]:
-    active = [iteration for iteration in iterations if iteration.stage is Stage.ACTIVE]
-    if experiment.spec.suspend:
-        for iteration in active:
+def _creation(
+    experiment: Experiment, iteration: IterationProgress, accepted: Accepted, platform: Platform
+) -> CreateJob:
+    index = iteration.index
+    manifest = build_job(experiment, index, iteration.parameters, accepted, platform)
+    return CreateJob(index=index, manifest=manifest, service=build_service(experiment, index, manifest))
+
+
+def _suspensions(
+    experiment: Experiment, iterations: Sequence[IterationProgress], stops: Mapping[int, str], free: int
+) -> Iterator[SuspendJob]:
+    """Jobs to suspend, and held ones for which there is a place."""
+    for iteration in iterations:
+        job, why = iteration.job, stops.get(iteration.index)
+        if job is None:
+            continue
+        pods = job.suspended_pods | {pod.uid for pod in iteration.pods if pod.started and not pod.ended}
+        if why is not None:
+            if not (job.stopped and job.suspended):
+                yield SuspendJob(name=job.name, uid=job.uid, suspend=True, pods=pods, for_good=why)
+        elif iteration.stage is not Stage.ACTIVE:
+            continue
+        elif experiment.spec.suspend:
             # A queue would start again at once what it has admitted.
-            if iteration.job is not None and not iteration.job.suspended and not iteration.job.queued:
-                yield SuspendJob(name=iteration.job.name, uid=iteration.job.uid, suspend=True)
-        return
-    held = [iteration.job for iteration in active if iteration.job is not None and iteration.job.suspended_by_us]
-    free = experiment.spec.parallelism - (len(active) - len(held))
-    for job in held[: max(free, 0)]:
-        yield SuspendJob(name=job.name, uid=job.uid, suspend=False)
-    free -= len(held)
-    if _holds_back(observed.refusal, experiment.metadata.generation, now):
-        return
-    waiting = [iteration.index for iteration in iterations if iteration.stage is Stage.WAITING]
-    for index in waiting[: max(free, 0)]:
-        manifest = build_job(experiment, index, accepted, platform)
-        yield CreateJob(index=index, manifest=manifest, service=build_service(experiment, index, manifest))
+            if not job.suspended and not job.queued:
+                yield SuspendJob(name=job.name, uid=job.uid, suspend=True, pods=pods)
+        elif job.suspended_by_us and free > 0:
+            free -= 1
+            yield SuspendJob(name=job.name, uid=job.uid, suspend=False, pods=job.suspended_pods)
+
+
+def _free(experiment: Experiment, iterations: Sequence[IterationProgress]) -> int:
+    """Places for iterations beside those that run. One that is to be stopped keeps its place until it is seen to be."""
+    active = [iteration.job for iteration in iterations if iteration.stage is Stage.ACTIVE]
+    return experiment.spec.parallelism - sum(job is not None and not job.suspended_by_us for job in active)
 
 
 def _holds_back(refusal: Refusal | None, generation: int, now: datetime) -> bool:
@@ -166,7 +189,10 @@ def _holds_back(refusal: Refusal | None, generation: int, now: datetime) -> bool
 
 
 def _rows(
-    experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed
+    experiment: Experiment,
+    iterations: Sequence[IterationProgress],
+    observed: Observed,
+    chosen: Mapping[int, Combination],
 ) -> Iterable[PutExperimentRow | PutIterationRow]:
     if observed.rows is None:
         return ()
@@ -180,8 +206,13 @@ def _rows(
     puts: list[PutExperimentRow | PutIterationRow] = []
     if row != observed.experiment_row:
         puts.append(PutExperimentRow(id=experiment.id, row=row))
-    # Those with a Job first: their sidecars wait for the row.
-    for iteration in sorted(iterations, key=lambda iteration: (iteration.stage is Stage.WAITING, iteration.index)):
+    for iteration in iterations:
+        if iteration.index in chosen:
+            asked = _iteration_row(experiment, replace(iteration, parameters=chosen[iteration.index]))
+            puts.append(PutIterationRow(id=iteration.id, row=asked, asked=True))
+    # Those with a Job first: their sidecars wait for the row. Those that will never have one need no row.
+    ours = [it for it in iterations if it.row is not None or it.stage not in (Stage.OPEN, Stage.SKIPPED)]
+    for iteration in sorted(ours, key=lambda iteration: (not iteration.begun, iteration.index)):
         wanted = _iteration_row(experiment, iteration)
         if _differs(iteration, wanted) and len(puts) < MAX_ROWS:
             puts.append(PutIterationRow(id=iteration.id, row=wanted))
@@ -221,6 +252,7 @@ def _iteration_row(experiment: Experiment, iteration: IterationProgress) -> Iter
         state=iteration.state,
         started_at=(row.started_at if row else None) or (job.started_at if job else None),
         ended_at=(row.ended_at if row else None) or (job.ended_at if job else None),
+        error=f"stopped: {job.stopped}" if job and iteration.stage is Stage.STOPPED else "",
         # Taken when the row is made.
         environment={} if row else recipe(experiment),
     )

@@ -10,16 +10,18 @@ from pinnace.ids import iteration_id
 from pinnace_operator import sidecar, workers
 from pinnace_operator.acceptance import Accepted, grace_seconds
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.search import Combination, spelled, variable
+from pinnace_operator.search.values import Combination, spelled, variable
 from pinnace_operator.settings import Platform
 
 
-def pod_spec(experiment: Experiment, index: int, job: str, accepted: Accepted, platform: Platform) -> dict[str, Any]:
+def pod_spec(
+    experiment: Experiment, index: int, job: str, accepted: Accepted, platform: Platform, *, parameters: Combination
+) -> dict[str, Any]:
     """The PodSpec for iteration `index`, whose Job is called `job`."""
     pod = experiment.spec.template.spec
     iteration = iteration_id(experiment.id, index)
     environment = [
-        *_environment(experiment, index, accepted.combinations[index]),
+        *_environment(experiment, index, parameters),
         *workers.variables(experiment, job),
     ]
     mount = {"name": naming.ARTIFACTS_VOLUME, "mountPath": experiment.spec.artifacts.mount_path}

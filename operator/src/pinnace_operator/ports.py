@@ -7,12 +7,21 @@ ClusterError
 └── UnavailableError   no answer, 429 or 5xx: trying again soon is the right thing
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Protocol
 from uuid import UUID
 
 from pinnace.errors import PinnaceError
-from pinnace.records import Experiment, ExperimentWrite, Iteration, IterationPatch, IterationWrite, PodStanding, Shown
+from pinnace.records import (
+    Curve,
+    Experiment,
+    ExperimentWrite,
+    Iteration,
+    IterationPatch,
+    IterationWrite,
+    PodStanding,
+    Shown,
+)
 
 
 class ClusterError(PinnaceError):
@@ -48,11 +57,14 @@ class Cluster(Protocol):
     def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
         """The Experiment's pods, and the version of the list."""
 
-    def apply_job(self, manifest: dict[str, Any]) -> None:
-        """Create the Job. One that is there already is left as it is."""
+    def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        """Create the Job. One that is there already is left as it is. The Job as it is now, if the answer tells."""
 
-    def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
-        """Suspend or resume this very Job."""
+    def suspend_job(
+        self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
+    ) -> None:
+        """Suspend or resume this very Job. The Job says from then on itself which `pods` that ended, and `for_good`:
+        why it is not to be resumed."""
 
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         """Have Kubernetes delete this very Job so long after its end."""
@@ -80,3 +92,7 @@ class Api(Protocol):
     def iterations(self, experiment_id: UUID, *, lifecycle: Shown) -> Iterator[Iteration]: ...
 
     def pods(self, experiment_id: UUID) -> Iterator[PodStanding]: ...
+
+    def curves(
+        self, iterations: Iterable[UUID], keys: Iterable[str], *, points: int, to_step: int
+    ) -> tuple[Curve, ...]: ...

@@ -1,36 +1,51 @@
 """How far an Experiment has come: what was observed, joined with what its status remembers. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
+
+from msgspec import UNSET
 
 from pinnace.ids import iteration_id
 from pinnace.records import Iteration, IterationState, PodStanding
 from pinnace_operator.acceptance import Accepted
-from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment import Experiment, Status
+from pinnace_operator.indexes import IndexSet
 from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Trouble
 from pinnace_operator.proof import LOST, Standing, Verdict, judge, standings_by_iteration
-from pinnace_operator.search import Combination
+from pinnace_operator.search.objective import Valued, reaching
+from pinnace_operator.search.values import Combination
 
 #: A Job that has had no pod for so long, or a pod that is being set up for so long, deserves a word.
 SLOW_START = timedelta(seconds=60)
 
 
 class Stage(StrEnum):
+    #: No Job yet, and its parameters are still to be chosen.
+    OPEN = "open"
     #: No Job yet.
     WAITING = "waiting"
     #: A Job that has not ended.
     ACTIVE = "active"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    #: Ended by us, before its own end.
+    STOPPED = "stopped"
+    #: Never to begin.
+    SKIPPED = "skipped"
+
+
+_BEFORE = (Stage.OPEN, Stage.WAITING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IterationProgress:
     index: int
     id: UUID
+    #: Empty while it is open.
     parameters: Combination
     stage: Stage
     job: JobView | None
@@ -43,7 +58,11 @@ class IterationProgress:
 
     @property
     def ended(self) -> bool:
-        return self.stage in (Stage.SUCCEEDED, Stage.FAILED)
+        return self.stage in (Stage.SUCCEEDED, Stage.FAILED, Stage.STOPPED, Stage.SKIPPED)
+
+    @property
+    def begun(self) -> bool:
+        return self.stage not in (*_BEFORE, Stage.SKIPPED)
 
     @property
     def synced(self) -> bool:
@@ -67,6 +86,8 @@ class IterationProgress:
                 return IterationState.SUCCEEDED
             case Stage.FAILED:
                 return IterationState.FAILED
+            case Stage.STOPPED | Stage.SKIPPED:
+                return IterationState.KILLED
             case Stage.ACTIVE if any(pod.trained for pod in self.pods):
                 return IterationState.RUNNING
             case _:
@@ -101,17 +122,17 @@ class IterationProgress:
         return None
 
 
+def target_reached(experiment: Experiment, observed: Observed) -> Valued | None:
+    """Who reached the target of the objective. Once the status says so it stays so, whatever is edited later."""
+    known = experiment.status.iterations
+    if known.target_iteration is not UNSET and known.target_value is not UNSET:
+        return Valued(index=known.target_iteration, value=float(known.target_value))
+    return None if observed.rows is None else reaching(experiment.spec.objective, observed.rows.iterations)
+
+
 def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> tuple[IterationProgress, ...]:
     """Every iteration, by index."""
-    status = experiment.status
-    succeeded, failed, synced, started, lost = (
-        status.succeeded,
-        status.failed,
-        status.synced,
-        status.started,
-        status.lost,
-    )
-    ids = [iteration_id(experiment.id, index) for index in range(len(accepted.combinations))]
+    ids = [iteration_id(experiment.id, index) for index in range(accepted.search.count)]
     standings = None
     if observed.rows is not None:
         by_id = {str(id_): index for index, id_ in enumerate(ids)}
@@ -121,46 +142,107 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
         observed.pods, key=lambda pod: (pod.created_at is not None and pod.created_at.timestamp(), pod.name)
     ):
         pods.setdefault(pod.index, []).append(pod)
+    rows = observed.rows.iterations if observed.rows else {}
+    memory = _Remembered.of(experiment.status)
 
     def one(index: int) -> IterationProgress:
-        job = observed.jobs.get(index)
-        stage = _stage(job, index in succeeded, index in failed)
-        mine = pods.get(index, [])
-        is_lost = index in lost or (stage is Stage.WAITING and index in started)
+        job, row, mine = observed.jobs.get(index), rows.get(index), pods.get(index, [])
+        stage = _stage(index, job, mine, memory)
+        parameters = accepted.search.parameters_of(index, _remembered(job, row))
+        if parameters is None and stage is Stage.WAITING:
+            stage = Stage.OPEN
+        is_lost = index in memory.lost or (stage in _BEFORE and index in memory.started)
         known = None if standings is None else standings.get(index, [])
         return IterationProgress(
             index=index,
             id=ids[index],
-            parameters=accepted.combinations[index],
+            parameters=parameters or {},
             stage=stage,
             job=job,
             pods=tuple(mine),
-            row=observed.rows.iterations.get(index) if observed.rows else None,
+            row=row,
             lost=is_lost,
             verdict=Verdict(standing=Standing.SYNCED)
-            if index in synced
+            if index in memory.synced
             else _verdict(stage, job, mine, known, is_lost),
         )
 
-    return tuple(one(index) for index in range(len(ids)))
+    found = tuple(one(index) for index in range(len(ids)))
+    return tuple(map(_closed, found)) if _is_closed(experiment, observed, found) else found
+
+
+def _is_closed(experiment: Experiment, observed: Observed, iterations: Sequence[IterationProgress]) -> bool:
+    """Whether no iteration is to begin any more."""
+    if experiment.status.skipped or target_reached(experiment, observed) is not None:
+        return True
+    limit = experiment.spec.max_failed_iterations
+    return limit is not None and sum(iteration.stage is Stage.FAILED for iteration in iterations) > limit
+
+
+def _closed(iteration: IterationProgress) -> IterationProgress:
+    if iteration.stage not in _BEFORE:
+        return iteration
+    if iteration.lost:
+        # It had begun, and nobody can tell how far it came.
+        return replace(iteration, stage=Stage.STOPPED, verdict=LOST)
+    return replace(iteration, stage=Stage.SKIPPED)
+
+
+def _remembered(job: JobView | None, row: Iteration | None) -> Mapping[str, Any]:
+    """The parameters of an iteration that has some already: those that it runs with, or is about to."""
+    if job is not None and job.parameters:
+        return job.parameters
+    return row.parameters if row is not None else {}
 
 
 def _verdict(
     stage: Stage, job: JobView | None, pods: Sequence[PodView], standings: list[PodStanding] | None, lost: bool
 ) -> Verdict | None:
-    if stage is Stage.WAITING or standings is None:
+    if stage in (*_BEFORE, Stage.SKIPPED) or standings is None:
         return None
     if lost and stage is not Stage.ACTIVE:
         return LOST
     return judge(job, pods, standings)
 
 
-def _stage(job: JobView | None, succeeded: bool, failed: bool) -> Stage:
-    if succeeded or (job is not None and job.end is JobEnd.SUCCEEDED):
-        return Stage.SUCCEEDED
-    if failed or (job is not None and job.end is JobEnd.FAILED):
-        return Stage.FAILED
-    return Stage.WAITING if job is None else Stage.ACTIVE
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remembered:
+    """The index sets of a status, parsed once."""
+
+    succeeded: IndexSet
+    failed: IndexSet
+    stopped: IndexSet
+    skipped: IndexSet
+    synced: IndexSet
+    started: IndexSet
+    lost: IndexSet
+
+    @classmethod
+    def of(cls, status: Status) -> "_Remembered":
+        return cls(
+            succeeded=status.succeeded,
+            failed=status.failed,
+            stopped=status.stopped,
+            skipped=status.skipped,
+            synced=status.synced,
+            started=status.started,
+            lost=status.lost,
+        )
+
+
+def _stage(index: int, job: JobView | None, pods: Sequence[PodView], memory: _Remembered) -> Stage:
+    for ended, stage in (
+        (memory.succeeded, Stage.SUCCEEDED),
+        (memory.failed, Stage.FAILED),
+        (memory.stopped, Stage.STOPPED),
+    ):
+        if index in ended:
+            return stage
+    if job is None:
+        return Stage.SKIPPED if index in memory.skipped else Stage.WAITING
+    if job.end is not None:
+        return Stage.SUCCEEDED if job.end is JobEnd.SUCCEEDED else Stage.FAILED
+    return Stage.STOPPED if job.over and all(pod.ended for pod in pods) else Stage.ACTIVE
 
 
 def _slow(since: datetime | None, now: datetime) -> bool:

@@ -1,7 +1,7 @@
 """Is everything that the pods of one iteration wrote ashore? The exit codes of sidecars say nothing; reports do.
 
 A pod's proof is its sidecar's final report (the termination message, or the same report as the API holds it) with a
-manifest equal to what the API itself recorded of that pod. An iteration is proven when its Job has ended, every pod
+manifest equal to what the API itself recorded of that pod. An iteration is proven when its Job is over, every pod
 that ran is proven, and no pod that the Job counted, or says that it left out of its count, is missing among them.
 """
 
@@ -20,7 +20,7 @@ class Standing(IntEnum):
 
     #: Everything is in the store and recorded. For ever.
     SYNCED = 0
-    #: Its Job has not ended.
+    #: Its Job has neither ended nor been stopped.
     IN_PROGRESS = 1
     #: The training has ended, a sidecar still ships.
     DRAINING = 2
@@ -62,10 +62,10 @@ def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodS
     """
     if job is None:
         return FORGOTTEN
-    if job.end is None:
+    if not job.over:
         return Verdict(standing=Standing.IN_PROGRESS)
     by_pod = {standing.pod_uid: standing for standing in standings}
-    ran = {pod.uid for pod in pods if pod.started} | set(by_pod)
+    ran = {pod.uid for pod in pods if pod.started} | set(by_pod) | job.suspended_pods
     seen = {pod.uid: pod for pod in pods}
     verdicts = [_judge_pod(seen.get(uid), by_pod.get(uid), uid) for uid in sorted(ran)]
     if any(not pod.ended for pod in pods):

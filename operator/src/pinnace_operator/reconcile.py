@@ -14,11 +14,12 @@ import msgspec
 
 from pinnace.records import ExperimentWrite
 from pinnace_operator.experiment import Experiment, Status
-from pinnace_operator.observe import observe, relist
-from pinnace_operator.observed import Refusal, Trouble
+from pinnace_operator.observe import observe, parsed, relist
+from pinnace_operator.observed import Refusal, Trouble, job_view
 from pinnace_operator.perform import Outcome, perform
 from pinnace_operator.plan import next_look, plan
 from pinnace_operator.ports import Api, Cluster, ClusterError
+from pinnace_operator.search.stopping import Comparison
 from pinnace_operator.settings import Platform
 from pinnace_operator.sightings import Sightings
 
@@ -41,6 +42,7 @@ class Memory:
     images: dict[UUID, Mapping[str, str]] = field(default_factory=dict)
     refusal: Refusal | None = None
     api_trouble: Trouble | None = None
+    comparison: Comparison = field(default_factory=Comparison)
     #: Rounds in a row without an answer.
     silent_rounds: int = 0
 
@@ -52,7 +54,11 @@ class Memory:
 
     def take(self, outcome: Outcome) -> bool:
         """Remember what came of a plan; True when the next look would see something new in it."""
-        news = (outcome.refusal, outcome.api_trouble) != (self.refusal, self.api_trouble)
+        news = (outcome.refusal, outcome.api_trouble) != (self.refusal, self.api_trouble) or outcome.asked
+        for job in parsed(outcome.jobs, job_view):
+            self.sightings.see_job(job)
+        if outcome.unsure:
+            self.sightings.listed_at = None
         self.refusal, self.api_trouble = outcome.refusal, outcome.api_trouble
         self.experiment_row = outcome.experiment_row or self.experiment_row
         self.images |= outcome.images
@@ -97,17 +103,20 @@ class Reconciliation:
         return pause
 
     def _round(self, experiment: Experiment, memory: Memory) -> tuple[Outcome, float | None]:
+        now = self.now()
         observed = observe(
             experiment,
             memory.sightings,
             self.api,
+            now=now,
+            poll_seconds=self.platform.poll_seconds,
+            comparison=memory.comparison,
             experiment_row=memory.experiment_row,
             refusal=memory.refusal,
             api_trouble=memory.api_trouble,
             images=memory.images,
         )
-        memory.experiment_row = observed.experiment_row
-        now = self.now()
+        memory.experiment_row, memory.comparison = observed.experiment_row, observed.comparison
         actions = plan(experiment, observed, self.platform, now)
         outcome = perform(
             actions,

@@ -1,13 +1,12 @@
 """The next status of an Experiment, from what was observed and what the last status remembers. Pure."""
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pinnace.records import FileState, MetricSummary, metric_value_from_wire
+from pinnace.records import FileState
 from pinnace_operator import conditions, findings
 from pinnace_operator.acceptance import NotAcceptedError
 from pinnace_operator.conditions import Finding
@@ -15,14 +14,14 @@ from pinnace_operator.experiment import (
     ArtifactCounts,
     ConditionType,
     Experiment,
-    Goal,
     IterationCounts,
-    Objective,
     Status,
 )
 from pinnace_operator.expiry import released
+from pinnace_operator.indexes import IndexSet
 from pinnace_operator.observed import Observed
-from pinnace_operator.progress import IterationProgress, Stage
+from pinnace_operator.progress import IterationProgress, Stage, target_reached
+from pinnace_operator.search.objective import best
 
 
 def status_of(
@@ -35,7 +34,7 @@ def status_of(
         {
             ConditionType.ACCEPTED: _accepted(experiment, observed),
             ConditionType.RUNNING: findings.running(experiment, iterations, observed, now),
-            ConditionType.SUCCEEDED: findings.succeeded(experiment, iterations),
+            ConditionType.SUCCEEDED: findings.succeeded(experiment, iterations, observed),
             ConditionType.ARTIFACTS_SYNCED: findings.artifacts_synced(iterations, observed, counts),
         },
         now,
@@ -75,56 +74,44 @@ def iteration_counts(
     before = experiment.status
     succeeded = before.succeeded.with_all(it.index for it in iterations if it.stage is Stage.SUCCEEDED)
     failed = before.failed.with_all(it.index for it in iterations if it.stage is Stage.FAILED)
+    stopped = before.stopped.with_all(it.index for it in iterations if it.stage is Stage.STOPPED)
+    # One that turns out to have a Job after all was not skipped.
+    skipped = IndexSet(it.index for it in iterations if it.stage is Stage.SKIPPED)
     synced = before.synced.with_all(it.index for it in iterations if it.synced)
     started = before.started.with_all(it.index for it in iterations if it.had_pods)
     lost = before.lost.with_all(it.index for it in iterations if it.lost)
-    best = best_iteration(experiment.spec.objective, iterations)
-    if best is None:
-        kept = (before.iterations.best_iteration, before.iterations.best_value)
-        best_index, best_value = kept if experiment.spec.objective else (UNSET, UNSET)
-    else:
-        best_index, best_value = best[0], f"{best[1]:.10g}"
+    best_index, best_value = _best(experiment, iterations)
+    reached = target_reached(experiment, observed)
     return IterationCounts(
         total=len(iterations),
         active=sum(it.stage is Stage.ACTIVE for it in iterations),
         succeeded=len(succeeded),
         failed=len(failed),
+        stopped=len(stopped),
+        skipped=len(skipped),
         synced=len(synced),
         succeeded_indexes=str(succeeded),
         failed_indexes=str(failed),
+        stopped_indexes=str(stopped),
+        skipped_indexes=str(skipped),
         synced_indexes=str(synced),
         started_indexes=str(started),
         lost_indexes=str(lost),
         released_indexes=str(released(experiment, observed)),
         best_iteration=best_index,
         best_value=best_value,
+        target_iteration=UNSET if reached is None else reached.index,
+        target_value=UNSET if reached is None else str(reached),
     )
 
 
-def best_iteration(objective: Objective | None, iterations: Sequence[IterationProgress]) -> tuple[int, float] | None:
-    """Index and value of the best iteration; the lower index of two equals; None while there is no value."""
+def _best(experiment: Experiment, iterations: Sequence[IterationProgress]) -> tuple[int | UnsetType, str | UnsetType]:
+    """Index and value of the best iteration; what was known when nothing is known now."""
+    objective, known = experiment.spec.objective, experiment.status.iterations
     if objective is None:
-        return None
-    values = [
-        (value, it.index)
-        for it in iterations
-        if it.row is not None and (value := _value(objective, it.row.metrics.get(objective.metric))) is not None
-    ]
-    if not values:
-        return None
-    sign = 1 if objective.goal is Goal.MINIMIZE else -1
-    value, index = min(values, key=lambda pair: (sign * pair[0], pair[1]))
-    return index, value
-
-
-def _value(objective: Objective, summary: MetricSummary | None) -> float | None:
-    if summary is None:
-        return None
-    wire = summary.max if objective.goal is Goal.MAXIMIZE else summary.min
-    if wire is None:
-        return None
-    value = metric_value_from_wire(wire)
-    return None if math.isnan(value) else value
+        return UNSET, UNSET
+    found = best(objective, ((iteration.index, iteration.row) for iteration in iterations))
+    return (known.best_iteration, known.best_value) if found is None else (found.index, str(found))
 
 
 def _accepted(experiment: Experiment, observed: Observed) -> Finding:

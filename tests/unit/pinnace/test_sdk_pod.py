@@ -11,12 +11,10 @@ from pinnace import ids
 from pinnace.naming import SDK_EVENTS_NAME, SDK_METRICS_NAME
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
 from pinnace.tracking.events import End, Parameters, Tagged, from_line
-from pinnace_operator.acceptance import accept
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.job import build_job
 from pinnace_sidecar import metric_lines
 from pinnace_sidecar.patterns import Patterns
-from support.operator_world import PLATFORM, experiment
+from support.operator_world import experiment, job_of
 from support.recording import as_user
 
 
@@ -43,7 +41,7 @@ def body(folder: Path) -> Experiment:
 
 
 def pod_of(declared: Experiment) -> dict[str, Any]:
-    spec: dict[str, Any] = build_job(declared, 0, accept(declared, PLATFORM), PLATFORM)["spec"]["template"]["spec"]
+    spec: dict[str, Any] = job_of(declared)["spec"]["template"]["spec"]
     return spec
 
 

@@ -11,15 +11,15 @@ from pinnace.ids import iteration_id
 from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, StoreSettings, load
 from pinnace_operator.acceptance import NotAcceptedError, accept
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.job import build_job, build_service, job_name, labels
+from pinnace_operator.job import build_service, job_name, labels
 from pinnace_operator.workers import RENDEZVOUS
-from support.operator_world import PLATFORM, UID, experiment, manifest
+from support.operator_world import PLATFORM, UID, experiment, job_of, manifest
 
 FIRST_INIT = "spec.template.spec.initContainers[0]"
 
 
 def job(body: Experiment, index: int = 0) -> dict[str, Any]:
-    return build_job(body, index, accept(body, PLATFORM), PLATFORM)
+    return job_of(body, index)
 
 
 def pod_of(body: Experiment, index: int = 0) -> dict[str, Any]:

@@ -8,9 +8,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pinnace.records import Problem
 from pinnace_operator.experiment import ConditionType
-from support.operator_world import World, manifest
+from support.operator_world import Crash, World, manifest, measure_at
 
 SYNCED = ConditionType.ARTIFACTS_SYNCED
+
+
+LIMITS: dict[str, st.SearchStrategy[Any]] = {
+    "maxFailedIterations": st.integers(min_value=0, max_value=1),
+    "earlyStopping": st.just({"minIterations": 1}),
+}
 
 
 class ExperimentMachine(RuleBasedStateMachine):
@@ -24,12 +30,31 @@ class ExperimentMachine(RuleBasedStateMachine):
         backoff=st.integers(min_value=0, max_value=1),
         workers=st.sampled_from([1, 1, 2, 3]),
         ttl=st.sampled_from([None, 0, 600]),
+        is_asked=st.booleans(),
+        limits=st.fixed_dictionaries({}, optional=LIMITS),
+        aim=st.sampled_from([None, None, 0.1]),
     )
-    def apply(self, values: int, parallelism: int, backoff: int, workers: int, ttl: int | None) -> None:
+    def apply(
+        self,
+        *,
+        values: int,
+        parallelism: int,
+        backoff: int,
+        workers: int,
+        ttl: int | None,
+        is_asked: bool,
+        limits: dict[str, Any],
+        aim: float | None,
+    ) -> None:
+        space = {"n": {"int": {"min": 0, "max": 9}}}
         spec: dict[str, Any] = {
-            "parameters": {"grid": {"n": list(range(values))}},
+            "parameters": {"optuna": {"count": values, "sampler": "Random", "space": space}}
+            if is_asked
+            else {"grid": {"n": list(range(values))}},
             "parallelism": parallelism,
             "backoffLimit": backoff,
+            "objective": {"metric": "loss", "goal": "Minimize", "target": aim},
+            **limits,
             "workers": workers,
             **({} if ttl is None else {"ttlSecondsAfterFinished": ttl}),
         }
@@ -39,6 +64,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         #: By index and worker.
         self.pod_of: dict[tuple[int, int], str] = {}
         self.deleted_unproven = False
+        self.parameters: dict[int, str] = {}
         self.lived_unseen: set[int] = set()
         #: A pod is gone that was seen: whoever starts again knows no more than the API does of it.
         self.forgettable = False
@@ -55,6 +81,25 @@ class ExperimentMachine(RuleBasedStateMachine):
     @rule()
     def look_until_quiet(self) -> None:
         self.world.settle()
+        if self.world.cluster_is_up:
+            status = self.world.status
+            assert not set(self.world.open_jobs()) & (status.stopped | status.skipped)
+
+    @rule(requests=st.integers(min_value=0, max_value=12))
+    def operator_ends_between_two_requests(self, requests: int) -> None:
+        self.world.crash_after = requests
+        try:
+            self.world.look()
+        except Crash:
+            self.world.restart_operator()
+        self.world.crash_after = None
+
+    @precondition(lambda self: self.pod_of)
+    @rule(data=st.data(), step=st.integers(min_value=0, max_value=5), value=st.sampled_from([0.05, 0.5, 0.7, 0.9]))
+    def measure(self, data: st.DataObject, step: int, value: float) -> None:
+        index, _ = data.draw(st.sampled_from(sorted(self.pod_of)))
+        if any(row.index == index for row in self.world.rows.values()):
+            measure_at(self.world, index, "loss", step, value)
 
     @precondition(lambda self: self.vacancies)
     @rule(data=st.data())
@@ -81,7 +126,24 @@ class ExperimentMachine(RuleBasedStateMachine):
             problem = Problem(reason="StoreUnreachable", message="away", files=1) if waits else None
             self.world.ship(pod, problem)
 
-    @precondition(lambda self: self.pod_of)
+    def is_suspended(self, index: int) -> bool:
+        return bool(self.world.job(index)["spec"].get("suspend"))
+
+    @property
+    def draining(self) -> list[tuple[int, int]]:
+        return sorted(place for place in self.pod_of if self.is_suspended(place[0]))
+
+    @precondition(lambda self: self.draining)
+    @rule(data=st.data(), proven=st.sampled_from([True, True, False]))
+    def a_suspended_pod_drains(self, data: st.DataObject, proven: bool) -> None:
+        self.world.drain_pod(self.pod_of.pop(data.draw(st.sampled_from(self.draining))), proven=proven)
+        self.forgettable = True
+
+    @property
+    def running(self) -> list[tuple[int, int]]:
+        return sorted(set(self.pod_of) - set(self.draining))
+
+    @precondition(lambda self: self.running)
     @rule(
         data=st.data(),
         exit_code=st.sampled_from([0, 0, 1]),
@@ -90,7 +152,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         vanishes=st.booleans(),
     )
     def end_pod(self, data: st.DataObject, exit_code: int, proven: bool, disrupted: bool, vanishes: bool) -> None:
-        place = data.draw(st.sampled_from(sorted(self.pod_of)))
+        place = data.draw(st.sampled_from(self.running))
         pod = self.pod_of.pop(place)
         disrupted = disrupted and exit_code != 0
         last = not disrupted and self.failures(place[0]) >= self.backoff
@@ -116,7 +178,7 @@ class ExperimentMachine(RuleBasedStateMachine):
     @rule()
     def the_queue_lets_all_go(self) -> None:
         for job in self.world.jobs_by_name.values():
-            if job["spec"].get("suspend") and not job["metadata"].get("annotations"):
+            if job["spec"].get("suspend") and "pinnace.dev/suspended" not in job["metadata"].get("annotations", {}):
                 job["spec"]["suspend"] = False
                 self.world.touch(job)
 
@@ -146,7 +208,6 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.highest_parallelism = max(self.highest_parallelism, parallelism)
         self.world.edit(parallelism=parallelism)
 
-    @precondition(lambda self: not self.pod_of)
     @rule(suspend=st.booleans())
     def edit_suspend(self, suspend: bool) -> None:
         self.world.edit(suspend=suspend)
@@ -171,7 +232,12 @@ class ExperimentMachine(RuleBasedStateMachine):
 
     def end_pods_of(self, index: int, *, proven: bool) -> None:
         for place in [place for place in self.pod_of if place[0] == index]:
-            self.world.end_pod(self.pod_of.pop(place), exit_code=1, last=False, proven=proven)
+            pod = self.pod_of.pop(place)
+            if self.is_suspended(index):
+                self.world.drain_pod(pod, proven=proven)
+                self.forgettable = True
+            else:
+                self.world.end_pod(pod, exit_code=1, last=False, proven=proven)
 
     @invariant()
     def never_more_than_parallelism(self) -> None:
@@ -183,7 +249,23 @@ class ExperimentMachine(RuleBasedStateMachine):
         if hasattr(self, "world") and self.world.condition(SYNCED)[0] == "True":
             assert self.world.everything_is_ashore
             counts = self.world.status.iterations
-            assert counts.succeeded + counts.failed == self.values
+            assert counts.ended == self.values
+
+    @invariant()
+    def every_iteration_is_counted_once(self) -> None:
+        if hasattr(self, "world"):
+            status = self.world.status
+            kinds = [status.succeeded, status.failed, status.stopped, status.skipped]
+            assert sum(map(len, kinds)) == len(frozenset().union(*kinds)) <= self.values
+            assert not status.skipped & status.started
+
+    @invariant()
+    def what_was_chosen_for_a_job_is_never_chosen_again(self) -> None:
+        if hasattr(self, "world"):
+            for job in self.world.jobs_by_name.values():
+                index = int(job["metadata"]["labels"]["pinnace.dev/iteration"])
+                chosen = job["metadata"].get("annotations", {}).get("pinnace.dev/parameters", "")
+                assert self.parameters.setdefault(index, chosen) == chosen
 
     def teardown(self) -> None:
         """Let everything recover: it comes to an end, and to rest."""
@@ -195,15 +277,18 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.the_queue_lets_all_go()
         world.settle()
         for _ in range(3 * self.values + 3):
+            for place in self.draining:
+                world.drain_pod(self.pod_of.pop(place))
+                self.forgettable = True
+            world.settle()
             for place in world.vacancies():
                 self.pod_of[place] = world.start_pod(*place)
             world.look()
-            for pod in self.pod_of.values():
+            for place in self.running:
+                pod = self.pod_of.pop(place)
                 world.end_pod(pod)
-            self.pod_of.clear()
             world.settle()
-        counts = world.status.iterations
-        assert counts.succeeded + counts.failed == self.values
+        assert world.status.iterations.ended == self.values
         assert world.condition(ConditionType.RUNNING) == ("False", "Finished")
         if world.everything_is_ashore and not self.deleted_unproven:
             reports = [standing.report for standing in world.standings.values()]

@@ -5,9 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinnace_operator.experiment import Parameters
-from pinnace_operator.search import SearchError, combinations, spelled, variable
+from pinnace_operator.search import search_of
+from pinnace_operator.search.values import Combination, SearchError, spelled, variable
 
 VALUES = st.one_of(st.text(max_size=5), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
+
+
+def combinations(parameters: Parameters | None) -> tuple[Combination, ...]:
+    search = search_of(parameters, None)
+    found = [search.parameters_of(index, {}) for index in range(search.count)]
+    return tuple(one for one in found if one is not None)
 
 
 def test_without_parameters_there_is_one_iteration() -> None:
@@ -48,8 +55,8 @@ def test_a_grid_gives_every_combination_once_with_its_json_types(grid: dict[str,
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        (Parameters(), "neither grid nor list"),
-        (Parameters(grid={"a": [1]}, list=[{}]), "exactly one of grid and list"),
+        (Parameters(), "exactly one of grid, list, random and optuna, and has none"),
+        (Parameters(grid={"a": [1]}, list=[{}]), "exactly one of grid, list, random and optuna, and has grid and list"),
         (Parameters(grid={"a": list(range(50)), "b": list(range(21))}), "1050 combinations and at most 1000"),
         (Parameters(list=[]), "no combination"),
         (Parameters(grid={"a": []}), "spec.parameters.grid.a is empty"),

@@ -19,6 +19,8 @@ _CONTAINER: Final = "train"
 _BY_DIGEST: Final = re.compile(r"([a-z-]+://)?(?P<image>[^@]+@sha256:[0-9a-f]{64})")
 #: What the CRD takes for a combination of parameters.
 _MAX_PARAMETERS: Final = 32
+#: Fields of a spec that say how many iterations run, and when they are stopped.
+_OF_SWEEPS: Final = frozenset({"suspend", "parallelism", "maxFailedIterations", "earlyStopping"})
 
 
 class NotReproducible(PinnaceError):
@@ -64,7 +66,10 @@ def remarks(iteration: Iteration, environment: Mapping[str, Any], manifest: Mapp
 
 
 def _as_declared(recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    spec = {name: value for name, value in recipe["spec"].items() if name not in ("suspend", "parallelism")}
+    spec = {name: value for name, value in recipe["spec"].items() if name not in _OF_SWEEPS}
+    if spec.get("objective"):
+        # What ended the sweep must not end the iteration that is done again.
+        spec["objective"] = {name: value for name, value in spec["objective"].items() if name != "target"}
     images = environment.get(naming.RECIPE_IMAGES) or {}
     pod = dict(spec["template"]["spec"])
     for name in ("initContainers", "containers"):
