@@ -148,6 +148,11 @@ class Sweep:
 
     def drain(self, pod: dict[str, Any]) -> None:
         """SIGTERM, the sidecar's last report, and the pod is gone."""
+        self.end(pod, exit_code=143)
+        kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", namespace=self.namespace)
+
+    def end(self, pod: dict[str, Any], *, exit_code: int = 0) -> None:
+        """The training ends, and the sidecar with its last report."""
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
         index = int(pod["metadata"]["labels"]["pinnace.dev/iteration"])
         row = next(row for row in self.model.rows.values() if row.index == index)
@@ -164,18 +169,17 @@ class Sweep:
         self.model.standings[uid] = PodStanding(
             iteration_id=row.id, pod_uid=uid, report=report, recorded=nothing, bytes_recorded=0, reported_at=START
         )
-        ended = {"state": {"terminated": {"exitCode": 143}}, "ready": False, "restartCount": 0}
+        ended = {"state": {"terminated": {"exitCode": exit_code}}, "ready": False, "restartCount": 0}
         ended |= {"image": "training:1", "imageID": ""}
         self._set_status(
             name,
             {
-                "phase": "Failed",
+                "phase": "Failed" if exit_code else "Succeeded",
                 "conditions": [{"type": "Ready", "status": "False"}],
                 "containerStatuses": [{"name": "train", **ended}],
                 "initContainerStatuses": [{"name": "pinnace-sidecar", **ended}],
             },
         )
-        kubectl("delete", "pod", name, "--grace-period=0", "--force", namespace=self.namespace)
 
     def _set_status(self, name: str, status: dict[str, Any]) -> None:
         patch = json.dumps({"status": status})
@@ -211,29 +215,33 @@ def test_jobs_stopped_at_the_target_drain_and_are_proven_and_nothing_else_begins
 
     measure_at(sweep.model, 1, "loss", 1, 0.05)
     sweep.look()
-    # A controller that has seen the suspension deletes the pods; those that are still draining keep it from resting.
-    eventually(
-        lambda: all(pod["metadata"].get("deletionTimestamp") for pod in sweep.pods()),
+    other, winner = sorted(pods, key=lambda pod: pod["metadata"]["labels"]["pinnace.dev/iteration"])
+    # A controller that has seen the suspension deletes the pod; as long as it drains it keeps the Job from resting.
+    told = eventually(
+        lambda: [pod for pod in sweep.pods() if pod["metadata"].get("deletionTimestamp")],
         timeout=60,
-        what="the pods are told to end",
+        what="the other's pod is told to end",
     )
+    assert [pod["metadata"]["uid"] for pod in told] == [other["metadata"]["uid"]]
     status = sweep.look().status
     assert (status.iterations.active, status.iterations.stopped, status.iterations.skipped) == (2, 0, 3)
     in_progress = status.condition(ConditionType.SUCCEEDED)
     assert in_progress is not None
     assert in_progress.status == "Unknown"
 
-    for pod in pods:
-        sweep.drain(pod)
+    sweep.drain(other)
+    sweep.end(winner)
     done = eventually(lambda: found if (found := sweep.look()).status.done else None, timeout=60, what="the sweep ends")
     succeeded = done.status.condition(ConditionType.SUCCEEDED)
     assert succeeded is not None
     assert (succeeded.status, succeeded.reason) == ("True", "TargetReached")
     assert "iteration 1 reached the target with loss = 0.05" in succeeded.message
     counts = done.status.iterations
-    assert (counts.stopped_indexes, counts.skipped_indexes, counts.synced_indexes) == ("0-1", "2-4", "0-1")
-    assert {row.state for row in sweep.model.rows.values()} == {IterationState.KILLED}
+    assert (counts.stopped_indexes, counts.succeeded_indexes, counts.skipped_indexes) == ("0", "1", "2-4")
+    assert counts.synced_indexes == "0-1"
+    states = {row.index: row.state for row in sweep.model.rows.values()}
+    assert states == {0: IterationState.KILLED, 1: IterationState.SUCCEEDED}
     jobs = sweep.jobs()
     assert sorted(jobs) == [0, 1]
-    assert all(job["spec"]["suspend"] for job in jobs.values())
-    assert all("target" in job["metadata"]["annotations"]["pinnace.dev/stopped"] for job in jobs.values())
+    assert [job["spec"].get("suspend", False) for _, job in sorted(jobs.items())] == [True, False]
+    assert "target" in jobs[0]["metadata"]["annotations"]["pinnace.dev/stopped"]

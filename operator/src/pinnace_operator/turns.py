@@ -30,7 +30,8 @@ def to_stop(experiment: Experiment, iterations: Sequence[IterationProgress], obs
             continue
         if job.stopped or iteration.stage is Stage.STOPPED:
             found[iteration.index] = job.stopped or "it was stopped before"
-        elif iteration.stage is Stage.ACTIVE and reached is not None:
+        elif iteration.stage is Stage.ACTIVE and reached is not None and iteration.index != reached.index:
+            # The one that reached it goes on to its own end: what it writes last is what the sweep was for.
             found[iteration.index] = f"iteration {reached.index} reached the target of spec.objective"
         elif why := _hopeless(experiment, iteration, observed):
             found[iteration.index] = why

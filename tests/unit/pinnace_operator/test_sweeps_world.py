@@ -231,35 +231,40 @@ def test_raising_the_limit_in_time_lets_the_sweep_go_on_and_too_late_does_not() 
 def test_the_target_ends_the_sweep_and_names_the_iteration_and_its_value() -> None:
     world = World(manifest(parameters=GRID, parallelism=2, objective={**LOSS, "target": 0.1}))
     world.settle()
-    pods = [world.start_pod(index) for index in (0, 1)]
+    other, winner = (world.start_pod(index) for index in (0, 1))
     world.settle()
-    for pod in pods:
+    for pod in (other, winner):
         world.write_file(pod)
     measure(world, 1, "loss", 0.05, 2.0)
     world.settle()
-    assert world.open_jobs() == []
+    assert world.open_jobs() == [1]
     assert "target" in world.job(0)["metadata"]["annotations"]["pinnace.dev/stopped"]
+    assert "pinnace.dev/stopped" not in world.job(1)["metadata"].get("annotations", {})
     assert world.condition(SUCCEEDED) == ("Unknown", "InProgress")
     assert "iteration 1 reached the target with loss = 0.05" in world.message(SUCCEEDED)
+    world.drain_pod(other)
+    world.settle()
     assert world.condition(SYNCED)[0] == "False"
-    for pod in pods:
-        world.drain_pod(pod)
+    world.write_file(winner)
+    world.end_pod(winner)
     world.settle()
     assert world.condition(SUCCEEDED) == ("True", "TargetReached")
     assert "iteration 1 reached the target with loss = 0.05" in world.message(SUCCEEDED)
     assert world.condition(SYNCED) == ("True", "AllRecorded")
     assert world.everything_is_ashore
     counts = world.status.iterations
-    assert (counts.stopped_indexes, counts.skipped_indexes, counts.synced_indexes) == ("0-1", "2-5", "0-1")
-    assert (counts.target_iteration, counts.target_value) == (1, "0.05")
-    assert {row.state for row in world.rows.values()} == {IterationState.KILLED}
+    assert (counts.stopped_indexes, counts.succeeded_indexes, counts.skipped_indexes) == ("0", "1", "2-5")
+    assert (counts.synced_indexes, counts.target_iteration, counts.target_value) == ("0-1", 1, "0.05")
+    succeeded = [row.index for row in world.rows.values() if row.state is IterationState.SUCCEEDED]
+    assert succeeded == [1]
+    assert {row.state for row in world.rows.values() if row.index != 1} == {IterationState.KILLED}
     assert world.status.done
 
 
 def test_a_target_that_was_reached_stays_reached_whatever_is_edited() -> None:
     world = World(manifest(parameters=GRID, parallelism=2, objective={**LOSS, "target": 0.1}))
     world.settle()
-    pods = [world.start_pod(index) for index in (0, 1)]
+    other, winner = (world.start_pod(index) for index in (0, 1))
     world.settle()
     measure(world, 1, "loss", 0.05, 2.0)
     world.settle()
@@ -267,25 +272,34 @@ def test_a_target_that_was_reached_stays_reached_whatever_is_edited() -> None:
     world.edit(objective=LOSS, suspend=False, parallelism=6)
     world.restart_operator()
     world.settle()
-    assert world.open_jobs() == []
-    for pod in pods:
-        world.drain_pod(pod)
+    assert world.open_jobs() == [1]
+    world.drain_pod(other)
+    world.end_pod(winner)
     world.settle()
     assert world.condition(SUCCEEDED) == ("True", "TargetReached")
 
 
 def test_a_stopped_iteration_that_did_not_ship_everything_is_unproven() -> None:
-    world = World(manifest(parameters=GRID, objective={**LOSS, "target": 0.1}))
+    world = World(manifest(parameters=GRID, parallelism=2, objective={**LOSS, "target": 0.1}))
     world.settle()
-    pod = world.start_pod(0)
+    other, winner = (world.start_pod(index) for index in (0, 1))
     world.settle()
-    world.write_file(pod)
-    measure(world, 0, "loss", 0.05, 2.0)
+    world.write_file(other)
+    measure(world, 1, "loss", 0.05, 2.0)
     world.settle()
-    world.drain_pod(pod, proven=False)
+    world.drain_pod(other, proven=False)
+    world.end_pod(winner)
     world.settle()
     assert world.condition(SUCCEEDED) == ("True", "TargetReached")
     assert world.condition(SYNCED) == ("False", "Unproven")
+
+
+def test_one_that_reached_the_target_and_then_failed_has_reached_it() -> None:
+    world = World(manifest(parameters=GRID, objective={**LOSS, "target": 0.1}))
+    world.settle()
+    run(world, 0, exit_code=1, loss=0.05)
+    assert world.condition(SUCCEEDED) == ("True", "TargetReached")
+    assert world.open_jobs() == []
 
 
 def test_the_last_of_all_reaching_the_target_by_itself_is_reached_too() -> None:
@@ -296,7 +310,7 @@ def test_the_last_of_all_reaching_the_target_by_itself_is_reached_too() -> None:
     assert world.status.iterations.succeeded_indexes == "0"
 
 
-def test_a_suspended_sweep_that_reached_its_target_comes_to_its_end() -> None:
+def test_a_suspended_sweep_that_reached_its_target_ends_with_the_one_that_reached_it() -> None:
     world = World(manifest(parameters=GRID, objective={**LOSS, "target": 0.1}))
     world.settle()
     pod = world.start_pod(0)
@@ -306,25 +320,29 @@ def test_a_suspended_sweep_that_reached_its_target_comes_to_its_end() -> None:
     world.drain_pod(pod)
     measure(world, 0, "loss", 0.05, 2.0)
     world.settle()
+    assert world.condition(SUCCEEDED) == ("Unknown", "InProgress")
+    world.edit(suspend=False)
+    world.settle()
+    run(world, 0)
     assert world.condition(SUCCEEDED) == ("True", "TargetReached")
     assert world.condition(SYNCED) == ("True", "AllRecorded")
 
 
 def test_a_target_with_the_api_away_is_not_forgotten_and_starts_nothing() -> None:
-    world = World(manifest(parameters=GRID, objective={**LOSS, "target": 0.1}))
+    world = World(manifest(parameters=GRID, parallelism=2, objective={**LOSS, "target": 0.1}))
     world.settle()
-    pod = world.start_pod(0)
+    other = world.start_pod(1)
     world.settle()
     measure(world, 0, "loss", 0.05, 2.0)
     world.settle()
-    world.drain_pod(pod)
+    world.drain_pod(other)
     world.api_is_up = False
     world.restart_operator()
     world.settle()
-    assert world.open_jobs() == []
+    assert world.open_jobs() == [0]
     world.api_is_up = True
     world.settle()
-    assert len(world.jobs_by_name) == 1
+    assert len(world.jobs_by_name) == 2
 
 
 def test_a_job_that_the_watch_has_not_shown_yet_is_not_taken_for_skipped() -> None:
@@ -378,13 +396,15 @@ def test_a_job_in_a_queue_is_left_to_the_queue_when_the_target_is_reached() -> N
 
 
 def test_an_experiment_with_stopped_iterations_and_a_time_to_live_comes_to_rest() -> None:
-    world = World(manifest(parameters=GRID, ttlSecondsAfterFinished=0, objective={**LOSS, "target": 0.1}))
+    spec = {"parameters": GRID, "parallelism": 2, "objective": {**LOSS, "target": 0.1}}
+    world = World(manifest(**spec, ttlSecondsAfterFinished=0))
     world.settle()
-    pod = world.start_pod(0)
+    other, winner = (world.start_pod(index) for index in (0, 1))
     world.settle()
-    measure(world, 0, "loss", 0.05, 2.0)
+    measure(world, 1, "loss", 0.05, 2.0)
     world.settle()
-    world.drain_pod(pod)
+    world.drain_pod(other)
+    world.end_pod(winner)
     world.settle()
     assert world.status.done
     assert world.look() is None
@@ -551,7 +571,7 @@ def test_a_crash_after_any_request_changes_nothing_in_the_end(survives: int) -> 
             elif world.rows:
                 world.write_file(uid)
                 measure(world, index, "loss", 0.5 / (index + 1), 1.0)
-                if index < 3:
+                if index < 3 or world.status.iterations.target_iteration == index:
                     world.end_pod(uid)
     world.settle()
     assert crashed or survives > 3
