@@ -54,7 +54,7 @@ def artifacts_synced(iterations: Sequence[IterationProgress], observed: Observed
     total, synced = len(iterations), sum(iteration.synced for iteration in iterations)
     if synced == total and all(iteration.ended for iteration in iterations):
         return true("AllRecorded", _all_recorded(total, counts))
-    if all(iteration.stage is Stage.WAITING for iteration in iterations):
+    if all(iteration.stage is Stage.WAITING and iteration.verdict is None for iteration in iterations):
         return unknown("NotStarted", "no iteration has started")
     trouble = (_shipping_trouble(observed) if observed.rows else None) or observed.api_trouble
     if trouble is not None:
@@ -80,7 +80,8 @@ def _activity(
     experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed, now: datetime
 ) -> Iterator[tuple[str, str]]:
     """Reason and message of the condition Running, the weightiest first."""
-    active = any(iteration.running for iteration in iterations)
+    # Pods of other owners run although the Experiment is suspended; they are not what is being stopped.
+    active = any(iteration.running and iteration.stage is Stage.ACTIVE for iteration in iterations)
     if experiment.spec.suspend:
         queue = any(
             iteration.running and iteration.job is not None and iteration.job.queued for iteration in iterations

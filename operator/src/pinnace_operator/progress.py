@@ -11,7 +11,7 @@ from pinnace.records import Iteration, IterationState, PodStanding
 from pinnace_operator.acceptance import Accepted
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Trouble
-from pinnace_operator.proof import LOST, Standing, Verdict, judge, standings_by_iteration
+from pinnace_operator.proof import LOST, Standing, Verdict, judge, judge_before_job, standings_by_iteration
 from pinnace_operator.search import Combination
 
 #: A Job that has had no pod for so long, or a pod that is being set up for so long, deserves a word.
@@ -38,7 +38,7 @@ class IterationProgress:
     row: Iteration | None
     #: It had a Job with pods that somebody deleted before it ended.
     lost: bool
-    #: None: can't be told, because the API does not answer or nothing has started.
+    #: None: can't be told, because the API does not answer, or nothing to be told, because nothing has started.
     verdict: Verdict | None
 
     @property
@@ -57,7 +57,7 @@ class IterationProgress:
     @property
     def had_pods(self) -> bool:
         job = self.job
-        return bool(self.pods) or (job is not None and job.pods_active + job.pods_ended > 0)
+        return any(not pod.injected for pod in self.pods) or (job is not None and job.pods_active + job.pods_ended > 0)
 
     @property
     def state(self) -> IterationState:
@@ -75,7 +75,7 @@ class IterationProgress:
     @property
     def failure(self) -> str:
         """Why it failed: the training's own end if it was seen, else the Job's."""
-        ends = [pod.failure for pod in self.pods if pod.failure]
+        ends = [pod.failure for pod in self.pods if pod.failure and not pod.injected]
         return ends[-1] if ends else (self.job.message if self.job else "")
 
     def trouble(self, now: datetime) -> Trouble | None:
@@ -91,7 +91,7 @@ class IterationProgress:
                     message=f"pod {pod.name} is still being set up; a volume or a large image may be the cause: "
                     "look at kubectl describe pod",
                 )
-        live = [pod for pod in self.pods if not pod.ended]
+        live = [pod for pod in self.pods if not pod.ended and not pod.injected]
         if not live and not self.job.pods_active and not self.job.pods_ended and _slow(self.job.created_at, now):
             return Trouble(
                 reason="PodNotCreated",
@@ -148,8 +148,10 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
 def _verdict(
     stage: Stage, job: JobView | None, pods: Sequence[PodView], standings: list[PodStanding] | None, lost: bool
 ) -> Verdict | None:
-    if stage is Stage.WAITING or standings is None:
+    if standings is None:
         return None
+    if stage is Stage.WAITING:
+        return None if lost else judge_before_job(pods, standings)
     if lost and stage is not Stage.ACTIVE:
         return LOST
     return judge(job, pods, standings)
