@@ -332,9 +332,11 @@ def test_an_upgrade_of_the_chart_leaves_certificate_and_authorities_in_place(pla
 def shown(port: int, authorities: bytes) -> bytes | None:
     """The certificate that a new connection sees. Raises SSLError when it is none that `authorities` vouch for."""
     context = ssl.create_default_context(cadata=authorities.decode())
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
-        with context.wrap_socket(plain, server_hostname="localhost") as secured:
-            return secured.getpeercert(binary_form=True)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secured,
+    ):
+        return secured.getpeercert(binary_form=True)
 
 
 def empty_secret() -> None:

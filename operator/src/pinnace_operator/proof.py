@@ -74,10 +74,12 @@ def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodS
 
 def judge_before_job(pods: Sequence[PodView], standings: Iterable[PodStanding]) -> Verdict | None:
     """The verdict on an iteration without a Job: on pods of other owners. None: there were none, as far as is known."""
-    by_pod = {standing.pod_uid: standing for standing in standings}
+    at_work = {pod.uid for pod in pods if not pod.ended}
+    by_pod = {standing.pod_uid: standing for standing in standings if standing.pod_uid not in at_work}
     if not pods and not by_pod:
         return None
-    return _weightiest([Verdict(standing=Standing.IN_PROGRESS), *_judge_pods(pods, by_pod)])
+    ended = [pod for pod in pods if pod.ended]
+    return _weightiest([Verdict(standing=Standing.IN_PROGRESS), *_judge_pods(ended, by_pod)])
 
 
 def final_report(pod: PodView | None, standing: PodStanding | None) -> PodReport | None:

@@ -38,6 +38,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.highest_parallelism = parallelism
         #: By index and worker.
         self.pod_of: dict[tuple[int, int], str] = {}
+        self.guests: list[str] = []
         self.deleted_unproven = False
         self.lived_unseen: set[int] = set()
         #: A pod is gone that was seen: whoever starts again knows no more than the API does of it.
@@ -72,10 +73,27 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.world.lose_pod(pod)
         self.lived_unseen.add(place[0])
 
-    @precondition(lambda self: self.pod_of)
+    @property
+    def open_to_guests(self) -> list[int]:
+        """Iterations that the webhook would let another owner's pod into."""
+        return sorted(set(range(self.values)) - self.world.status.synced)
+
+    @precondition(lambda self: self.open_to_guests)
+    @rule(data=st.data())
+    def somebody_makes_a_labelled_pod(self, data: st.DataObject) -> None:
+        self.guests.append(self.world.inject_pod(data.draw(st.sampled_from(self.open_to_guests))))
+
+    @precondition(lambda self: self.guests)
+    @rule(data=st.data(), exit_code=st.sampled_from([0, 1]), proven=st.sampled_from([True, True, True, False]))
+    def labelled_pod_ends(self, data: st.DataObject, exit_code: int, proven: bool) -> None:
+        guest = data.draw(st.sampled_from(self.guests))
+        self.guests.remove(guest)
+        self.world.end_pod(guest, exit_code=exit_code, proven=proven)
+
+    @precondition(lambda self: self.pod_of or self.guests)
     @rule(data=st.data(), ship=st.booleans(), waits=st.booleans())
     def write_and_ship(self, data: st.DataObject, ship: bool, waits: bool) -> None:
-        pod = self.pod_of[data.draw(st.sampled_from(sorted(self.pod_of)))]
+        pod = data.draw(st.sampled_from([*self.pod_of.values(), *self.guests]))
         self.world.write_file(pod)
         if ship:
             problem = Problem(reason="StoreUnreachable", message="away", files=1) if waits else None
@@ -156,7 +174,9 @@ class ExperimentMachine(RuleBasedStateMachine):
         """Not those with a pod of this very moment: its event wakes the operator before it can have written."""
         existing = {int(job["metadata"]["labels"]["pinnace.dev/iteration"]) for job in self.world.jobs_by_name.values()}
         with_pods = {
-            int(pod["metadata"]["labels"]["pinnace.dev/iteration"]) for pod in self.world.pods_by_name.values()
+            int(pod["metadata"]["labels"]["pinnace.dev/iteration"])
+            for pod in self.world.pods_by_name.values()
+            if "pinnace.dev/inject" not in pod["metadata"]["labels"]
         }
         without = existing - with_pods - self.lived_unseen
         return sorted(existing & (self.world.status.started | without))
@@ -194,6 +214,8 @@ class ExperimentMachine(RuleBasedStateMachine):
         world.edit(suspend=False)
         self.the_queue_lets_all_go()
         world.settle()
+        for guest in self.guests:
+            world.end_pod(guest)
         for _ in range(3 * self.values + 3):
             for place in world.vacancies():
                 self.pod_of[place] = world.start_pod(*place)

@@ -34,11 +34,14 @@ KEEP_ALIVE_S: Final = 120.0
 #: What requests under way get when we are asked to end.
 END_S: Final = 5.0
 
+#: And connections without a request, to close.
+FAREWELL_S: Final = 0.1
+
 _log = logging.getLogger(__name__)
 
 
 class AdmissionServer:
-    """A context. Entering it binds `port` (OSError when it is taken); it answers once it has a certificate."""
+    """A context. Entering it binds `port` (OSError where somebody listens); it answers once it has a certificate."""
 
     def __init__(self, hooks: Mapping[str, Hook], keeper: Keeper, *, port: int) -> None:
         self._hooks = hooks
@@ -49,12 +52,7 @@ class AdmissionServer:
         self._thread = threading.Thread(target=self._run, name="admission")
 
     def __enter__(self) -> Self:
-        dual = socket.has_dualstack_ipv6()
-        self._socket = socket.socket(socket.AF_INET6 if dual else socket.AF_INET)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if dual:
-            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self._socket.bind(("", self._port))
+        self._socket = _bound(self._port)
         self._thread.start()
         return self
 
@@ -71,7 +69,11 @@ class AdmissionServer:
         return port
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except Exception:  # noqa: BLE001 - logged, and the end of this thread alone
+            # The readiness probe tells it; Experiments are carried out all the same.
+            _log.exception("webhook.ended")
 
     async def _serve(self) -> None:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
@@ -93,8 +95,35 @@ class AdmissionServer:
                     served = serving
                 await _wait(woken, pause.total_seconds())
         finally:
-            await runner.cleanup()
+            await _end(runner)
             self._socket.close()
+
+
+def _bound(port: int) -> socket.socket:
+    """On every address, and not listening yet."""
+    dual = socket.has_dualstack_ipv6()
+    bound = socket.socket(socket.AF_INET6 if dual else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if dual:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind(("", port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+async def _end(runner: web.AppRunner) -> None:
+    """Answer what is under way, then close every connection, also those whose other end does not say goodbye."""
+    open_ones = [] if runner.server is None else [handler.transport for handler in runner.server.connections]
+    await runner.cleanup()
+    await _wait(asyncio.Event(), FAREWELL_S)
+    for transport in open_ones:
+        if transport is not None:
+            transport.abort()
+    # The loop closes the sockets in its next turns.
+    await _wait(asyncio.Event(), FAREWELL_S)
 
 
 def _application(hooks: Mapping[str, Hook]) -> web.Application:
