@@ -102,7 +102,7 @@ def guest(*, started: bool) -> PodView:
     ids=["proven", "never-started", "unseen"],
 )
 def test_it_never_stands_for_a_pod_that_the_job_counted(pods: list[PodView], reports: list[PodStanding]) -> None:
-    job = JobView(uid="job", name="sweep-0", index=0, end=JobEnd.SUCCEEDED, pods_ended=1)
+    job = JobView(uid="job", name="sweep-0", index=0, end=JobEnd.SUCCEEDED, pods_succeeded=1)
     verdict = judge(job, pods, reports)
     assert verdict.standing is Standing.UNPROVEN
     assert "left neither a report nor a trace" in verdict.message

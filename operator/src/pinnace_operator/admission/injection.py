@@ -1,6 +1,6 @@
 """The sidecar in pods that somebody else than the operator makes. Pure: a pod and its Experiment in, a decision out.
 
-What is added is what job.py adds to the operator's own pods, by the same function. Asked again, also after another
+What is added is what pod.py adds to the operator's own pods, by the same function. Asked again, also after another
 webhook changed the pod, it adds what is missing to containers that came since, and leaves alone what is there.
 """
 
