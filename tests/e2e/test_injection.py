@@ -40,7 +40,7 @@ def test_files_of_a_bare_labelled_pod_come_ashore_and_are_recorded(
 
     def ended() -> bool:
         [pod] = experiment.pods()
-        return pod["status"].get("phase") == "Succeeded"
+        return bool(pod["status"].get("phase") == "Succeeded")
 
     eventually(ended, timeout=180, interval=0.5, what="the pod and its sidecar have ended")
     rows = system.rows(experiment.id)

@@ -145,7 +145,8 @@ def test_the_version_is_asked_for_once_and_again_while_there_was_no_answer() -> 
 
 def test_a_pod_that_does_not_ask_costs_no_request_and_is_left_alone() -> None:
     cluster = Cluster()
-    for body in (pod(inject="false"), {"metadata": {}, "spec": {"containers": []}}):
+    unlabelled: dict[str, Any] = {"metadata": {}, "spec": {"containers": []}}
+    for body in (pod(inject="false"), unlabelled):
         assert PodHook(cluster, PLATFORM).decide(request(body, kind=POD)) == Decision()
     assert cluster.asked == 0
 
