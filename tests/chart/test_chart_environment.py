@@ -56,7 +56,7 @@ def test_the_api_knows_every_variable(manifests: list[Manifest]) -> None:
 def test_the_operator_starts_with_what_it_is_given(manifests: list[Manifest]) -> None:
     settings, platform = operator_settings.from_env(variables(manifests, "operator"))
     assert platform.default_store is not None
-    service = one(manifests, "Service")
+    service = one(manifests, "Service", "-api")
     host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
     assert settings.api_url == f"http://{host}:{service['spec']['ports'][0]['port']}"
 
@@ -66,6 +66,7 @@ def test_every_value_reaches_the_operator() -> None:
     assert settings.namespaces == ("team-a",)
     assert settings.poll_seconds == 2.5
     assert settings.log_level == "debug"
+    assert settings.webhook_certificate_dir == "/var/run/pinnace/webhook"
     assert platform.sidecar_api_url == "https://api.example.org"
     assert platform.sidecar_image == "example.org/sidecar:v2"
     assert platform.sidecar_image_pull_policy == "Always"
@@ -156,10 +157,14 @@ def test_containers_listen_where_they_are_probed(manifests: list[Manifest]) -> N
     ports = {"operator": "PINNACE_OPERATOR_HEALTH_PORT", "api": "PINNACE_API_PORT"}
     for part, name in ports.items():
         (container,) = one(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"]["containers"]
-        (port,) = container["ports"]
+        (port,) = [port for port in container["ports"] if port["name"] != "webhook"]
         assert str(port["containerPort"]) == variables(manifests, part)[name]
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        for probe in ("startupProbe", "livenessProbe"):
             assert container[probe]["httpGet"]["port"] == port["name"]
+        assert container["readinessProbe"]["httpGet"]["port"] == ("webhook" if part == "operator" else port["name"])
+    (container,) = one(manifests, "Deployment", "-operator")["spec"]["template"]["spec"]["containers"]
+    (webhook,) = [port for port in container["ports"] if port["name"] == "webhook"]
+    assert str(webhook["containerPort"]) == variables(manifests, "operator")["PINNACE_OPERATOR_WEBHOOK_PORT"]
 
 
 def test_tokens_are_asked_for_with_the_audience_that_the_api_accepts(manifests: list[Manifest]) -> None:

@@ -17,6 +17,12 @@ OPERATOR = {
     ("", "services"): {"create"},
     ("events.k8s.io", "events"): {"create"},
 }
+#: In the release's own namespace, and cluster-wide: by name, what the webhooks' certificate takes.
+SECRET = {("", "secrets"): {"get", "patch"}}
+CONFIGURATIONS = {
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): {"get", "patch"},
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): {"get", "patch"},
+}
 API = {("", "pods"): {"get"}}
 TOKEN_REVIEW = {("authentication.k8s.io", "tokenreviews"): {"create"}}
 
@@ -55,22 +61,48 @@ def granted(manifests: list[Manifest], account: str) -> dict[str, dict[tuple[str
 
 def test_cluster_wide_each_part_may_do_this_and_nothing_else() -> None:
     manifests = render(CHART / "ci" / "minimal-values.yaml")
-    assert granted(manifests, "pinnace-operator") == {"*": OPERATOR}
+    assert granted(manifests, "pinnace-operator") == {"*": OPERATOR | CONFIGURATIONS, NAMESPACE: SECRET}
     assert granted(manifests, "pinnace-api") == {"*": TOKEN_REVIEW | API}
 
 
-def test_with_namespaces_nothing_is_cluster_wide_but_the_question_whose_token_it_is() -> None:
+def test_with_namespaces_nothing_is_cluster_wide_but_whose_token_it_is_and_what_has_no_namespace() -> None:
     manifests = render(CHART / "ci" / "namespaced-values.yaml")
-    assert granted(manifests, "pinnace-operator") == {"team-a": OPERATOR, "team-b": OPERATOR}
+    assert granted(manifests, "pinnace-operator") == {
+        "*": CONFIGURATIONS, NAMESPACE: SECRET, "team-a": OPERATOR, "team-b": OPERATOR,
+    }  # fmt: skip
     assert granted(manifests, "pinnace-api") == {"*": TOKEN_REVIEW, "team-a": API, "team-b": API}
 
 
-def test_no_rule_has_a_wildcard_reads_secrets_or_raises_itself(manifests: list[Manifest]) -> None:
+def test_no_rule_has_a_wildcard_or_raises_itself(manifests: list[Manifest]) -> None:
     for role in of_kind(manifests, *ROLE_KINDS):
         for (group, resource), verbs in allowed(role).items():
             assert "*" not in {group, resource, *verbs}
-            assert resource != "secrets"
             assert not verbs & {"escalate", "bind", "impersonate"}
+
+
+def test_one_secret_is_read_and_two_configurations_changed_each_by_its_name(manifests: list[Manifest]) -> None:
+    sensitive = [
+        (resource, rule.get("resourceNames"))
+        for role in of_kind(manifests, *ROLE_KINDS)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        if resource == "secrets" or resource.endswith("webhookconfigurations")
+    ]
+    if not of_kind(manifests, "Issuer", "Certificate"):
+        configurations = [one(manifests, f"{kind}WebhookConfiguration") for kind in ("Validating", "Mutating")]
+        (name,) = {configuration["metadata"]["name"] for configuration in configurations}
+        secret = one(manifests, "Secret", "-webhook")["metadata"]["name"]
+        assert sorted(sensitive) == [
+            ("mutatingwebhookconfigurations", [name]),
+            ("secrets", [secret]),
+            ("validatingwebhookconfigurations", [name]),
+        ]
+    else:
+        assert sensitive == []
+
+
+def test_without_webhooks_none_of_their_rights_is_there() -> None:
+    assert granted(render(store__bucket="abc", webhook__enabled=False), "pinnace-operator") == {"*": OPERATOR}
 
 
 def test_the_named_service_accounts_are_the_ones_bound_and_used() -> None:

@@ -77,14 +77,15 @@ def test_every_object_carries_the_standard_labels(manifests: list[Manifest]) -> 
 def test_selectors_match_their_pods_and_nobody_elses(manifests: list[Manifest]) -> None:
     deployments = of_kind(manifests, "Deployment")
     wanted = {item["metadata"]["name"]: item["spec"]["selector"]["matchLabels"] for item in deployments}
-    wanted["service"] = one(manifests, "Service")["spec"]["selector"]
+    for part in ("api", "webhook"):
+        wanted[part] = one(manifests, "Service", f"-{part}")["spec"]["selector"]
     labels = {item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"] for item in deployments}
     matched = {
         selector: [name for name, has in labels.items() if has.items() >= wanted[selector].items()]
         for selector in wanted
     }
-    api = next(name for name in labels if name.endswith("-api"))
-    assert matched == {**{name: [name] for name in labels}, "service": [api]}
+    api, operator = (next(name for name in labels if name.endswith(f"-{part}")) for part in ("api", "operator"))
+    assert matched == {**{name: [name] for name in labels}, "api": [api], "webhook": [operator]}
 
 
 def test_there_is_one_pod_of_each_replaced_by_recreate_unless_the_database_bears_more() -> None:
@@ -113,6 +114,7 @@ def test_with_postgresql_its_url_comes_from_the_secret_and_nothing_is_kept_on_a_
 
 def test_objects_lie_in_the_releases_namespace_unless_they_are_roles(manifests: list[Manifest]) -> None:
     no_namespace = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    no_namespace |= {"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"}
     for manifest in manifests:
         if manifest["kind"] not in no_namespace | {"Role", "RoleBinding"}:
             assert manifest["metadata"]["namespace"] == NAMESPACE
@@ -145,10 +147,10 @@ def test_the_database_lies_on_the_claim_that_is_named() -> None:
 
 def test_the_chart_makes_an_admin_token_unless_it_is_given_one() -> None:
     manifests = render(store__bucket="artifacts")
-    secret = one(manifests, "Secret")
+    secret = one(manifests, "Secret", "-admin-token")
     assert _volume(manifests, "admin-token")["secret"]["secretName"] == secret["metadata"]["name"]
     assert len(secret["data"]["token"]) >= 64
-    assert secret["data"] != one(render(store__bucket="artifacts"), "Secret")["data"]
+    assert secret["data"] != one(render(store__bucket="artifacts"), "Secret", "-admin-token")["data"]
 
     manifests = render(EVERYTHING)
     assert not of_kind(manifests, "Secret")
@@ -182,10 +184,13 @@ def test_a_pod_goes_where_it_is_told(part: str) -> None:
     assert template["metadata"]["labels"].keys() >= {"tier", "team"}
 
 
-def test_network_policies_let_callers_in_at_the_api_alone() -> None:
+def test_network_policies_let_callers_in_at_the_api_and_at_the_webhooks_alone() -> None:
     manifests = render(EVERYTHING)
     policies = {item["metadata"]["name"]: item["spec"] for item in of_kind(manifests, "NetworkPolicy")}
-    assert policies["shore-crew-operator"]["ingress"] == []
+    (rule,) = policies["shore-crew-operator"]["ingress"]
+    assert rule == {"ports": [{"port": "webhook", "protocol": "TCP"}], "from": [{"ipBlock": {"cidr": "192.0.2.0/28"}}]}
+    without = render(store__bucket="abc", networkPolicy__enabled=True, webhook__enabled=False)
+    assert one(without, "NetworkPolicy", "-operator")["spec"]["ingress"] == []
     (rule,) = policies["shore-crew-api"]["ingress"]
     assert rule == {"ports": [{"port": "http", "protocol": "TCP"}], "from": [{"namespaceSelector": {}}]}
     assert not of_kind(render(store__bucket="artifacts"), "NetworkPolicy")

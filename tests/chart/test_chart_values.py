@@ -50,6 +50,7 @@ def test_the_everything_value_set_changes_every_value() -> None:
         "monitoring.alerts.enabled",
         "rbac.aggregate",
         "securityContext",
+        "webhook.enabled",
     ]
 
 

@@ -179,7 +179,7 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 def test_jobs_of_alerts_are_those_that_the_monitors_make() -> None:
     manifests = render(**ON)
     # The Prometheus operator calls a job after the Service, or after the PodMonitor and its namespace.
-    jobs = {one(manifests, "Service")["metadata"]["name"]} | {
+    jobs = {one(manifests, "Service", "-api")["metadata"]["name"]} | {
         f"{monitor['metadata']['namespace']}/{monitor['metadata']['name']}"
         for monitor in of_kind(manifests, "PodMonitor")
     }
@@ -223,7 +223,7 @@ def test_monitors_are_made_where_they_are_wanted_and_known(install: str, cluster
 def test_monitors_ask_ports_that_pods_have() -> None:
     manifests = render(**ON)
     (monitor,) = of_kind(manifests, "ServiceMonitor")
-    service = one(manifests, "Service")
+    service = one(manifests, "Service", "-api")
     assert service["metadata"]["labels"].items() >= monitor["spec"]["selector"]["matchLabels"].items()
     assert [end["port"] for end in monitor["spec"]["endpoints"]] == [port["name"] for port in service["spec"]["ports"]]
     sidecars = one(manifests, "PodMonitor", "-sidecars")["spec"]

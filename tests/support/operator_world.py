@@ -15,6 +15,7 @@ import msgspec
 
 from pinnace.client import Conflict, NotFound, Unreachable
 from pinnace.digests import manifest_sha256
+from pinnace.naming import INJECT_LABEL
 from pinnace.records import (
     MAX_CURVE_ITERATIONS,
     Curve,
@@ -37,7 +38,7 @@ from pinnace.records import (
 from pinnace.settings import StoreSettings
 from pinnace_operator.acceptance import accept
 from pinnace_operator.experiment import ConditionType, Experiment, Status
-from pinnace_operator.job import build_job
+from pinnace_operator.job import build_job, labels
 from pinnace_operator.observed import job_view, pod_view
 from pinnace_operator.ports import ClusterError, GoneError, UnavailableError
 from pinnace_operator.reconcile import Memory, Reconciliation
@@ -194,7 +195,7 @@ class World:
         held = {
             (self._index_of(uid), self._worker_of(uid))
             for uid, pod in self.pods_by_name.items()
-            if pod["status"]["phase"] == "Running"
+            if pod["status"]["phase"] == "Running" and not self._is_injected(uid)
         }
         held |= {
             (index, worker)
@@ -208,21 +209,34 @@ class World:
     def start_pod(self, index: int, worker: int = 0) -> str:
         """The Job controller makes a pod and the kubelet starts it; its UID."""
         job = self.job(index)
+        annotations = {
+            "batch.kubernetes.io/job-completion-index": str(worker),
+            "batch.kubernetes.io/job-index-ignored-failure-count": str(
+                self._ignored.get((job["metadata"]["uid"], worker), 0)
+            ),
+        }
+        uid = self._start_pod(job["metadata"]["name"], job["spec"]["template"]["metadata"]["labels"], annotations)
+        job["status"]["active"] = job["status"].get("active", 0) + 1
+        job["status"].setdefault("startTime", _text(self.now))
+        self.touch(job)
+        return uid
+
+    def inject_pod(self, index: int) -> str:
+        """Somebody else makes a pod, the webhook puts the sidecar in, and the kubelet starts it; its UID."""
+        ours = labels(Experiment.from_manifest(self.body), index)
+        return self._start_pod("guest", ours | {INJECT_LABEL: "true"}, {})
+
+    def _start_pod(self, name: str, pod_labels: dict[str, str], annotations: dict[str, str]) -> str:
         number = len(self.truth)
         uid = str(uuid5(_FILES, f"pod-{number}"))
         self.pods_by_name[uid] = {
             "metadata": {
-                "name": f"{job['metadata']['name']}-p{number}",
+                "name": f"{name}-p{number}",
                 "namespace": "team-a",
                 "uid": uid,
                 "creationTimestamp": _text(self.now),
-                "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
-                "annotations": {
-                    "batch.kubernetes.io/job-completion-index": str(worker),
-                    "batch.kubernetes.io/job-index-ignored-failure-count": str(
-                        self._ignored.get((job["metadata"]["uid"], worker), 0)
-                    ),
-                },
+                "labels": dict(pod_labels),
+                "annotations": annotations,
                 "resourceVersion": "0",
             },
             "status": {
@@ -233,9 +247,6 @@ class World:
         }
         self.touch(self.pods_by_name[uid])
         self.truth[uid] = Truth()
-        job["status"]["active"] = job["status"].get("active", 0) + 1
-        job["status"].setdefault("startTime", _text(self.now))
-        self.touch(job)
         return uid
 
     def write_file(self, pod_uid: str) -> None:
@@ -257,6 +268,8 @@ class World:
         `disrupted`: the pod was evicted, so that its failure does not count.
         """
         self._end_containers(pod_uid, exit_code=exit_code, proven=proven, disrupted=disrupted)
+        if self._is_injected(pod_uid):
+            return
         job = self._job_of(pod_uid)
         status = job["status"]
         status["active"] = max(status.get("active", 0) - 1, 0)
@@ -343,7 +356,7 @@ class World:
         del self.jobs_by_name[name]
         self.memory.sightings.see_job(job_view(job), deleted=True)
         for uid, pod in list(self.pods_by_name.items()):
-            if pod["metadata"]["labels"]["pinnace.dev/iteration"] == str(index):
+            if pod["metadata"]["labels"]["pinnace.dev/iteration"] == str(index) and not self._is_injected(uid):
                 del self.pods_by_name[uid]
                 self.memory.sightings.see_pod(pod_view(pod), deleted=True)
 
@@ -456,6 +469,9 @@ class World:
     def _iteration_of(self, pod_uid: str) -> UUID:
         return UUID(self.pods_by_name[pod_uid]["metadata"]["labels"]["pinnace.dev/iteration-id"])
 
+    def _is_injected(self, pod_uid: str) -> bool:
+        return INJECT_LABEL in self.pods_by_name[pod_uid]["metadata"]["labels"]
+
     def _job_of(self, pod_uid: str) -> dict[str, Any]:
         return self.job(self._index_of(pod_uid))
 
@@ -481,6 +497,7 @@ class World:
             pod_uid=pod_uid,
             sequence=before.report.sequence + 1 if before and before.report else 1,
             final=final,
+            injected=self._is_injected(pod_uid),
             files={FileState.RECORDED: len(truth.recorded), FileState.BUFFERED: waiting},
             bytes_recorded=10 * len(truth.recorded),
             manifest=_manifest_of(truth.recorded),

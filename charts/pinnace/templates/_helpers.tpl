@@ -56,6 +56,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- printf "http://%s-api.%s.svc:%v" (include "pinnace.fullname" .) .Release.Namespace .Values.api.service.port -}}
 {{- end -}}
 
+{{/* Both webhook configurations. They lie in no namespace, and a name of theirs can't have a colon. */}}
+{{- define "pinnace.webhookName" -}}
+{{- printf "%s.%s" (include "pinnace.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
+{{- define "pinnace.webhookSecret" -}}
+{{- printf "%s-webhook" (include "pinnace.fullname" .) -}}
+{{- end -}}
+
+{{/* The name that the API server calls the webhooks by. */}}
+{{- define "pinnace.webhookHost" -}}
+{{- printf "%s-webhook.%s.svc" (include "pinnace.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
 {{- define "pinnace.adminTokenSecret" -}}
 {{- default (printf "%s-admin-token" (include "pinnace.fullname" .)) .Values.api.adminToken.existingSecret -}}
 {{- end -}}

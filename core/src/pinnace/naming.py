@@ -15,6 +15,10 @@ EXPERIMENT_ID_LABEL: Final = f"{GROUP}/experiment-id"  # its metadata.uid
 ITERATION_ID_LABEL: Final = f"{GROUP}/iteration-id"
 ITERATION_LABEL: Final = f"{GROUP}/iteration"  # the index
 
+#: On pods that somebody else than the operator makes: "true" asks the admission webhook for the sidecar. The webhook's
+#: objectSelector is this label, and the operator does not count such pods among those of its Jobs.
+INJECT_LABEL: Final = f"{GROUP}/inject"
+
 #: The sidecar's container in a pod; the operator reads its termination message.
 SIDECAR_CONTAINER: Final = "pinnace-sidecar"
 

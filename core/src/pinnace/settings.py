@@ -100,6 +100,8 @@ class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     iteration_id: UUID
     pod_uid: Annotated[str, Meta(min_length=1, max_length=64)]
+    #: Whether the pod is another owner's than the operator's, which its reports then say.
+    injected: bool = False
     artifacts_dir: str = "/artifacts"
     buffer_dir: str = "/buffer"
     #: The buffer never grows beyond this many bytes; below the volume's own limit, where the pod would be evicted.

@@ -11,6 +11,7 @@ from kopf._core.engines.peering import Identity
 
 from pinnace.client import Client
 from pinnace.settings import SettingsError
+from pinnace_operator.admission.assembly import admission
 from pinnace_operator.handlers import build_registry
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Reconciliation
@@ -36,7 +37,7 @@ def main() -> int:
         # One line for each event and each probe drowns what happened.
         for chatty in ("kopf.objects", "kopf.activities", "aiohttp.access"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-    with Client(settings.client, timeout=API_TIMEOUT_S) as api:
+    with Client(settings.client, timeout=API_TIMEOUT_S) as api, admission(settings, platform):
         reconciliation = Reconciliation(
             cluster=KubernetesCluster.connected(),
             api=api,

@@ -3,7 +3,7 @@
 Whatever Pinnace adds to a pod and the user has set already is refused by name; nothing of the user's is overwritten.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,7 +60,7 @@ def accept(experiment: Experiment, platform: Platform) -> Accepted:
             "spec.earlyStopping needs spec.objective, because it compares values of its metric: name the metric there",
         )
     artifacts = experiment.spec.artifacts
-    for clash in _clashes(experiment):
+    for clash in _template_clashes(experiment):
         raise NotAcceptedError("NameClash", clash)
     for mistake in _failure_policy_mistakes(experiment):
         raise NotAcceptedError("InvalidPodFailurePolicy", mistake)
@@ -138,17 +138,22 @@ def _check_sizes(artifacts: Artifacts) -> None:
             ) from error
 
 
-def _clashes(experiment: Experiment) -> Iterator[str]:
+def clashes(pod: Mapping[str, Any], field: str, mount_path: str) -> Iterator[str]:
+    """What a pod spec, which is at `field` of its object, has already of what Pinnace is to add."""
+    for volume in pod.get("volumes") or ():
+        if _name(volume).startswith(NAME_PREFIX):
+            yield f"{field}.volumes: {_name(volume)} is a name of Pinnace's: rename the volume"
+    for kind, position, container in _containers(pod):
+        yield from _container_clashes(container, f"{field}.{kind}[{position}]", mount_path)
+
+
+def _template_clashes(experiment: Experiment) -> Iterator[str]:
     template, mount_path = experiment.spec.template, experiment.spec.artifacts.mount_path
     pod = template.spec
     for label in template.metadata.labels:
         if label.startswith(LABEL_PREFIX):
             yield f"spec.template.metadata.labels: {label} is set by Pinnace: choose another prefix"
-    for volume in pod.get("volumes") or ():
-        if _name(volume).startswith(NAME_PREFIX):
-            yield f"spec.template.spec.volumes: {_name(volume)} is a name of Pinnace's: rename the volume"
-    for kind, position, container in _containers(pod):
-        yield from _container_clashes(container, f"spec.template.spec.{kind}[{position}]", mount_path)
+    yield from clashes(pod, "spec.template.spec", mount_path)
     yield from _worker_clashes(experiment)
     if not pod.get("containers"):
         yield "spec.template.spec.containers is empty: describe at least one container"
@@ -178,7 +183,7 @@ def _worker_clashes(experiment: Experiment) -> Iterator[str]:
                 )
 
 
-def _containers(pod: dict[str, Any]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """With the list that each is in, and its place there."""
     for kind in ("initContainers", "containers"):
         for position, container in enumerate(pod.get(kind) or ()):

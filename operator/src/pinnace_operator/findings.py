@@ -72,11 +72,11 @@ def _failed(experiment: Experiment, count: str, first: str, skipped: int, *, is_
 
 def artifacts_synced(iterations: Sequence[IterationProgress], observed: Observed, counts: ArtifactCounts) -> Finding:
     """True exactly when every iteration has ended and those that began are proven; never on missing knowledge."""
-    ran = [iteration for iteration in iterations if iteration.stage is not Stage.SKIPPED]
+    ran = [it for it in iterations if it.stage is not Stage.SKIPPED or it.verdict is not None]
     total, synced = len(ran), sum(iteration.synced for iteration in ran)
     if synced == total and all(iteration.ended for iteration in ran):
         return true("AllRecorded", _all_recorded(total, counts))
-    if not any(iteration.begun for iteration in iterations):
+    if not any(iteration.begun or iteration.verdict is not None for iteration in iterations):
         return unknown("NotStarted", "no iteration has started")
     trouble = (_shipping_trouble(observed) if observed.rows else None) or observed.api_trouble
     if trouble is not None:
@@ -102,7 +102,8 @@ def _activity(
     experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed, now: datetime
 ) -> Iterator[tuple[str, str]]:
     """Reason and message of the condition Running, the weightiest first."""
-    active = any(iteration.running for iteration in iterations)
+    # Pods of other owners run although the Experiment is suspended; they are not what is being stopped.
+    active = any(iteration.running and iteration.stage is Stage.ACTIVE for iteration in iterations)
     if experiment.spec.suspend:
         queue = any(
             iteration.running and iteration.job is not None and iteration.job.queued for iteration in iterations

@@ -1,65 +1,24 @@
-"""The Cluster of ports.py on a real API server, by the official client's connection and our own manifests.
-
-Manifests travel as plain JSON: the client's model classes would drop fields that they don't know.
-"""
+"""The Cluster of ports.py on a real API server."""
 
 from collections.abc import Collection
 from typing import Any, Final
 
-import msgspec
-import urllib3
-from kubernetes.client import ApiClient, Configuration
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
-
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
 from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
-from pinnace_operator.ports import ClusterError, GoneError, RefusedError, RejectedError, UnavailableError
-
-FIELD_MANAGER: Final = "pinnace-operator"
+from pinnace_operator.kubernetes_api import JSON, KubernetesApi
+from pinnace_operator.ports import RefusedError, RejectedError
 
 #: Who suspends and resumes is another manager than who made the Job: to apply is to say all that one wants, and
 #: whoever says only `suspend` must not take the rest away.
 SUSPEND_MANAGER: Final = "pinnace-operator-suspend"
 EXPIRY_MANAGER: Final = "pinnace-operator-expiry"
 
-CONNECT_TIMEOUT_S: Final = 5.0
-READ_TIMEOUT_S: Final = 30.0
-
-_APPLY: Final = "application/apply-patch+yaml"
-_JSON: Final = "application/json"
-
 #: The API server's word for a change of a Job's template.
 _IMMUTABLE: Final = "field is immutable"
 
-#: And for a field that a manifest can't have, or of the wrong type: it says 500 to that.
-_UNTYPED: Final = "failed to create typed patch object"
 
-
-class _Status(msgspec.Struct, frozen=True):
-    """The part of a metav1.Status that says why."""
-
-    message: str = ""
-    reason: str = ""
-
-
-class KubernetesCluster:
+class KubernetesCluster(KubernetesApi):
     """Safe to use from several threads at once."""
-
-    def __init__(self, configuration: Configuration) -> None:
-        # The client knows proxies, certificates and the rotation of tokens; we only want its connections.
-        client: Any = ApiClient(configuration)
-        self._pool: urllib3.PoolManager = client.rest_client.pool_manager
-        self._configuration: Any = configuration
-
-    @classmethod
-    def connected(cls) -> "KubernetesCluster":
-        """With the service account of the pod that we run in; outside of a cluster, with the kubeconfig."""
-        configuration = Configuration()
-        try:
-            load_incluster_config(client_configuration=configuration)
-        except ConfigException:
-            load_kube_config(client_configuration=configuration)
-        return cls(configuration)
 
     def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
         return self._list(f"/apis/batch/v1/namespaces/{namespace}/jobs", experiment_id)
@@ -122,64 +81,16 @@ class KubernetesCluster:
     def create_event(self, manifest: dict[str, Any]) -> None:
         self._create(f"/apis/events.k8s.io/v1/namespaces/{manifest['metadata']['namespace']}/events", manifest)
 
-    def _authorization(self) -> dict[str, str]:
-        settings = self._configuration.auth_settings().values()
-        return {auth["key"]: auth["value"] for auth in settings if auth["in"] == "header" and auth["value"]}
-
     def _list(self, path: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
         answer = self._call("GET", f"{path}?labelSelector={EXPERIMENT_ID_LABEL}%3D{experiment_id}")
         return answer["items"], int(answer["metadata"]["resourceVersion"])
 
-    def _apply(self, path: str, manifest: dict[str, Any], *, manager: str = FIELD_MANAGER) -> dict[str, Any]:
-        return self._call("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, _APPLY)
-
     def _create(self, path: str, manifest: dict[str, Any]) -> None:
         try:
-            self._call("POST", path, manifest, _JSON)
+            self._call("POST", path, manifest, JSON)
         except RefusedError as error:
             if error.reason != "AlreadyExists":
                 raise
-
-    def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""
-    ) -> dict[str, Any]:
-        headers = {"Accept": _JSON} | ({"Content-Type": content_type} if body is not None else {})
-        what = f"{method} {path.partition('?')[0]}"
-        try:
-            response = self._pool.request(
-                method,
-                self._configuration.host + path,
-                body=None if body is None else msgspec.json.encode(body),
-                headers=headers | self._authorization(),
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
-                retries=False,
-                redirect=False,
-            )
-            content = response.data
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise UnavailableError(f"{what}: the API server does not answer: {error}") from error
-        if not 200 <= response.status <= 299:
-            raise _error(what, response.status, content)
-        try:
-            return msgspec.json.decode(content, type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise UnavailableError(f"{what}: the answer can't be read: {error}") from error
-
-
-def _error(what: str, status: int, content: bytes) -> ClusterError:
-    try:
-        said = msgspec.json.decode(content, type=_Status)
-    except msgspec.DecodeError:
-        said = _Status(message=content[:256].decode(errors="replace"))
-    message = said.message or f"{what}: HTTP {status}"
-    kind = {400: RejectedError, 422: RejectedError, 404: GoneError, 403: RefusedError, 409: RefusedError}.get(
-        status, UnavailableError
-    )
-    if _UNTYPED in message:
-        return RejectedError(message, reason=said.reason)
-    if status == 401:
-        return UnavailableError(message, reason=said.reason, hint="the operator's own token is not accepted")
-    return kind(message, reason=said.reason)
 
 
 def _job_path(namespace: str, name: str) -> str:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.naming import ITERATION_LABEL, SIDECAR_CONTAINER
+from pinnace.naming import INJECT_LABEL, ITERATION_LABEL, SIDECAR_CONTAINER
 from pinnace.records import ExperimentWrite, Iteration, PodReport, PodStanding
 from pinnace_operator.experiment import MalformedError, Manifest, Metadata, PodFailurePolicy
 from pinnace_operator.job import (
@@ -93,6 +93,8 @@ class PodView:
     index: int
     version: int = 0
     created_at: datetime | None = None
+    #: Another owner's, with the sidecar put in by the webhook; no Job of ours counts it.
+    injected: bool = False
     #: Some container has run, so there may be files.
     started: bool = False
     #: A container of the training itself has run.
@@ -205,6 +207,7 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
         index=_index(meta),
         version=meta.version,
         created_at=meta.creation_timestamp,
+        injected=INJECT_LABEL in meta.labels,
         started=any(container.has_run for container in containers),
         trained=any(container.has_run for container in status.container_statuses),
         ended=end is not None,

@@ -1,6 +1,6 @@
 """The pods of one iteration: the user's template, and what Pinnace adds to it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,34 +18,62 @@ def pod_spec(
     experiment: Experiment, index: int, job: str, accepted: Accepted, platform: Platform, *, parameters: Combination
 ) -> dict[str, Any]:
     """The PodSpec for iteration `index`, whose Job is called `job`."""
-    pod = experiment.spec.template.spec
-    iteration = iteration_id(experiment.id, index)
-    environment = [
-        *_environment(experiment, index, parameters),
-        *workers.variables(experiment, job),
-    ]
-    mount = {"name": naming.ARTIFACTS_VOLUME, "mountPath": experiment.spec.artifacts.mount_path}
-
-    def fitted(container: Mapping[str, Any]) -> dict[str, Any]:
-        # Ours come first, so that the user's variables can refer to them.
-        return {
-            **container,
-            "env": [*environment, *(container.get("env") or ())],
-            "volumeMounts": [*(container.get("volumeMounts") or ()), mount],
-        }
-
-    ours = sidecar.container(experiment, iteration, accepted, platform)
     subdomain = {"subdomain": workers.service_name(job)} if experiment.spec.workers > 1 else {}
-    return {
+    pod = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": grace_seconds(experiment),
-        **pod,
+        **experiment.spec.template.spec,
         **subdomain,
-        # First of all, so that it sees what init containers of the user's write.
-        "initContainers": [ours, *(fitted(container) for container in pod.get("initContainers") or ())],
-        "containers": [fitted(container) for container in pod["containers"]],
-        "volumes": [*(pod.get("volumes") or ()), *sidecar.volumes(experiment, accepted)],
     }
+    variables = workers.variables(experiment, job)
+    return fitted(pod, experiment, index, accepted, platform, parameters=parameters, variables=variables)
+
+
+def fitted(
+    pod: Mapping[str, Any],
+    experiment: Experiment,
+    index: int,
+    accepted: Accepted,
+    platform: Platform,
+    *,
+    parameters: Combination,
+    variables: Iterable[dict[str, Any]] = (),
+    injected: bool = False,
+) -> dict[str, Any]:
+    """A pod's spec with the sidecar of iteration `index`, whoever it is of; its containers get `variables`, too.
+
+    Safe to repeat: what is there by name is left as it is.
+    """
+    environment = [*_environment(experiment, index, parameters), *variables]
+    mount = {"name": naming.ARTIFACTS_VOLUME, "mountPath": experiment.spec.artifacts.mount_path}
+
+    def with_ours(container: Mapping[str, Any]) -> dict[str, Any]:
+        # Ours come first, so that the user's variables can refer to them.
+        env, mounts = container.get("env") or (), container.get("volumeMounts") or ()
+        return {
+            **container,
+            "env": [*_missing(environment, env), *env],
+            "volumeMounts": [*mounts, *_missing([mount], mounts)],
+        }
+
+    iteration = iteration_id(experiment.id, index)
+    ours = sidecar.container(experiment, iteration, accepted, platform, injected=injected)
+    before, volumes = pod.get("initContainers") or (), pod.get("volumes") or ()
+    return {
+        **pod,
+        # First of all, so that it sees what init containers of the user's write.
+        "initContainers": [
+            *_missing([ours], before),
+            *(container if container.get("name") == ours["name"] else with_ours(container) for container in before),
+        ],
+        "containers": [with_ours(container) for container in pod["containers"]],
+        "volumes": [*volumes, *_missing(sidecar.volumes(experiment, accepted), volumes)],
+    }
+
+
+def _missing(ours: Iterable[dict[str, Any]], there: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    names = {item.get("name") for item in there}
+    return [item for item in ours if item["name"] not in names]
 
 
 def _environment(experiment: Experiment, index: int, parameters: Combination) -> list[dict[str, str]]:

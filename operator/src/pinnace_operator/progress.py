@@ -15,7 +15,7 @@ from pinnace_operator.acceptance import Accepted
 from pinnace_operator.experiment import Experiment, Status
 from pinnace_operator.indexes import IndexSet
 from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Trouble
-from pinnace_operator.proof import LOST, Standing, Verdict, judge, standings_by_iteration
+from pinnace_operator.proof import LOST, Standing, Verdict, judge, judge_without_job, standings_by_iteration
 from pinnace_operator.search.objective import Valued, reaching
 from pinnace_operator.search.values import Combination
 
@@ -53,7 +53,7 @@ class IterationProgress:
     row: Iteration | None
     #: It had a Job with pods that somebody deleted before it ended.
     lost: bool
-    #: None: can't be told, because the API does not answer or nothing has started.
+    #: None: can't be told, because the API does not answer, or nothing to be told, because nothing has started.
     verdict: Verdict | None
 
     @property
@@ -76,7 +76,7 @@ class IterationProgress:
     @property
     def had_pods(self) -> bool:
         job = self.job
-        return bool(self.pods) or (job is not None and job.pods_active + job.pods_ended > 0)
+        return any(not pod.injected for pod in self.pods) or (job is not None and job.pods_active + job.pods_ended > 0)
 
     @property
     def state(self) -> IterationState:
@@ -96,7 +96,7 @@ class IterationProgress:
     @property
     def failure(self) -> str:
         """Why it failed: the training's own end if it was seen, else the Job's."""
-        ends = [pod.failure for pod in self.pods if pod.failure]
+        ends = [pod.failure for pod in self.pods if pod.failure and not pod.injected]
         return ends[-1] if ends else (self.job.message if self.job else "")
 
     def trouble(self, now: datetime) -> Trouble | None:
@@ -112,7 +112,7 @@ class IterationProgress:
                     message=f"pod {pod.name} is still being set up; a volume or a large image may be the cause: "
                     "look at kubectl describe pod",
                 )
-        live = [pod for pod in self.pods if not pod.ended]
+        live = [pod for pod in self.pods if not pod.ended and not pod.injected]
         if not live and not self.job.pods_active and not self.job.pods_ended and _slow(self.job.created_at, now):
             return Trouble(
                 reason="PodNotCreated",
@@ -198,8 +198,10 @@ def _remembered(job: JobView | None, row: Iteration | None) -> Mapping[str, Any]
 def _verdict(
     stage: Stage, job: JobView | None, pods: Sequence[PodView], standings: list[PodStanding] | None, lost: bool
 ) -> Verdict | None:
-    if stage in (*_BEFORE, Stage.SKIPPED) or standings is None:
+    if standings is None:
         return None
+    if stage in (*_BEFORE, Stage.SKIPPED):
+        return None if lost else judge_without_job(pods, standings, over=stage is Stage.SKIPPED)
     if lost and stage is not Stage.ACTIVE:
         return LOST
     return judge(job, pods, standings)

@@ -2,7 +2,8 @@
 
 A pod's proof is its sidecar's final report (the termination message, or the same report as the API holds it) with a
 manifest equal to what the API itself recorded of that pod. An iteration is proven when its Job is over, every pod
-that ran is proven, and no pod that the Job counted, or says that it left out of its count, is missing among them.
+that ran is proven, and no pod that the Job counted, or says that it left out of its count, is missing among them. Pods
+of other owners, which carry the label for injection, have to be proven too, and never stand for one of the Job's.
 """
 
 from collections import Counter
@@ -65,13 +66,25 @@ def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodS
     if not job.over:
         return Verdict(standing=Standing.IN_PROGRESS)
     by_pod = {standing.pod_uid: standing for standing in standings}
-    ran = {pod.uid for pod in pods if pod.started} | set(by_pod) | job.suspended_pods
-    seen = {pod.uid: pod for pod in pods}
-    verdicts = [_judge_pod(seen.get(uid), by_pod.get(uid), uid) for uid in sorted(ran)]
+    verdicts = [*_judge_pods(pods, by_pod, job.suspended_pods), _judge_count(job, pods, by_pod)]
     if any(not pod.ended for pod in pods):
         verdicts.append(Verdict(standing=Standing.DRAINING))
-    verdicts.append(_judge_count(job, pods, ran))
-    return max(verdicts, key=lambda verdict: verdict.standing)
+    return _weightiest(verdicts)
+
+
+def judge_without_job(pods: Sequence[PodView], standings: Iterable[PodStanding], *, over: bool) -> Verdict | None:
+    """The verdict on an iteration without a Job: on pods of other owners. None: there were none, as far as is known.
+
+    `over`: it is never to have a Job.
+    """
+    at_work = {pod.uid for pod in pods if not pod.ended}
+    by_pod = {standing.pod_uid: standing for standing in standings if standing.pod_uid not in at_work}
+    if not pods and not by_pod:
+        return None
+    verdicts = _judge_pods([pod for pod in pods if pod.ended], by_pod)
+    if not over or at_work:
+        verdicts.append(Verdict(standing=Standing.IN_PROGRESS))
+    return _weightiest([Verdict(standing=Standing.SYNCED), *verdicts])
 
 
 def final_report(pod: PodView | None, standing: PodStanding | None) -> PodReport | None:
@@ -79,6 +92,23 @@ def final_report(pod: PodView | None, standing: PodStanding | None) -> PodReport
     reports = [pod.report if pod else None, standing.report if standing else None]
     finals = [report for report in reports if report is not None and report.final]
     return max(finals, key=lambda report: report.sequence, default=None)
+
+
+def _judge_pods(
+    pods: Sequence[PodView], standings: Mapping[str, PodStanding], others: Set[str] = frozenset()
+) -> list[Verdict]:
+    """Of each that ran, and of `others` that are known to have run."""
+    seen = {pod.uid: pod for pod in pods}
+    ran = _ran(pods, standings) | others
+    return [_judge_pod(seen.get(uid), standings.get(uid), uid) for uid in sorted(ran)]
+
+
+def _ran(pods: Iterable[PodView], standings: Mapping[str, PodStanding]) -> set[str]:
+    return {pod.uid for pod in pods if pod.started} | set(standings)
+
+
+def _weightiest(verdicts: Iterable[Verdict]) -> Verdict:
+    return max(verdicts, key=lambda verdict: verdict.standing)
 
 
 def _judge_pod(pod: PodView | None, standing: PodStanding | None, uid: str) -> Verdict:
@@ -124,15 +154,19 @@ def _last_heard(standing: PodStanding | None) -> str:
     return f", among them the {pending} that were on their way when it was last heard of"
 
 
-def _judge_count(job: JobView, pods: Sequence[PodView], known: Set[str]) -> Verdict:
-    """Whether every pod that there was is among `pods` and the UIDs `known`.
+def _judge_count(job: JobView, pods: Sequence[PodView], standings: Mapping[str, PodStanding]) -> Verdict:
+    """Whether every pod of the Job that there was is among `pods` and `standings`.
 
     Three kinds are expected: pods that succeeded and pods that failed, as the Job counts them, and failed ones that its
     rules leave out, as each pod tells of those before it. A pod whose end is known stands for one of its own kind, so
     that an evicted pod never hides that the one after it is missing.
     """
+    others = {pod.uid for pod in pods if pod.injected} | {
+        uid for uid, standing in standings.items() if standing.report is not None and standing.report.injected
+    }
+    pods = [pod for pod in pods if pod.uid not in others]
     ended: Counter[str] = Counter(_kind(job, pod) for pod in pods if pod.ended)
-    unseen = len(known - {pod.uid for pod in pods})
+    unseen = len((_ran(pods, standings) | job.suspended_pods) - others - {pod.uid for pod in pods})
     expected = {"succeeded": job.pods_succeeded, "failed": job.pods_failed, "ignored": _ignored(pods)}
     missing = sum(max(0, count - ended[kind]) for kind, count in expected.items()) - unseen - ended["unknown"]
     if missing > 0:

@@ -40,8 +40,26 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: How often to ask the API how the artifacts of an unfinished Experiment stand.
     poll_seconds: Annotated[float, Meta(gt=0, le=3600)] = 5.0
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    #: Port of the admission webhooks, HTTPS, on every address. 0: there are none.
+    webhook_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    #: The names under which the API server calls them.
+    webhook_hosts: tuple[str, ...] = ()
+    #: The Secret, `NAMESPACE/NAME`, in which the certificate is kept that the operator makes for them. It has to exist.
+    webhook_secret: Annotated[str, Meta(pattern="^([^/]+/[^/]+)?$")] = ""
+    #: The name of both webhook configurations, whose authorities the operator keeps up to date.
+    webhook_configuration: str = ""
+    #: How long a certificate is valid; it is replaced after two thirds of that.
+    webhook_certificate_seconds: Annotated[float, Meta(ge=1)] = 90 * 86400.0
+    #: A folder with `tls.crt` and `tls.key` that somebody else keeps up to date. Set: the operator makes none.
+    webhook_certificate_dir: str = ""
 
     def __post_init__(self) -> None:
+        own = bool(self.webhook_secret and self.webhook_configuration and self.webhook_hosts)
+        if self.webhook_port and not own and not self.webhook_certificate_dir:
+            raise ValueError(
+                "webhook_port needs a certificate: set webhook_secret, webhook_configuration and webhook_hosts, "
+                "or webhook_certificate_dir"
+            )
         check_http_url(self.api_url, "api_url")
         if self.sidecar_api_url:
             check_http_url(self.sidecar_api_url, "sidecar_api_url")

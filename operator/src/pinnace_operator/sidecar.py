@@ -37,9 +37,11 @@ TOKEN_SECONDS: Final = 3600
 _UID: Final = 65532
 
 
-def container(experiment: Experiment, iteration: UUID, accepted: Accepted, platform: Platform) -> dict[str, Any]:
+def container(
+    experiment: Experiment, iteration: UUID, accepted: Accepted, platform: Platform, *, injected: bool = False
+) -> dict[str, Any]:
     """A native sidecar: it starts before every other container of the pod and is stopped after all of them."""
-    settings = _settings(experiment, iteration, platform)
+    settings = _settings(experiment, iteration, platform, injected=injected)
     port = settings.health_port
     return {
         "name": SIDECAR_CONTAINER,
@@ -117,11 +119,12 @@ def literal(value: str) -> str:
     return value.replace("$", "$$")
 
 
-def _settings(experiment: Experiment, iteration: UUID, platform: Platform) -> SidecarSettings:
+def _settings(experiment: Experiment, iteration: UUID, platform: Platform, *, injected: bool) -> SidecarSettings:
     artifacts = experiment.spec.artifacts
     return SidecarSettings(
         iteration_id=iteration,
         pod_uid="downward",  # replaced by the pod's own UID in _environment
+        injected=injected,
         artifacts_dir=artifacts.mount_path,
         buffer_dir=BUFFER_DIR,
         buffer_limit_bytes=int(quantity.to_bytes(artifacts.buffer.size_limit) * BUFFER_FILL),

@@ -39,6 +39,7 @@ class Reporter:
         *,
         iteration_id: UUID,
         pod_uid: str,
+        injected: bool,
         journal: Journal,
         intake: Intake,
         tailer: Tailer,
@@ -53,6 +54,7 @@ class Reporter:
     ) -> None:
         self._iteration_id = iteration_id
         self._pod_uid = pod_uid
+        self._injected = injected
         self._journal = journal
         self._intake = intake
         self._tailer = tailer
@@ -87,6 +89,7 @@ class Reporter:
             standing,
             iteration_id=self._iteration_id,
             pod_uid=self._pod_uid,
+            injected=self._injected,
             sequence=self._sequence,
             manifest=self._manifest_of(standing, exact=final),
             final=final,

@@ -180,6 +180,7 @@ class Sidecar:
         self._reporter = Reporter(
             iteration_id=settings.iteration_id,
             pod_uid=settings.pod_uid,
+            injected=settings.injected,
             journal=journal,
             intake=self._intake,
             tailer=self._tailer,

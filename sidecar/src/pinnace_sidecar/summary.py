@@ -43,7 +43,14 @@ class Standing:
 
 
 def report(
-    standing: Standing, *, iteration_id: UUID, pod_uid: str, sequence: int, manifest: Manifest, final: bool
+    standing: Standing,
+    *,
+    iteration_id: UUID,
+    pod_uid: str,
+    sequence: int,
+    manifest: Manifest,
+    final: bool,
+    injected: bool = False,
 ) -> PodReport:
     """The report of this moment. `manifest` is of the artifacts that the API acknowledged."""
     return PodReport(
@@ -51,6 +58,7 @@ def report(
         pod_uid=pod_uid,
         sequence=sequence,
         final=final,
+        injected=injected,
         files={state: count for state, count in standing.states.items() if count},
         bytes_recorded=standing.files.bytes_recorded,
         oldest_unshipped_seconds=round(standing.oldest_unshipped_seconds, 3),

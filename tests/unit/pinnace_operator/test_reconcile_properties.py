@@ -63,6 +63,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.highest_parallelism = parallelism
         #: By index and worker.
         self.pod_of: dict[tuple[int, int], str] = {}
+        self.guests: list[str] = []
         self.deleted_unproven = False
         self.parameters: dict[int, str] = {}
         self.lived_unseen: set[int] = set()
@@ -117,10 +118,27 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.world.lose_pod(pod)
         self.lived_unseen.add(place[0])
 
-    @precondition(lambda self: self.pod_of)
+    @property
+    def open_to_guests(self) -> list[int]:
+        """Iterations that the webhook would let another owner's pod into."""
+        return sorted(set(range(self.values)) - self.world.status.synced)
+
+    @precondition(lambda self: self.open_to_guests)
+    @rule(data=st.data())
+    def somebody_makes_a_labelled_pod(self, data: st.DataObject) -> None:
+        self.guests.append(self.world.inject_pod(data.draw(st.sampled_from(self.open_to_guests))))
+
+    @precondition(lambda self: self.guests)
+    @rule(data=st.data(), exit_code=st.sampled_from([0, 1]), proven=st.sampled_from([True, True, True, False]))
+    def labelled_pod_ends(self, data: st.DataObject, exit_code: int, proven: bool) -> None:
+        guest = data.draw(st.sampled_from(self.guests))
+        self.guests.remove(guest)
+        self.world.end_pod(guest, exit_code=exit_code, proven=proven)
+
+    @precondition(lambda self: self.pod_of or self.guests)
     @rule(data=st.data(), ship=st.booleans(), waits=st.booleans())
     def write_and_ship(self, data: st.DataObject, ship: bool, waits: bool) -> None:
-        pod = self.pod_of[data.draw(st.sampled_from(sorted(self.pod_of)))]
+        pod = data.draw(st.sampled_from([*self.pod_of.values(), *self.guests]))
         self.world.write_file(pod)
         if ship:
             problem = Problem(reason="StoreUnreachable", message="away", files=1) if waits else None
@@ -217,7 +235,9 @@ class ExperimentMachine(RuleBasedStateMachine):
         """Not those with a pod of this very moment: its event wakes the operator before it can have written."""
         existing = {int(job["metadata"]["labels"]["pinnace.dev/iteration"]) for job in self.world.jobs_by_name.values()}
         with_pods = {
-            int(pod["metadata"]["labels"]["pinnace.dev/iteration"]) for pod in self.world.pods_by_name.values()
+            int(pod["metadata"]["labels"]["pinnace.dev/iteration"])
+            for pod in self.world.pods_by_name.values()
+            if "pinnace.dev/inject" not in pod["metadata"]["labels"]
         }
         without = existing - with_pods - self.lived_unseen
         return sorted(existing & (self.world.status.started | without))
@@ -276,6 +296,8 @@ class ExperimentMachine(RuleBasedStateMachine):
         world.edit(suspend=False)
         self.the_queue_lets_all_go()
         world.settle()
+        for guest in self.guests:
+            world.end_pod(guest)
         for _ in range(3 * self.values + 3):
             for place in self.draining:
                 world.drain_pod(self.pod_of.pop(place))
@@ -304,7 +326,9 @@ class ExperimentMachine(RuleBasedStateMachine):
         if self.ttl is not None and world.condition(SYNCED)[0] == "True":
             world.pass_time(self.ttl)
             world.expire_jobs()
-            assert world.jobs_by_name == {}
+            # One that was stopped has no end from which Kubernetes could count.
+            left = world.jobs_by_name.values()
+            assert all("pinnace.dev/stopped" in job["metadata"].get("annotations", {}) for job in left)
             world.restart_operator()
             world.look()
             assert world.condition(SYNCED)[0] == "True"

@@ -396,7 +396,7 @@ def test_a_job_in_a_queue_is_left_to_the_queue_when_the_target_is_reached() -> N
 
 
 def test_an_experiment_with_stopped_iterations_and_a_time_to_live_comes_to_rest() -> None:
-    spec = {"parameters": GRID, "parallelism": 2, "objective": {**LOSS, "target": 0.1}}
+    spec: dict[str, Any] = {"parameters": GRID, "parallelism": 2, "objective": {**LOSS, "target": 0.1}}
     world = World(manifest(**spec, ttlSecondsAfterFinished=0))
     world.settle()
     other, winner = (world.start_pod(index) for index in (0, 1))

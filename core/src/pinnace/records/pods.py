@@ -68,6 +68,8 @@ class PodReport(Record, frozen=True, kw_only=True):
     sequence: Annotated[int, Meta(ge=0)]
     #: The sidecar has seen the end of the writer, shipped everything there was, and will change nothing more.
     final: bool = False
+    #: The pod is not one of the iteration's Job: its sidecar was put in at the owner's request.
+    injected: bool = False
     files: dict[FileState, int] = {}
     bytes_recorded: int = 0
     #: Age of the oldest file that is complete and not yet recorded, in seconds.

@@ -1,0 +1,42 @@
+"""The admission webhooks put together from the settings, with the real world around them."""
+
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from pinnace_operator.admission import experiments
+from pinnace_operator.admission.keeping import FolderKeeper, Keeper, SecretKeeper
+from pinnace_operator.admission.kubernetes_admission import TIMEOUT_S, KubernetesCertificates, KubernetesLookup
+from pinnace_operator.admission.pods import PodHook
+from pinnace_operator.admission.rotation import Plan
+from pinnace_operator.admission.server import AdmissionServer, Hook
+from pinnace_operator.kubernetes_api import surroundings
+from pinnace_operator.settings import OperatorSettings, Platform
+
+#: The chart's webhook configurations name them.
+EXPERIMENTS_PATH: Final = "/experiments"
+PODS_PATH: Final = "/pods"
+
+
+def admission(settings: OperatorSettings, platform: Platform) -> AbstractContextManager[object]:
+    """They answer within the context, which does nothing where they are switched off."""
+    if not settings.webhook_port:
+        return nullcontext()
+    hooks: dict[str, Hook] = {
+        EXPERIMENTS_PATH: partial(experiments.decide, platform=platform),
+        PODS_PATH: PodHook(KubernetesLookup.connected(read_timeout=TIMEOUT_S), platform).decide,
+    }
+    return AdmissionServer(hooks, _keeper(settings), port=settings.webhook_port)
+
+
+def _keeper(settings: OperatorSettings) -> Keeper:
+    if settings.webhook_certificate_dir:
+        return FolderKeeper(Path(settings.webhook_certificate_dir))
+    namespace, _, name = settings.webhook_secret.partition("/")
+    cluster = KubernetesCertificates(
+        surroundings(), namespace=namespace, secret=name, webhooks=settings.webhook_configuration
+    )
+    lifetime = timedelta(seconds=settings.webhook_certificate_seconds)
+    return SecretKeeper(cluster, Plan(hosts=settings.webhook_hosts, lifetime=lifetime), now=lambda: datetime.now(UTC))
