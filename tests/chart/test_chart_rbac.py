@@ -15,6 +15,7 @@ OPERATOR = {
     ("batch", "jobs"): {"get", "list", "watch", "create", "patch"},
     ("", "pods"): {"get", "list", "watch"},
     ("", "services"): {"create"},
+    ("", "persistentvolumeclaims"): {"create"},
     ("events.k8s.io", "events"): {"create"},
 }
 API = {("", "pods"): {"get"}}

@@ -47,6 +47,18 @@ def labels(experiment: Experiment, index: int) -> dict[str, str]:
     }
 
 
+def owner(experiment: Experiment) -> dict[str, Any]:
+    """Kubernetes removes what has this reference with the Experiment."""
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.KIND,
+        "name": experiment.name,
+        "uid": experiment.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
 def build_job(experiment: Experiment, index: int, accepted: Accepted, platform: Platform) -> dict[str, Any]:
     spec, template = experiment.spec, experiment.spec.template
     queueing = {k: v for k, v in template.metadata.labels.items() if k.startswith(QUEUE_LABEL_PREFIX)}
@@ -59,16 +71,7 @@ def build_job(experiment: Experiment, index: int, accepted: Accepted, platform: 
             "name": name,
             "namespace": experiment.namespace,
             "labels": {**queueing, MANAGED_BY_LABEL: MANAGED_BY, **ours},
-            "ownerReferences": [
-                {
-                    "apiVersion": naming.API_VERSION,
-                    "kind": naming.KIND,
-                    "name": experiment.name,
-                    "uid": experiment.metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [owner(experiment)],
         },
         "spec": {
             "completions": spec.workers,

@@ -74,6 +74,10 @@ class KubernetesCluster:
             if _IMMUTABLE not in str(error):
                 raise
 
+    def create_claim(self, manifest: dict[str, Any]) -> None:
+        # Not applied: what was asked for once is not changed by an edit, and the right to create is enough.
+        self._create(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/persistentvolumeclaims", manifest)
+
     def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
         manifest = {
             "apiVersion": "batch/v1",
@@ -121,15 +125,15 @@ class KubernetesCluster:
         answer = self._call("GET", f"{path}?labelSelector={EXPERIMENT_ID_LABEL}%3D{experiment_id}")
         return answer["items"], int(answer["metadata"]["resourceVersion"])
 
-    def _apply(self, path: str, manifest: dict[str, Any], *, manager: str = FIELD_MANAGER) -> dict[str, Any]:
-        return self._call("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, _APPLY)
-
     def _create(self, path: str, manifest: dict[str, Any]) -> None:
         try:
             self._call("POST", path, manifest, _JSON)
         except RefusedError as error:
             if error.reason != "AlreadyExists":
                 raise
+
+    def _apply(self, path: str, manifest: dict[str, Any], *, manager: str = FIELD_MANAGER) -> dict[str, Any]:
+        return self._call("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, _APPLY)
 
     def _call(
         self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""

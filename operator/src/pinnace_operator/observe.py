@@ -38,10 +38,12 @@ def observe(
     refusal: Refusal | None,
     api_trouble: Trouble | None,
     images: Mapping[UUID, Mapping[str, str]],
+    written_at: datetime | None = None,
 ) -> Observed:
     """The world as it is known now. That the API does not answer is part of the picture, not an error.
 
-    `experiment_row`, `refusal`, `api_trouble` and `images` are what came of the last round.
+    `experiment_row`, `refusal`, `api_trouble` and `images` are what came of the last round; the status was last written
+    at `written_at`.
     """
     rows: Rows | None = None
     try:
@@ -61,6 +63,8 @@ def observe(
         experiment_row=experiment_row,
         refusal=refusal,
         images=images,
+        rescues=sightings.rescues(),
+        written_at=written_at,
     )
 
 

@@ -7,7 +7,7 @@ and an Experiment whose artifacts are proven is left alone for ever, even if its
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,11 +23,16 @@ from pinnace_operator.observed import Observed, PodView, Refusal
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
 from pinnace_operator.recipe import recipe
+from pinnace_operator.rescue import CreateRescue, rescues
 from pinnace_operator.settings import Platform
-from pinnace_operator.statuses import status_of, status_of_refused
+from pinnace_operator.statuses import only_figures_moved, status_of, status_of_refused
+from pinnace_operator.volumes import claim
 
 #: Rows written in one round, so that a large sweep does not keep the others waiting.
 MAX_ROWS: Final = 100
+
+#: Figures that move while pods run, and nothing else, are written no more often than this.
+FIGURES_PAUSE: Final = timedelta(seconds=20)
 
 #: How often to look at something that will hardly change by itself.
 SLOW_POLL_S: Final = 300.0
@@ -39,6 +44,8 @@ class CreateJob:
     manifest: dict[str, Any]
     #: Where its pods find each other; it is made first. None: there is only one pod.
     service: dict[str, Any] | None = None
+    #: What its pods write to, which is made first; None: folders of their own.
+    claim: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +84,9 @@ class WriteStatus:
     transitions: tuple[Condition, ...] = ()
 
 
-Action = CreateJob | SuspendJob | ExpireJob | PutExperimentRow | PutIterationRow | RecordImages | WriteStatus
+Action = (
+    CreateJob | CreateRescue | SuspendJob | ExpireJob | PutExperimentRow | PutIterationRow | RecordImages | WriteStatus
+)
 
 
 def plan(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> tuple[Action, ...]:
@@ -87,19 +96,20 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     if experiment.status.done:
         return (
             *expiries(experiment, observed, now),
-            *_write_status(experiment, _up_to_date(experiment, observed)),
+            *_write_status(experiment, observed, _up_to_date(experiment, observed), now),
         )
     try:
         accepted = accept(experiment, platform)
     except NotAcceptedError as error:
-        return tuple(_write_status(experiment, status_of_refused(experiment, error, now)))
+        return tuple(_write_status(experiment, observed, status_of_refused(experiment, error, now), now))
     iterations = progress(experiment, observed, accepted)
     return (
         *_jobs(experiment, iterations, observed, accepted=accepted, platform=platform, now=now),
+        *_rescues(experiment, iterations, observed, accepted=accepted, platform=platform, now=now),
         *_rows(experiment, iterations, observed),
         *_images(iterations, observed),
         *expiries(experiment, observed, now),
-        *_write_status(experiment, status_of(experiment, iterations, observed, now)),
+        *_write_status(experiment, observed, status_of(experiment, iterations, observed, now), now),
     )
 
 
@@ -155,7 +165,25 @@ def _jobs(
     waiting = [iteration.index for iteration in iterations if iteration.stage is Stage.WAITING]
     for index in waiting[: max(free, 0)]:
         manifest = build_job(experiment, index, accepted, platform)
-        yield CreateJob(index=index, manifest=manifest, service=build_service(experiment, index, manifest))
+        yield CreateJob(
+            index=index,
+            manifest=manifest,
+            claim=claim(experiment, manifest),
+            service=build_service(experiment, index, manifest),
+        )
+
+
+def _rescues(
+    experiment: Experiment,
+    iterations: Sequence[IterationProgress],
+    observed: Observed,
+    *,
+    accepted: Accepted,
+    platform: Platform,
+    now: datetime,
+) -> Iterator[CreateRescue]:
+    if not _holds_back(observed.refusal, experiment.metadata.generation, now):
+        yield from rescues(experiment, iterations, observed, accepted, platform)
 
 
 def _holds_back(refusal: Refusal | None, generation: int, now: datetime) -> bool:
@@ -248,8 +276,11 @@ def _differs(iteration: IterationProgress, wanted: IterationWrite) -> bool:
     return forward or (same_state and times)
 
 
-def _write_status(experiment: Experiment, status: Status) -> Iterator[WriteStatus]:
-    if status != experiment.status:
+def _write_status(experiment: Experiment, observed: Observed, status: Status, now: datetime) -> Iterator[WriteStatus]:
+    if status == experiment.status:
+        return
+    due = observed.written_at is None or now - observed.written_at >= FIGURES_PAUSE
+    if due or not only_figures_moved(experiment.status, status):
         news = tuple(transitions(experiment.status.conditions, status.conditions))
         yield WriteStatus(status=status, transitions=news)
 

@@ -7,7 +7,7 @@ import msgspec
 
 from pinnace import naming
 from pinnace.ids import iteration_id
-from pinnace_operator import sidecar, workers
+from pinnace_operator import restore, sidecar, volumes, workers
 from pinnace_operator.acceptance import Accepted, grace_seconds
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.search import Combination, spelled, variable
@@ -22,7 +22,8 @@ def pod_spec(experiment: Experiment, index: int, job: str, accepted: Accepted, p
         *_environment(experiment, index, accepted.combinations[index]),
         *workers.variables(experiment, job),
     ]
-    mount = {"name": naming.ARTIFACTS_VOLUME, "mountPath": experiment.spec.artifacts.mount_path}
+    mount = volumes.artifacts_mount(experiment)
+    security = volumes.security_context(experiment)
 
     def fitted(container: Mapping[str, Any]) -> dict[str, Any]:
         # Ours come first, so that the user's variables can refer to them.
@@ -39,14 +40,19 @@ def pod_spec(experiment: Experiment, index: int, job: str, accepted: Accepted, p
         "terminationGracePeriodSeconds": grace_seconds(experiment),
         **pod,
         **subdomain,
-        # First of all, so that it sees what init containers of the user's write.
-        "initContainers": [ours, *(fitted(container) for container in pod.get("initContainers") or ())],
+        **({"securityContext": security} if security else {}),
+        # The sidecar before all others, so that it sees what init containers of the user's write.
+        "initContainers": [
+            *restore.containers(experiment, iteration, accepted, platform),
+            ours,
+            *(fitted(container) for container in pod.get("initContainers") or ()),
+        ],
         "containers": [fitted(container) for container in pod["containers"]],
-        "volumes": [*(pod.get("volumes") or ()), *sidecar.volumes(experiment, accepted)],
+        "volumes": [*(pod.get("volumes") or ()), *sidecar.volumes(experiment, accepted, job)],
     }
 
 
-def _environment(experiment: Experiment, index: int, parameters: Combination) -> list[dict[str, str]]:
+def _environment(experiment: Experiment, index: int, parameters: Combination) -> list[dict[str, Any]]:
     values = {
         naming.ENV_EXPERIMENT: experiment.name,
         naming.ENV_ITERATION: str(index),
@@ -60,4 +66,5 @@ def _environment(experiment: Experiment, index: int, parameters: Combination) ->
         folder = experiment.spec.artifacts.mount_path
         values[naming.ENV_SYSTEM_METRICS_FILE] = f"{folder}/{naming.SYSTEM_METRICS_NAME}"
         values[naming.ENV_SYSTEM_METRICS_SECONDS] = str(system.interval_seconds)
-    return [{"name": name, "value": sidecar.literal(value)} for name, value in values.items()]
+    of_pod = [volumes.pod_uid_variable()] if volumes.is_persistent(experiment) else []
+    return [*of_pod, *({"name": name, "value": sidecar.literal(value)} for name, value in values.items())]

@@ -51,6 +51,9 @@ class Cluster(Protocol):
     def apply_job(self, manifest: dict[str, Any]) -> None:
         """Create the Job. One that is there already is left as it is."""
 
+    def create_claim(self, manifest: dict[str, Any]) -> None:
+        """Create the PersistentVolumeClaim; one of that name that is there already is left as it is."""
+
     def suspend_job(self, namespace: str, name: str, uid: str, *, suspend: bool) -> None:
         """Suspend or resume this very Job."""
 

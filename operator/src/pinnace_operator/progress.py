@@ -1,6 +1,6 @@
 """How far an Experiment has come: what was observed, joined with what its status remembers. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,9 +10,10 @@ from pinnace.ids import iteration_id
 from pinnace.records import Iteration, IterationState, PodStanding
 from pinnace_operator.acceptance import Accepted
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Trouble
-from pinnace_operator.proof import LOST, Standing, Verdict, judge, standings_by_iteration
+from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Rescue, Trouble
+from pinnace_operator.proof import LOST, Abandoned, Standing, Verdict, abandoned, judge, standings_by_iteration
 from pinnace_operator.search import Combination
+from pinnace_operator.volumes import is_persistent
 
 #: A Job that has had no pod for so long, or a pod that is being set up for so long, deserves a word.
 SLOW_START = timedelta(seconds=60)
@@ -40,6 +41,8 @@ class IterationProgress:
     lost: bool
     #: None: can't be told, because the API does not answer or nothing has started.
     verdict: Verdict | None
+    #: Its pods that ended without a final report, as far as is known.
+    abandoned: tuple[Abandoned, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -111,6 +114,7 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
         status.started,
         status.lost,
     )
+    persistent = is_persistent(experiment)
     ids = [iteration_id(experiment.id, index) for index in range(len(accepted.combinations))]
     standings = None
     if observed.rows is not None:
@@ -139,20 +143,30 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
             lost=is_lost,
             verdict=Verdict(standing=Standing.SYNCED)
             if index in synced
-            else _verdict(stage, job, mine, known, is_lost),
+            else _verdict(stage, job, mine, known, observed.rescues, lost=is_lost, persistent=persistent),
+            abandoned=tuple(abandoned(mine, known, observed.rescues))
+            if known is not None and index not in synced
+            else (),
         )
 
     return tuple(one(index) for index in range(len(ids)))
 
 
 def _verdict(
-    stage: Stage, job: JobView | None, pods: Sequence[PodView], standings: list[PodStanding] | None, lost: bool
+    stage: Stage,
+    job: JobView | None,
+    pods: Sequence[PodView],
+    standings: list[PodStanding] | None,
+    rescues: Mapping[str, Rescue],
+    *,
+    lost: bool,
+    persistent: bool,
 ) -> Verdict | None:
     if stage is Stage.WAITING or standings is None:
         return None
     if lost and stage is not Stage.ACTIVE:
         return LOST
-    return judge(job, pods, standings)
+    return judge(job, pods, standings, rescues, persistent=persistent)
 
 
 def _stage(job: JobView | None, succeeded: bool, failed: bool) -> Stage:

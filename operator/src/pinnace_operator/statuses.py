@@ -1,8 +1,10 @@
 """The next status of an Experiment, from what was observed and what the last status remembers. Pure."""
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -23,6 +25,8 @@ from pinnace_operator.experiment import (
 from pinnace_operator.expiry import released
 from pinnace_operator.observed import Observed
 from pinnace_operator.progress import IterationProgress, Stage
+
+_FIGURES: Final = re.compile(r"\d+(\.\d+)?")
 
 
 def status_of(
@@ -50,6 +54,16 @@ def status_of_refused(experiment: Experiment, error: NotAcceptedError, now: date
     """The status when the spec can't be carried out: what had begun is left as it was."""
     accepted = conditions.false(error.reason, str(error))
     return _with(experiment, {ConditionType.ACCEPTED: accepted, **findings.not_accepted(experiment)}, now)
+
+
+def only_figures_moved(before: Status, after: Status) -> bool:
+    """Whether they differ in nothing but counts of artifacts and figures in what conditions say."""
+
+    def fixed(status: Status) -> tuple[object, ...]:
+        said = [msgspec.structs.replace(c, message=_FIGURES.sub("", c.message)) for c in status.conditions]
+        return (msgspec.structs.replace(status, artifacts=ArtifactCounts(), conditions=()), said)
+
+    return fixed(before) == fixed(after)
 
 
 def artifact_counts(observed: Observed, before: ArtifactCounts) -> ArtifactCounts:

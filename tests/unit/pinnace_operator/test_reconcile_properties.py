@@ -24,8 +24,11 @@ class ExperimentMachine(RuleBasedStateMachine):
         backoff=st.integers(min_value=0, max_value=1),
         workers=st.sampled_from([1, 1, 2, 3]),
         ttl=st.sampled_from([None, 0, 600]),
+        persistent=st.booleans(),
     )
-    def apply(self, values: int, parallelism: int, backoff: int, workers: int, ttl: int | None) -> None:
+    def apply(  # noqa: PLR0917 - hypothesis names them
+        self, values: int, parallelism: int, backoff: int, workers: int, ttl: int | None, persistent: bool
+    ) -> None:
         spec: dict[str, Any] = {
             "parameters": {"grid": {"n": list(range(values))}},
             "parallelism": parallelism,
@@ -33,12 +36,17 @@ class ExperimentMachine(RuleBasedStateMachine):
             "workers": workers,
             **({} if ttl is None else {"ttlSecondsAfterFinished": ttl}),
         }
+        if persistent:
+            spec["artifacts"] = {"volume": {"persistentVolumeClaim": {"size": "50Gi", "accessMode": "ReadWriteMany"}}}
+        self.persistent = persistent
         self.world = World(manifest(**spec))
         self.values, self.parallelism, self.backoff = values, parallelism, backoff
         self.highest_parallelism = parallelism
         #: By index and worker.
         self.pod_of: dict[tuple[int, int], str] = {}
         self.deleted_unproven = False
+        #: A pod lived of which nobody knows: its folder on the claim isn't looked for.
+        self.unseen = False
         self.lived_unseen: set[int] = set()
         #: A pod is gone that was seen: whoever starts again knows no more than the API does of it.
         self.forgettable = False
@@ -71,6 +79,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.world.end_pod(pod, exit_code=143, proven=False, disrupted=True)
         self.world.lose_pod(pod)
         self.lived_unseen.add(place[0])
+        self.unseen = True
 
     @precondition(lambda self: self.pod_of)
     @rule(data=st.data(), ship=st.booleans(), waits=st.booleans())
@@ -115,7 +124,7 @@ class ExperimentMachine(RuleBasedStateMachine):
 
     @rule()
     def the_queue_lets_all_go(self) -> None:
-        for job in self.world.jobs_by_name.values():
+        for job in self.world.trainings:
             if job["spec"].get("suspend") and not job["metadata"].get("annotations"):
                 job["spec"]["suspend"] = False
                 self.world.touch(job)
@@ -124,6 +133,16 @@ class ExperimentMachine(RuleBasedStateMachine):
     def jobs_expire(self) -> None:
         for index in self.world.expire_jobs():
             assert index in self.world.status.synced
+
+    @precondition(lambda self: self.world.open_rescues)
+    @rule(data=st.data(), works=st.booleans(), report=st.booleans())
+    def rescue_ends(self, data: st.DataObject, works: bool, report: bool) -> None:
+        self.world.rescue(data.draw(st.sampled_from(self.world.open_rescues)), works=works, report=report)
+
+    @precondition(lambda self: self.world.rescues)
+    @rule(data=st.data())
+    def somebody_deletes_a_rescue(self, data: st.DataObject) -> None:
+        self.world.delete_rescue(data.draw(st.sampled_from(sorted(self.world.rescues))))
 
     @rule(up=st.booleans())
     def api(self, up: bool) -> None:
@@ -154,7 +173,7 @@ class ExperimentMachine(RuleBasedStateMachine):
     @property
     def noticed_jobs(self) -> list[int]:
         """Not those with a pod of this very moment: its event wakes the operator before it can have written."""
-        existing = {int(job["metadata"]["labels"]["pinnace.dev/iteration"]) for job in self.world.jobs_by_name.values()}
+        existing = {int(job["metadata"]["labels"]["pinnace.dev/iteration"]) for job in self.world.trainings}
         with_pods = {
             int(pod["metadata"]["labels"]["pinnace.dev/iteration"]) for pod in self.world.pods_by_name.values()
         }
@@ -177,6 +196,12 @@ class ExperimentMachine(RuleBasedStateMachine):
     def never_more_than_parallelism(self) -> None:
         if hasattr(self, "world"):
             assert self.world.most_active <= self.highest_parallelism
+
+    @invariant()
+    def a_claim_is_never_taken_from_a_pod(self) -> None:
+        if hasattr(self, "world"):
+            assert self.world.wrongs == []
+            assert self.persistent or not self.world.rescues
 
     @invariant()
     def never_synced_before_everything_is_ashore(self) -> None:
@@ -202,6 +227,7 @@ class ExperimentMachine(RuleBasedStateMachine):
                 world.end_pod(pod)
             self.pod_of.clear()
             world.settle()
+        self.rescue_all()
         counts = world.status.iterations
         assert counts.succeeded + counts.failed == self.values
         assert world.condition(ConditionType.RUNNING) == ("False", "Finished")
@@ -209,6 +235,9 @@ class ExperimentMachine(RuleBasedStateMachine):
             reports = [standing.report for standing in world.standings.values()]
             all_final = len(reports) == len(world.truth) and all(report and report.final for report in reports)
             assert (world.condition(SYNCED)[0] == "True") == all_final
+        if self.persistent and not (self.deleted_unproven or self.forgettable or self.unseen):
+            assert world.everything_is_ashore
+            assert world.condition(SYNCED) == ("True", "AllRecorded")
         if self.forgettable:
             world.restart_operator()
             world.settle()
@@ -219,12 +248,22 @@ class ExperimentMachine(RuleBasedStateMachine):
         if self.ttl is not None and world.condition(SYNCED)[0] == "True":
             world.pass_time(self.ttl)
             world.expire_jobs()
-            assert world.jobs_by_name == {}
+            assert world.trainings == []
             world.restart_operator()
             world.look()
             assert world.condition(SYNCED)[0] == "True"
         rows = [write for write in world.writes[writes:] if write != "experiment row"]
         assert rows == []
+
+    def rescue_all(self) -> None:
+        """Those that failed are asked for once more."""
+        world = self.world
+        for uid in set(world.rescues) - set(world.open_rescues):
+            world.delete_rescue(uid)
+        world.settle()
+        while world.open_rescues:
+            world.rescue(world.open_rescues[0])
+            world.settle()
 
 
 ExperimentMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
