@@ -15,6 +15,7 @@ OPERATOR = {
     ("batch", "jobs"): {"get", "list", "watch", "create", "patch"},
     ("", "pods"): {"get", "list", "watch"},
     ("", "services"): {"create"},
+    ("", "persistentvolumeclaims"): {"create"},
     ("events.k8s.io", "events"): {"create"},
 }
 #: In the release's own namespace, and cluster-wide: by name, what the webhooks' certificate takes.

@@ -31,6 +31,7 @@ from pinnace.records import (
     Scope,
     UserPatch,
     UserWrite,
+    WriterEnd,
 )
 from pinnace_api.access import MISSING, RULES, Rule
 from pinnace_api.app import create_app
@@ -95,33 +96,33 @@ LETS_IN = {
     "list_experiments": READERS | STRANGERS,
     "get_experiment": READERS,
     "put_iteration": WRITERS | {"operator"},
-    "get_iteration": READERS | {"sidecar"},
+    "get_iteration": READERS | {"sidecar", "rescuer"},
     "list_iterations": READERS,
     "search_iterations": READERS | STRANGERS,
-    "put_artifacts": WRITERS | {"sidecar"},
-    "list_iteration_artifacts": READERS,
+    "put_artifacts": WRITERS | {"sidecar", "rescuer"},
+    "list_iteration_artifacts": READERS | {"sidecar", "rescuer"},
     "list_experiment_artifacts": READERS,
     "get_artifact": READERS,
     "patch_artifact": WRITERS,
     "list_artifact_sets": READERS,
     "list_set_members": READERS,
-    "put_metrics": WRITERS | {"sidecar"},
+    "put_metrics": WRITERS | {"sidecar", "rescuer"},
     "list_metrics": READERS,
     "get_curves": READERS | STRANGERS,
     "compare_iterations": READERS | STRANGERS,
     "compare_curves": READERS | STRANGERS,
-    "put_pod_report": ADMINS | {"admin user, write", "sidecar"},
-    "get_writers": READERS | {"sidecar"},
-    "list_pod_artifacts": READERS | {"sidecar"},
+    "put_pod_report": ADMINS | {"admin user, write", "sidecar", "rescuer"},
+    "get_writers": READERS | {"sidecar", "rescuer"},
+    "list_pod_artifacts": READERS | {"sidecar", "rescuer"},
     "list_pods": READERS,
-    "find_contents": ADMINS | {"admin user, write", "sidecar"},
+    "find_contents": ADMINS | {"admin user, write", "sidecar", "rescuer"},
     "patch_project": WRITERS,
     "trash_project": PROJECT_ADMINS | ADMINS | {"project admin, write", "admin user, write"},
     "patch_experiment": WRITERS,
     "trash_experiment": WRITERS,
     "patch_iteration": WRITERS | {"operator", "sidecar"},
     "trash_iteration": WRITERS,
-    "put_heartbeat": WRITERS | {"operator", "sidecar"},
+    "put_heartbeat": WRITERS | {"operator", "sidecar", "rescuer"},
     "get_environment": READERS,
     "list_children": READERS,
     "get_subtree": READERS,
@@ -291,6 +292,14 @@ def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
                 "admin": ADMIN_TOKEN,
                 "operator": OPERATOR_TOKEN,
                 "sidecar": cluster.add_pod(iteration, namespace="ml", pod_uid="own"),
+                "rescuer": cluster.add_rescuer(iteration, namespace="ml", rescues="own-ended"),
+                "rescuer of a living pod": cluster.add_rescuer(iteration, namespace="ml", rescues="own"),
+                "rescuer of a living pod by another name": cluster.add_rescuer(
+                    iteration, namespace="ml", rescues="reported", name="pod-gone"
+                ),
+                "rescuer of another namespace": cluster.add_rescuer(iteration, namespace="evil", rescues="own-ended"),
+                "rescuer of another iteration": cluster.add_rescuer(sibling, namespace="ml", rescues="own-ended"),
+                "rescuer that says no name": cluster.add_rescuer(iteration, namespace="ml", rescues="own", name=""),
                 "sidecar of another iteration": cluster.add_pod(sibling, namespace="ml", pod_uid="sibling"),
                 "sidecar of another namespace": cluster.add_pod(iteration, namespace="evil", pod_uid="own"),
                 "pod without iteration": cluster.add_pod(None, namespace="ml", pod_uid="plain"),
@@ -305,6 +314,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
             },
         )
         made.make_files()
+        with api.sidecar(iteration, namespace="ml", pod_uid="reported") as client:
+            client.put_pod_report(report(iteration, "reported", 0))
         yield made
         accounts.close()
         POOL.clear()
@@ -346,7 +357,7 @@ def address(path: str, world: World, kind: str = "admin") -> str:
         "{number:int}": "1",
         "{stage:str}": "none",
         "{alias:str}": "champion",
-        "{pod_uid:str}": "own",
+        "{pod_uid:str}": "own-ended" if kind == "rescuer" else "own",
         "{policy:str}": "old",
         "{hold_id:uuid}": str(HOLD),
     }
@@ -456,6 +467,54 @@ def test_a_sidecar_speaks_for_its_own_pod_only(world: World) -> None:
             client.writers(world.iteration, "other")
     with world.api.admin() as admin:
         assert "theirs" not in {each.path for each in admin.iteration_artifacts(world.iteration)}
+
+
+def test_a_rescuer_is_the_pod_that_has_ended_and_nobody_else(world: World) -> None:
+    """It may not even speak for itself, so that nothing is recorded of a pod that wrote nothing."""
+    world.api.cluster.add_pod(world.iteration, namespace="ml", pod_uid="evicted")
+    world.api.cluster.end_pod(namespace="ml", pod_uid="evicted", ended=WriterEnd.FAILED)
+    token = world.api.cluster.add_rescuer(world.iteration, namespace="ml", rescues="evicted")
+    with world.api.client(token) as client:
+        left = artifact(world.iteration, "left", pod_uid="evicted")
+        assert client.put_artifacts(world.iteration, [left])[0].id == left.id
+        standing = client.put_pod_report(report(world.iteration, "evicted", 5, final=True))
+        assert (standing.recorded.count, standing.name) == (1, "pod-evicted")
+        assert client.writers(world.iteration, "evicted").ended is WriterEnd.FAILED
+        for pod_uid in ("own", "reported", f"rescue-of-evicted-{world.iteration}-None", ""):
+            with pytest.raises(Forbidden):
+                client.put_artifacts(world.iteration, [artifact(world.iteration, "forged", pod_uid=pod_uid)])
+        for pod_uid in ("own", "reported", f"rescue-of-evicted-{world.iteration}-None"):
+            with pytest.raises(Forbidden):
+                client.put_pod_report(report(world.iteration, pod_uid, 99, final=True))
+    with world.api.admin() as admin:
+        assert "forged" not in {each.path for each in admin.iteration_artifacts(world.iteration)}
+        names = {standing.pod_uid: standing.name for standing in admin.pods(world.experiment)}
+        assert names["evicted"] == "pod-evicted"
+
+
+def test_nobody_ends_a_living_pod_s_proof_by_giving_it_out_for_dead(world: World) -> None:
+    """With its name it is seen to live; with another name than it reported by, the API knows better."""
+    with world.api.sidecar(world.iteration, namespace="ml", pod_uid="lives") as alive:
+        alive.put_pod_report(report(world.iteration, "lives", 0))
+        for name in ("pod-lives", "pod-that-is-gone", "pod-own", ""):
+            token = world.api.cluster.add_rescuer(world.iteration, namespace="ml", rescues="lives", name=name)
+            with world.api.client(token) as client:
+                with pytest.raises(Forbidden):
+                    client.put_pod_report(report(world.iteration, "lives", 10**9, final=True))
+                with pytest.raises(Forbidden):
+                    client.put_artifacts(world.iteration, [artifact(world.iteration, "forged", pod_uid="lives")])
+        assert alive.put_pod_report(report(world.iteration, "lives", 1)).report is not None
+    with world.api.admin() as admin:
+        [standing] = [each for each in admin.pods(world.experiment) if each.pod_uid == "lives"]
+        assert standing.report is not None
+        assert (standing.report.sequence, standing.report.final) == (1, False)
+
+
+def test_a_sidecar_reads_the_artifacts_of_its_own_iteration_only(world: World) -> None:
+    with world.api.client(world.tokens["sidecar"]) as client:
+        assert list(client.iteration_artifacts(world.iteration))
+    with world.api.client(world.tokens["sidecar of another iteration"]) as client, pytest.raises(Forbidden):
+        list(client.iteration_artifacts(world.iteration))
 
 
 def test_a_sidecar_that_is_earlier_than_its_iteration_is_told_to_come_again(world: World) -> None:

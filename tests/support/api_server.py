@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -61,10 +62,23 @@ class FakeCluster:
         )
         return token
 
+    def add_rescuer(self, iteration: UUID | None, *, namespace: str, rescues: str, name: str | None = None) -> str:
+        """A running pod that says it rescues the files of pod `rescues`, called `name`; the token of its sidecar."""
+        uid = f"rescue-of-{rescues}-{iteration}-{name}"
+        token = self.add_pod(iteration, namespace=namespace, pod_uid=uid)
+        pod = self.pods[namespace, f"pod-{uid}"]
+        called = f"pod-{rescues}" if name is None else name
+        self.pods[namespace, f"pod-{uid}"] = replace(pod, rescues=rescues, rescues_name=called)
+        return token
+
+    def end_pod(self, *, namespace: str, pod_uid: str, ended: WriterEnd = WriterEnd.FAILED) -> None:
+        """All containers of the pod have ended, its writers so."""
+        key = (namespace, f"pod-{pod_uid}")
+        self.pods[key] = replace(self.pods[key], writers=ended, ended=True)
+
     def end_writers(self, *, namespace: str, pod_uid: str, ended: WriterEnd) -> None:
         key = (namespace, f"pod-{pod_uid}")
-        old = self.pods[key]
-        self.pods[key] = Pod(uid=old.uid, iteration=old.iteration, writers=ended)
+        self.pods[key] = replace(self.pods[key], writers=ended)
 
     def _answer(self) -> None:
         if self.away:

@@ -8,14 +8,14 @@ import copy
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 import msgspec
 
 from pinnace.client import Conflict, NotFound, Unreachable
 from pinnace.digests import manifest_sha256
-from pinnace.naming import INJECT_LABEL
+from pinnace.naming import INJECT_LABEL, RESCUES_LABEL
 from pinnace.records import (
     MAX_CURVE_ITERATIONS,
     Curve,
@@ -92,6 +92,9 @@ def _manifest_of(ids: list[UUID]) -> Manifest:
     return Manifest(count=len(ids), sha256=manifest_sha256(ids))
 
 
+_GUEST: Final = "guest"
+
+
 class Crash(BaseException):
     """The operator's process ended between two requests."""
 
@@ -106,9 +109,14 @@ class World:
         self.body = body
         self.now = START
         self.jobs_by_name: dict[str, dict[str, Any]] = {}
+        self.claims: dict[str, dict[str, Any]] = {}
+        #: What must never happen, as it happened.
+        self.wrongs: list[str] = []
         self.pods_by_name: dict[str, dict[str, Any]] = {}
         self.services: dict[str, dict[str, Any]] = {}
         self.truth: dict[str, Truth] = {}
+        self._iterations: dict[str, UUID] = {}
+        self._names: dict[str, str] = {}
         self.rows: dict[UUID, Iteration] = {}
         self.environments: dict[UUID, dict[str, Any]] = {}
         self.experiment_rows: dict[UUID, ExperimentWrite] = {}
@@ -178,15 +186,27 @@ class World:
         return found.message if found else ""
 
     def job(self, index: int) -> dict[str, Any]:
-        return next(
-            j for j in self.jobs_by_name.values() if j["metadata"]["labels"]["pinnace.dev/iteration"] == str(index)
-        )
+        return next(j for j in self.trainings if j["metadata"]["labels"]["pinnace.dev/iteration"] == str(index))
+
+    @property
+    def trainings(self) -> list[dict[str, Any]]:
+        return [job for job in self.jobs_by_name.values() if RESCUES_LABEL not in job["metadata"]["labels"]]
+
+    @property
+    def rescues(self) -> dict[str, dict[str, Any]]:
+        """The Jobs that ship what a pod left, by the UID of that pod."""
+        labelled = [(job["metadata"]["labels"].get(RESCUES_LABEL), job) for job in self.jobs_by_name.values()]
+        return {uid: job for uid, job in labelled if uid}
+
+    @property
+    def open_rescues(self) -> list[str]:
+        return sorted(uid for uid, job in self.rescues.items() if not job["status"].get("conditions"))
 
     def open_jobs(self) -> list[int]:
         """Indexes of Jobs that have neither ended nor are suspended."""
         return sorted(
             int(job["metadata"]["labels"]["pinnace.dev/iteration"])
-            for job in self.jobs_by_name.values()
+            for job in self.trainings
             if not _has_ended(job) and not job["spec"].get("suspend")
         )
 
@@ -224,7 +244,7 @@ class World:
     def inject_pod(self, index: int) -> str:
         """Somebody else makes a pod, the webhook puts the sidecar in, and the kubelet starts it; its UID."""
         ours = labels(Experiment.from_manifest(self.body), index)
-        return self._start_pod("guest", ours | {INJECT_LABEL: "true"}, {})
+        return self._start_pod(_GUEST, ours | {INJECT_LABEL: "true"}, {})
 
     def _start_pod(self, name: str, pod_labels: dict[str, str], annotations: dict[str, str]) -> str:
         number = len(self.truth)
@@ -247,6 +267,8 @@ class World:
         }
         self.touch(self.pods_by_name[uid])
         self.truth[uid] = Truth()
+        self._names[uid] = self.pods_by_name[uid]["metadata"]["name"]
+        self._iterations[uid] = UUID(self.pods_by_name[uid]["metadata"]["labels"]["pinnace.dev/iteration-id"])
         return uid
 
     def write_file(self, pod_uid: str) -> None:
@@ -336,7 +358,7 @@ class World:
     def expire_jobs(self) -> list[int]:
         """What the TTL controller would delete by now, is deleted."""
         expired = []
-        for index in sorted(self._index(job) for job in self.jobs_by_name.values()):
+        for index in sorted(self._index(job) for job in self.trainings):
             job = self.job(index)
             ttl = job["spec"].get("ttlSecondsAfterFinished")
             ends = [
@@ -349,6 +371,58 @@ class World:
                 expired.append(index)
         return expired
 
+    def rescue(self, pod_uid: str, *, works: bool = True, report: bool = True) -> None:
+        """The rescue of what `pod_uid` left ends; without the API it can't work. `report`: its last words are seen."""
+        job, truth, iteration = self.rescues[pod_uid], self.truth[pod_uid], self._iterations[pod_uid]
+        works = works and self.api_is_up and iteration in self.rows
+        said = "StoreUnreachable: nobody answers"
+        if works:
+            truth.recorded = list(truth.written)
+            said = msgspec.json.encode(self._report(pod_uid, final=True)).decode()
+        self.start_rescue(pod_uid)
+        pod = self.pods_by_name[f"rescue of {pod_uid}"]
+        ended = {"exitCode": 0 if works else 1, "message": said if report else ""}
+        pod["status"] = {
+            "phase": "Succeeded" if works else "Failed",
+            "containerStatuses": [{"name": "pinnace-sidecar", "state": {"terminated": ended}}],
+        }
+        self.touch(pod)
+        condition = {"type": "Complete" if works else "Failed", "status": "True", "lastTransitionTime": _text(self.now)}
+        job["status"]["conditions"] = [condition | ({} if works else {"reason": "BackoffLimitExceeded"})]
+        self.touch(job)
+
+    def start_rescue(self, pod_uid: str, *, phase: str = "Running", **status: Any) -> None:
+        """The pod of a rescue."""
+        template = self.rescues[pod_uid]["spec"]["template"]["metadata"]
+        self.pods_by_name[f"rescue of {pod_uid}"] = pod = {
+            "metadata": {
+                "name": f"rescue-of-{pod_uid}",
+                "uid": str(uuid5(_FILES, f"rescue of {pod_uid}")),
+                "labels": dict(template["labels"]),
+                "annotations": dict(template["annotations"]),
+                "resourceVersion": "0",
+            },
+            "status": {
+                "phase": phase,
+                "containerStatuses": [{"name": "pinnace-sidecar", "state": {"running": {}}}],
+                **status,
+            },
+        }
+        self.touch(pod)
+
+    def delete_rescue(self, pod_uid: str) -> None:
+        """By hand, which asks for another one."""
+        job = self.rescues[pod_uid]
+        del self.jobs_by_name[job["metadata"]["name"]]
+        self.memory.sightings.see_job(job_view(job), deleted=True)
+        if (pod := self.pods_by_name.pop(f"rescue of {pod_uid}", None)) is not None:
+            self.memory.sightings.see_pod(pod_view(pod), deleted=True)
+
+    def delete_pod(self, pod_uid: str) -> None:
+        """By force or with its node, before the eyes of the operator."""
+        pod = self.pods_by_name.pop(pod_uid)
+        self.memory.sightings.see_pod(pod_view(pod), deleted=True)
+
     def delete_job(self, index: int) -> None:
         """With its pods, by hand or by a time to live."""
         job = self.job(index)
@@ -356,7 +430,9 @@ class World:
         del self.jobs_by_name[name]
         self.memory.sightings.see_job(job_view(job), deleted=True)
         for uid, pod in list(self.pods_by_name.items()):
-            if pod["metadata"]["labels"]["pinnace.dev/iteration"] == str(index) and not self._is_injected(uid):
+            labels = pod["metadata"]["labels"]
+            mine = labels["pinnace.dev/iteration"] == str(index) and RESCUES_LABEL not in labels
+            if mine and not self._is_injected(uid):
                 del self.pods_by_name[uid]
                 self.memory.sightings.see_pod(pod_view(pod), deleted=True)
 
@@ -388,6 +464,7 @@ class World:
             raise self.job_error
         name = manifest["metadata"]["name"]
         if name not in self.jobs_by_name:
+            self._check_rescue(manifest)
             job = copy.deepcopy(manifest)
             job["metadata"]["uid"] = str(uuid5(_FILES, f"job-{self._version}"))
             job["metadata"]["creationTimestamp"] = _text(self.now)
@@ -396,6 +473,27 @@ class World:
             self.touch(job)
         self.most_active = max(self.most_active, len(self.open_jobs()))
         return copy.deepcopy(self.jobs_by_name[name])
+
+    def _check_rescue(self, manifest: dict[str, Any]) -> None:
+        """A claim may be taken only from an iteration none of whose pods lives, and for one thing at a time."""
+        labels = manifest["metadata"]["labels"]
+        if RESCUES_LABEL not in labels:
+            return
+        index = labels["pinnace.dev/iteration"]
+        pods = [p for p in self.pods_by_name.values() if p["metadata"]["labels"]["pinnace.dev/iteration"] == index]
+        if any(pod["status"]["phase"] not in ("Succeeded", "Failed") for pod in pods):
+            self.wrongs.append(f"a rescue of iteration {index} beside a living pod")
+        if any(self.rescues[uid]["metadata"]["labels"]["pinnace.dev/iteration"] == index for uid in self.open_rescues):
+            self.wrongs.append(f"two rescues of iteration {index} at once")
+        if self.standings.get(labels[RESCUES_LABEL]) is not None:
+            report = self.standings[labels[RESCUES_LABEL]].report
+            if report is not None and report.final and self.api_is_up:
+                self.wrongs.append("a rescue of a pod that has said its last word")
+
+    def create_claim(self, manifest: dict[str, Any]) -> None:
+        self._need_cluster()
+        self.writes.append(f"claim {manifest['metadata']['name']}")
+        self.claims.setdefault(manifest["metadata"]["name"], copy.deepcopy(manifest))
 
     def suspend_job(
         self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
@@ -467,10 +565,11 @@ class World:
         body["metadata"]["resourceVersion"] = str(self._version)
 
     def _iteration_of(self, pod_uid: str) -> UUID:
-        return UUID(self.pods_by_name[pod_uid]["metadata"]["labels"]["pinnace.dev/iteration-id"])
+        return self._iterations[pod_uid]
 
     def _is_injected(self, pod_uid: str) -> bool:
-        return INJECT_LABEL in self.pods_by_name[pod_uid]["metadata"]["labels"]
+        # Pods of the world's own are called by their Jobs, whether or not they are still there.
+        return self._names[pod_uid].startswith(_GUEST)
 
     def _job_of(self, pod_uid: str) -> dict[str, Any]:
         return self.job(self._index_of(pod_uid))
@@ -506,6 +605,7 @@ class World:
         self.standings[pod_uid] = PodStanding(
             iteration_id=report.iteration_id,
             pod_uid=pod_uid,
+            name=self._names[pod_uid],
             report=report,
             recorded=_manifest_of(truth.recorded),
             bytes_recorded=report.bytes_recorded,

@@ -3,8 +3,9 @@
 * admin: everything, within the scope of the token.
 * operator: writes projects, experiments and iterations; reads everything in them.
 * sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod, and tags
-  and notes of that iteration; reads that iteration, what its own pod registered and how its own writers ended. The
-  iteration's experiment must name the pod's namespace.
+  and notes of that iteration; reads that iteration, its artifacts, what its own pod registered and how its own writers
+  ended. The iteration's experiment must name the pod's namespace. A pod that rescues the files of one that has ended
+  (identity.py) may do what that one could, and nothing in its own name; the API must not know that one by another name.
 * user: what the role in the project of the request allows, within the scope of the token. What lies in a project that
   the user is nothing to does not exist for the user: NotFound, in the very words for what is not there.
 
@@ -96,7 +97,7 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "list_iterations": _READ,
     "search_iterations": _LIST,
     "put_artifacts": _OUTCOME,
-    "list_iteration_artifacts": _READ,
+    "list_iteration_artifacts": _READ_AS_POD,
     "list_pod_artifacts": _READ_AS_POD,
     "list_experiment_artifacts": _READ,
     "get_artifact": _READ,
@@ -215,6 +216,9 @@ class Owners(Protocol):
     def namespace(self, iteration: UUID) -> str | None:
         """None when there is no such iteration; otherwise what never changes."""
 
+    def pod_name(self, iteration: UUID, pod_uid: str) -> str:
+        """What the pod called itself when it reported; empty when it never did."""
+
 
 class Access:
     """The decisions that need to know what belongs where. Safe to use from several threads."""
@@ -229,7 +233,7 @@ class Access:
             case Role.ADMIN | Role.OPERATOR:
                 return True
             case Role.SIDECAR:
-                return path.get("iteration_id") in self._namespaces
+                return path.get("iteration_id") in self._namespaces and not caller.rescuer
             case _:
                 rule = RULES[operation]
                 assert isinstance(rule, Rule)
@@ -279,6 +283,9 @@ class Access:
             self._namespaces[iteration] = namespace
         if namespace != caller.namespace:
             raise Forbidden("the iteration belongs to another namespace")
+        if caller.rescuer and self._owners.pod_name(iteration, caller.pod_uid) not in ("", caller.pod_name):
+            # A name of a pod that is not there would make one that lives look as if it had ended.
+            raise Forbidden("the pod whose files are to be rescued has another name")
 
 
 def _telling(path: Mapping[str, Any]) -> str:

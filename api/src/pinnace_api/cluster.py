@@ -14,7 +14,7 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
-from pinnace.naming import ITERATION_ID_LABEL, TOKEN_AUDIENCE
+from pinnace.naming import ITERATION_ID_LABEL, RESCUES_LABEL, RESCUES_POD_ANNOTATION, TOKEN_AUDIENCE
 from pinnace.records import WriterEnd
 from pinnace_api.identity import Pod, ServiceAccount
 from pinnace_api.refusals import Unavailable
@@ -82,6 +82,9 @@ class KubernetesReviewer:
             uid=found.metadata.uid,
             iteration=_uuid(found.metadata.labels.get(ITERATION_ID_LABEL, "")),
             writers=writer_end(found),
+            ended=found.status.phase in ("Succeeded", "Failed"),
+            rescues=found.metadata.labels.get(RESCUES_LABEL, ""),
+            rescues_name=found.metadata.annotations.get(RESCUES_POD_ANNOTATION, ""),
         )
 
 
@@ -120,6 +123,7 @@ class ContainerStatus(_Object, frozen=True):
 
 
 class PodStatus(_Object, frozen=True):
+    phase: str = ""
     container_statuses: tuple[ContainerStatus, ...] = ()
 
 
@@ -130,6 +134,7 @@ class PodSpec(_Object, frozen=True):
 class Metadata(_Object, frozen=True):
     uid: str = ""
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
     deletion_timestamp: str = ""
 
 
@@ -144,7 +149,8 @@ class PodObject(_Object, frozen=True):
 def writer_end(pod: PodObject) -> WriterEnd:
     """Whether the pod's own containers (init containers and sidecars are others) have ended, and how.
 
-    A container that waits for a restart in a pod that is being deleted will not start again: its last end counts,
+    When the pod has ended they have, whatever is missing of their statuses: one that is evicted may have none. A
+    container that waits for a restart in a pod that is being deleted will not start again: its last end counts,
     and one that never ran wrote nothing.
     """
     codes: list[int] = []
@@ -153,11 +159,21 @@ def writer_end(pod: PodObject) -> WriterEnd:
         if ended is None and status.state.waiting is not None and pod.metadata.deletion_timestamp:
             ended = status.last_state.terminated or Terminated()
         if ended is None:
-            return WriterEnd.RUNNING
+            return _by_phase(pod)
         codes.append(ended.exit_code or ended.signal)
     if not codes or len(codes) < len(pod.spec.containers):
-        return WriterEnd.RUNNING
+        return _by_phase(pod)
     return WriterEnd.FAILED if any(codes) else WriterEnd.CLEAN
+
+
+def _by_phase(pod: PodObject) -> WriterEnd:
+    match pod.status.phase:
+        case "Failed":
+            return WriterEnd.FAILED
+        case "Succeeded":
+            return WriterEnd.CLEAN
+        case _:
+            return WriterEnd.RUNNING
 
 
 def _asked(call: Callable[[], Any], answer: type[_T]) -> _T | None:

@@ -1,10 +1,10 @@
 """Who is calling: a bearer token becomes a Caller, or is refused.
 
 Four kinds of tokens: the admin's (a file), the operator's service account, a service account bound to a pod whose
-label names the iteration that it may write to, and what users hold (a session or a personal token). Service accounts
-are looked up through a `TokenReviewer`; what it said is remembered for a while by the token's hash, so that it isn't
-asked at each request. Users' tokens are looked up in the database, and remembered as recollection.py says: one that
-was ended is of no use a second later.
+label names the iteration that it may write to (a pod that rescues the files of one that has ended is taken for that
+one), and what users hold (a session or a personal token). Service accounts are looked up through a `TokenReviewer`;
+what it said is remembered for a while by the token's hash, so that it isn't asked at each request. Users' tokens are
+looked up in the database, and remembered as recollection.py says: one that was ended is of no use a second later.
 """
 
 import hashlib
@@ -13,13 +13,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 from uuid import UUID
 
+from pinnace.naming import RESCUES_LABEL, RESCUES_POD_ANNOTATION
 from pinnace.records import ProjectRole, Scope, WriterEnd
 from pinnace_api.credentials import TOKEN_PREFIX
 from pinnace_api.refusals import Forbidden, Refused, Unauthorized
@@ -65,13 +66,17 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Somebody with a role. `account` is a user's; the fields before it a sidecar's; empty for everybody else."""
+    """Somebody with a role. `account` is a user's; the fields before it a sidecar's; empty for everybody else.
+
+    A pod that rescues what another one left is that other one to us; `rescuer` is its own name.
+    """
 
     role: Role
     namespace: str = ""
     pod_name: str = ""
     pod_uid: str = ""
     iteration: UUID | None = None
+    rescuer: str = ""
     account: Account | None = None
 
     @property
@@ -82,7 +87,10 @@ class Caller:
     def __str__(self) -> str:
         if self.account is not None:
             return f"user:{self.account.name}"
-        return f"sidecar:{self.namespace}/{self.pod_name}" if self.role is Role.SIDECAR else self.role.value
+        if self.role is not Role.SIDECAR:
+            return self.role.value
+        by = f" by {self.rescuer}" if self.rescuer else ""
+        return f"sidecar:{self.namespace}/{self.pod_name}{by}"
 
     @property
     def scope(self) -> Scope:
@@ -137,6 +145,11 @@ class Pod:
     #: From its label; None without one.
     iteration: UUID | None
     writers: WriterEnd
+    #: All of its containers have ended, for ever.
+    ended: bool = False
+    #: UID and name of the pod whose files it ships, from its label and annotation; empty for every other pod.
+    rescues: str = ""
+    rescues_name: str = ""
 
 
 @runtime_checkable
@@ -274,13 +287,29 @@ class Identifier:
             raise Unauthorized("the pod of this token is gone")
         if pod.iteration is None:
             raise Forbidden("the pod of this token belongs to no iteration", hint="its iteration label is missing")
-        return Caller(
+        caller = Caller(
             role=Role.SIDECAR,
             namespace=account.namespace,
             pod_name=account.pod_name,
             pod_uid=account.pod_uid,
             iteration=pod.iteration,
         )
+        return self._rescuer(caller, pod) if pod.rescues else caller
+
+    def _rescuer(self, caller: Caller, pod: Pod) -> Caller:
+        """The pod that it stands for, which must have ended: who lives speaks for itself."""
+        if not pod.rescues_name:
+            raise Forbidden(
+                "a pod that rescues another's files must say whose",
+                hint=f"its label {RESCUES_LABEL} is that pod's UID, its annotation {RESCUES_POD_ANNOTATION} the name",
+            )
+        rescued = self._reviewer.pod(caller.namespace, pod.rescues_name)
+        if rescued is not None and rescued.uid == pod.rescues:
+            if not rescued.ended:
+                raise Forbidden("the pod whose files are to be rescued has not ended")
+            if rescued.iteration != caller.iteration:
+                raise Forbidden("the pod whose files are to be rescued is of another iteration")
+        return replace(caller, pod_name=pod.rescues_name, pod_uid=pod.rescues, rescuer=caller.pod_name)
 
     def _remember(self, token: str, answer: Caller | Refused, seconds: float) -> None:
         now = self._clock()

@@ -14,6 +14,7 @@ from pinnace_api.iterations import queries as iterations
 from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.model_versions.tables import MODEL_VERSIONS
 from pinnace_api.models.tables import MODELS
+from pinnace_api.pods import queries as pods
 from pinnace_api.projects.tables import PROJECTS
 from pinnace_api.recollection import Recollection
 
@@ -58,6 +59,10 @@ class StoredOwners:
     def namespace(self, iteration: UUID) -> str | None:
         with self._database.read() as connection:
             return iterations.namespace(connection, iteration)
+
+    def pod_name(self, iteration: UUID, pod_uid: str) -> str:
+        with self._database.read() as connection:
+            return pods.name(connection, iteration, pod_uid)
 
     def _find(self, parameter: str, value: Any) -> UUID | None:
         with self._database.read() as connection:

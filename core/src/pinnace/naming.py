@@ -19,8 +19,15 @@ ITERATION_LABEL: Final = f"{GROUP}/iteration"  # the index
 #: objectSelector is this label, and the operator does not count such pods among those of its Jobs.
 INJECT_LABEL: Final = f"{GROUP}/inject"
 
+#: On a pod that ships what another one left on a claim: that one's UID as a label and, because names are longer than
+#: labels, its name as an annotation. The API lets it write in that one's name once that one has ended.
+RESCUES_LABEL: Final = f"{GROUP}/rescues"
+RESCUES_POD_ANNOTATION: Final = f"{GROUP}/rescues-pod"
+
 #: The sidecar's container in a pod; the operator reads its termination message.
 SIDECAR_CONTAINER: Final = "pinnace-sidecar"
+#: The init container that brings a checkpoint back before everything else of a pod starts.
+RESTORE_CONTAINER: Final = "pinnace-restore"
 
 #: Audience of the projected service-account token; TokenReview in the API asks for it.
 TOKEN_AUDIENCE: Final = "pinnace-api"  # noqa: S105 - a name, not a secret
@@ -43,6 +50,8 @@ ENV_ARTIFACTS_DIR: Final = "PINNACE_ARTIFACTS_DIR"
 #: Only with spec.workers > 1: which of the iteration's pods this is, counted from 0, and how many there are.
 ENV_WORKER: Final = "PINNACE_WORKER"
 ENV_WORKERS: Final = "PINNACE_WORKERS"
+#: Only where volumes outlive pods, whose folders there are called by it; the sidecar's own setting of that name.
+ENV_POD_UID: Final = "PINNACE_POD_UID"
 #: Only with spec.metrics.system.enabled: where pinnace.system_metrics writes, and how often in seconds.
 ENV_SYSTEM_METRICS_FILE: Final = "PINNACE_SYSTEM_METRICS_FILE"
 ENV_SYSTEM_METRICS_SECONDS: Final = "PINNACE_SYSTEM_METRICS_SECONDS"

@@ -12,7 +12,7 @@ import msgspec
 from pinnace.errors import PinnaceError
 from pinnace.settings import StoreSettings
 from pinnace_operator import quantity
-from pinnace_operator.experiment import Artifacts, ConfigMapKeyRef, Experiment, Store
+from pinnace_operator.experiment import AccessMode, Artifacts, ConfigMapKeyRef, Experiment, Store
 from pinnace_operator.search import Search, search_of
 from pinnace_operator.search.values import SearchError
 from pinnace_operator.settings import Platform
@@ -65,6 +65,7 @@ def accept(experiment: Experiment, platform: Platform) -> Accepted:
     for mistake in _failure_policy_mistakes(experiment):
         raise NotAcceptedError("InvalidPodFailurePolicy", mistake)
     _check_sizes(artifacts)
+    _check_access(experiment)
     reference = artifacts.store.credentials_secret_ref
     return Accepted(
         search=search,
@@ -126,16 +127,34 @@ def _store(wanted: Store, default: StoreSettings | None) -> StoreSettings:
 
 
 def _check_sizes(artifacts: Artifacts) -> None:
-    for field, size in (
-        ("volume.emptyDir.sizeLimit", artifacts.volume.empty_dir.size_limit),
-        ("buffer.sizeLimit", artifacts.buffer.size_limit),
-    ):
-        try:
-            quantity.to_bytes(size)
-        except ValueError as error:
-            raise NotAcceptedError(
-                "InvalidSize", f"spec.artifacts.{field}: {error}: write for instance 10Gi"
-            ) from error
+    claim, folder = artifacts.volume.persistent_volume_claim, artifacts.volume.empty_dir
+    if folder is not None:
+        _bytes("volume.emptyDir.sizeLimit", folder.size_limit)
+    buffer = _bytes("buffer.sizeLimit", artifacts.buffer.size_limit)
+    if claim is not None and _bytes("volume.persistentVolumeClaim.size", claim.size) <= buffer:
+        raise NotAcceptedError(
+            "InvalidSize",
+            f"spec.artifacts.volume.persistentVolumeClaim.size is {claim.size} and holds the buffer too, which may "
+            f"grow to {artifacts.buffer.size_limit}, beside the artifacts of each pod of an iteration: raise it, or "
+            "lower spec.artifacts.buffer.sizeLimit",
+        )
+
+
+def _check_access(experiment: Experiment) -> None:
+    claim, workers = experiment.spec.artifacts.volume.persistent_volume_claim, experiment.spec.workers
+    if claim is not None and workers > 1 and claim.access_mode is not AccessMode.MANY:
+        raise NotAcceptedError(
+            "InvalidVolume",
+            f"spec.artifacts.volume.persistentVolumeClaim.accessMode is {claim.access_mode}, and the {workers} workers "
+            "of an iteration share its claim: write ReadWriteMany, or leave the claim out",
+        )
+
+
+def _bytes(field: str, size: int | str) -> int:
+    try:
+        return quantity.to_bytes(size)
+    except ValueError as error:
+        raise NotAcceptedError("InvalidSize", f"spec.artifacts.{field}: {error}: write for instance 10Gi") from error
 
 
 def clashes(pod: Mapping[str, Any], field: str, mount_path: str) -> Iterator[str]:

@@ -158,8 +158,24 @@ class EmptyDir(Manifest, frozen=True, kw_only=True):
     size_limit: int | str = "20Gi"
 
 
+class AccessMode(StrEnum):
+    ONCE = "ReadWriteOnce"
+    ONCE_POD = "ReadWriteOncePod"
+    MANY = "ReadWriteMany"
+
+
+class PersistentVolumeClaim(Manifest, frozen=True, kw_only=True):
+    #: None: the cluster's default.
+    storage_class_name: str | None = None
+    size: int | str
+    access_mode: AccessMode = AccessMode.ONCE
+
+
 class Volume(Manifest, frozen=True, kw_only=True):
-    empty_dir: EmptyDir = EmptyDir()
+    """At most one of the two; neither is an EmptyDir."""
+
+    empty_dir: EmptyDir | None = None
+    persistent_volume_claim: PersistentVolumeClaim | None = None
 
 
 class Buffer(Manifest, frozen=True, kw_only=True):
@@ -201,6 +217,12 @@ class Artifacts(Manifest, frozen=True, kw_only=True):
     store: Store = Store()
     drain_timeout_seconds: int = 600
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+
+
+class Restore(Manifest, frozen=True, kw_only=True):
+    enabled: bool = False
+    include: tuple[str, ...] = ()
+    timeout_seconds: int = 600
 
 
 class SystemMetrics(Manifest, frozen=True, kw_only=True):
@@ -267,6 +289,7 @@ class Spec(Manifest, frozen=True, kw_only=True):
     objective: Objective | None = None
     early_stopping: EarlyStopping | None = None
     artifacts: Artifacts = Artifacts()
+    restore: Restore = Restore()
     metrics: Metrics = Metrics()
     template: Template
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from pinnace_operator.conditions import Finding, false, true, unknown
 from pinnace_operator.experiment import ArtifactCounts, ConditionStatus, ConditionType, Experiment
-from pinnace_operator.observed import Observed, Trouble
+from pinnace_operator.observed import Observed, Refusal, Trouble
 from pinnace_operator.progress import IterationProgress, Stage, target_reached
 from pinnace_operator.proof import Standing
 from pinnace_operator.search.objective import Valued
@@ -81,7 +81,7 @@ def artifacts_synced(iterations: Sequence[IterationProgress], observed: Observed
     trouble = (_shipping_trouble(observed) if observed.rows else None) or observed.api_trouble
     if trouble is not None:
         return false(trouble.reason, trouble.message)
-    return _unproven(ran, synced, total)
+    return _unproven(ran, observed.refusal, synced, total)
 
 
 def not_accepted(experiment: Experiment) -> dict[ConditionType, Finding]:
@@ -149,7 +149,7 @@ def _shipping_trouble(observed: Observed) -> Trouble | None:
     return Trouble(reason=reason, message=message or reason)
 
 
-def _unproven(iterations: Sequence[IterationProgress], synced: int, total: int) -> Finding:
+def _unproven(iterations: Sequence[IterationProgress], refusal: Refusal | None, synced: int, total: int) -> Finding:
     count = f"{synced} of {total} iterations are proven"
     judged = [(it.verdict.standing, it.index, it.verdict.message) for it in iterations if it.verdict is not None]
     standing, index, message = max(judged, default=(Standing.IN_PROGRESS, 0, ""))
@@ -160,6 +160,10 @@ def _unproven(iterations: Sequence[IterationProgress], synced: int, total: int) 
             reason = "Quarantined"
         case Standing.RECORDS_MISSING:
             reason = "RecordsMissing"
+        case Standing.RESCUING:
+            # One that can't be made waits for the same as a Job would.
+            held = f"; {refusal.trouble.message}" if refusal is not None else ""
+            return false("Rescuing", f"iteration {index}: {message}{held} ({count})")
         case Standing.DRAINING:
             return false("Draining", f"a pod of iteration {index} is shipping its last files; {count}")
         case _:

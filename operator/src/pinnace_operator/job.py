@@ -60,6 +60,18 @@ def labels(experiment: Experiment, index: int) -> dict[str, str]:
     }
 
 
+def owner(experiment: Experiment) -> dict[str, Any]:
+    """Kubernetes removes what has this reference with the Experiment."""
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.KIND,
+        "name": experiment.name,
+        "uid": experiment.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
 def build_job(
     experiment: Experiment, index: int, parameters: Combination, accepted: Accepted, platform: Platform
 ) -> dict[str, Any]:
@@ -75,16 +87,7 @@ def build_job(
             "namespace": experiment.namespace,
             "labels": {**queueing, MANAGED_BY_LABEL: MANAGED_BY, **ours},
             **_chosen(parameters, accepted),
-            "ownerReferences": [
-                {
-                    "apiVersion": naming.API_VERSION,
-                    "kind": naming.KIND,
-                    "name": experiment.name,
-                    "uid": experiment.metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [owner(experiment)],
         },
         "spec": {
             "completions": spec.workers,

@@ -35,6 +35,10 @@ class KubernetesCluster(KubernetesApi):
                 raise
             return None
 
+    def create_claim(self, manifest: dict[str, Any]) -> None:
+        # Not applied: what was asked for once is not changed by an edit, and the right to create is enough.
+        self._create(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/persistentvolumeclaims", manifest)
+
     def suspend_job(
         self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
     ) -> None:

@@ -42,10 +42,12 @@ def observe(
     refusal: Refusal | None,
     api_trouble: Trouble | None,
     images: Mapping[UUID, Mapping[str, str]],
+    written_at: datetime | None = None,
 ) -> Observed:
     """The world as it is known now. That the API does not answer is part of the picture, not an error.
 
-    `comparison`, `experiment_row`, `refusal`, `api_trouble` and `images` are what came of the last round.
+    `comparison`, `experiment_row`, `refusal`, `api_trouble` and `images` are what came of the last round; the status
+    was last written at `written_at`.
     """
     rows: Rows | None = None
     try:
@@ -67,6 +69,8 @@ def observe(
         refusal=refusal,
         images=images,
         comparison=comparison,
+        rescues=sightings.rescues(),
+        written_at=written_at,
     )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.naming import INJECT_LABEL, ITERATION_LABEL, SIDECAR_CONTAINER
+from pinnace.naming import INJECT_LABEL, ITERATION_LABEL, RESCUES_LABEL, RESTORE_CONTAINER, SIDECAR_CONTAINER
 from pinnace.records import ExperimentWrite, Iteration, PodReport, PodStanding
 from pinnace_operator.experiment import MalformedError, Manifest, Metadata, PodFailurePolicy
 from pinnace_operator.job import (
@@ -75,6 +75,8 @@ class JobView:
     failure_policy: PodFailurePolicy | None = None
     #: How long after its end it goes away by itself, in seconds; None: never.
     ttl_seconds: int | None = None
+    #: The UID of the pod whose files it ships; empty: it trains.
+    rescues: str = ""
 
     @property
     def pods_ended(self) -> int:
@@ -121,9 +123,35 @@ class PodView:
     exit_codes: Mapping[str, int] = field(default_factory=dict)
     #: Type and status.
     conditions: frozenset[tuple[str, str]] = frozenset()
+    #: As of a Job.
+    rescues: str = ""
 
     def gone(self) -> "PodView":
         return replace(self, ended=True, trouble=None, setting_up=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescue:
+    """The Job that ships what a pod left on its claim, and the pods of that Job."""
+
+    job: JobView
+    pods: Sequence[PodView] = ()
+
+    @property
+    def reports(self) -> list[PodReport]:
+        """What it said in the name of the pod that it stands for."""
+        return [pod.report for pod in self.pods if pod.report is not None]
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not run."""
+        return next((pod.trouble.message for pod in self.pods if pod.trouble is not None and not pod.ended), "")
+
+    @property
+    def failure(self) -> str:
+        """Why it failed, as its last try said, else in Kubernetes' words."""
+        ends = [pod.failure for pod in sorted(self.pods, key=lambda pod: pod.version) if pod.failure]
+        return "; ".join(filter(None, (*ends[-1:], self.job.message)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +186,10 @@ class Observed:
     #: The row of the Experiment as it was last written; None: not by this process.
     experiment_row: ExperimentWrite | None = None
     refusal: Refusal | None = None
+    #: By the UID of the pod that they are about.
+    rescues: Mapping[str, Rescue] = field(default_factory=dict)
+    #: When this process last wrote the status; None: not yet.
+    written_at: datetime | None = None
     #: What of pods' images was recorded by this process, by iteration.
     images: Mapping[UUID, Mapping[str, str]] = field(default_factory=dict)
     #: How iterations that may be hopeless compare with others.
@@ -191,6 +223,7 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
         pods_active=status.active,
         failure_policy=job.spec.pod_failure_policy,
         ttl_seconds=job.spec.ttl_seconds_after_finished,
+        rescues=meta.labels.get(RESCUES_LABEL, ""),
     )
 
 
@@ -199,6 +232,7 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
     pod = _convert(manifest, _Pod)
     meta, status = pod.metadata, pod.status
     containers = (*status.init_container_statuses, *status.container_statuses)
+    rescues = meta.labels.get(RESCUES_LABEL, "")
     end = _POD_ENDS.get(status.phase)
     trouble = None if end else _trouble(pod, containers)
     return PodView(
@@ -208,21 +242,23 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
         version=meta.version,
         created_at=meta.creation_timestamp,
         injected=INJECT_LABEL in meta.labels,
-        started=any(container.has_run for container in containers),
+        # What is restored is recorded already: a pod that came no farther wrote nothing.
+        started=any(container.has_run for container in containers if container.name != RESTORE_CONTAINER),
         trained=any(container.has_run for container in status.container_statuses),
         ended=end is not None,
         end=end,
-        report=_report(pod),
+        report=_report(pod, rescues or meta.uid),
         trouble=trouble,
         setting_up=trouble is None
         and status.phase == "Pending"
         and not any(container.has_run for container in status.container_statuses),
         failure=_failure(status),
-        images={c.name: c.image_id for c in containers if c.image_id and c.name != SIDECAR_CONTAINER},
+        images={c.name: c.image_id for c in containers if c.image_id and c.name not in _OURS},
         worker=_number(meta, INDEX_ANNOTATION),
         ignored_before=_number(meta, _IGNORED_BEFORE),
         exit_codes={c.name: c.state.terminated.exit_code for c in containers if c.state.terminated is not None},
         conditions=frozenset((condition.type, condition.status) for condition in status.conditions),
+        rescues=rescues,
     )
 
 
@@ -293,6 +329,9 @@ class _Job(Manifest, frozen=True, kw_only=True):
     status: _JobStatus = _JobStatus()
 
 
+#: Their last words are ours, too.
+_OURS = (SIDECAR_CONTAINER, RESTORE_CONTAINER)
+
 _ENDS = {"Complete": JobEnd.SUCCEEDED, "Failed": JobEnd.FAILED}
 _POD_ENDS = {end.value: end for end in PodEnd}
 
@@ -343,14 +382,14 @@ def _number(meta: Metadata, annotation: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _report(pod: _Pod) -> PodReport | None:
-    for container in pod.status.init_container_statuses:
+def _report(pod: _Pod, about: str) -> PodReport | None:
+    for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         if container.name == SIDECAR_CONTAINER and container.state.terminated is not None:
             try:
                 report = msgspec.json.decode(container.state.terminated.message, type=PodReport)
             except msgspec.DecodeError:
                 return None
-            return report if report.pod_uid == pod.metadata.uid else None
+            return report if report.pod_uid == about else None
     return None
 
 
@@ -379,9 +418,21 @@ def _failure(status: _PodStatus) -> str:
     if status.phase == "Failed" and status.reason:
         # An eviction for instance: that the containers were killed then says nothing more.
         return ": ".join(filter(None, (status.reason, status.message.rstrip(". "))))
-    for container in status.container_statuses:
+    restoring = [container for container in status.init_container_statuses if container.name == RESTORE_CONTAINER]
+    for container in (*restoring, *status.container_statuses):
         ended = container.state.terminated or container.last_state.terminated
         if ended is not None and ended.exit_code != 0:
             why = f" ({ended.reason})" if ended.reason not in ("", "Error") else ""
-            return f"container {container.name} ended with exit code {ended.exit_code}{why}"
+            said = f": {_said(ended.message)}" if container.name in _OURS and ended.message else ""
+            return f"container {container.name} ended with exit code {ended.exit_code}{why}{said}"
     return "the pod failed" if status.phase == "Failed" else ""
+
+
+def _said(message: str) -> str:
+    """A container's last words: a report's problems, or a sentence."""
+    try:
+        report = msgspec.json.decode(message, type=PodReport)
+    except msgspec.DecodeError:
+        return message.strip()
+    problems = "; ".join(f"{problem.reason}: {problem.message}" for problem in report.problems)
+    return problems or f"{report.pending} files are still on their way"

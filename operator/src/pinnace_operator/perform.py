@@ -12,6 +12,7 @@ What the operator's role must allow, and why:
     (core)              services                   create               one for each iteration with several workers,
                                                                         for their names in the cluster's DNS
     (core)              pods                       get, list, watch     termination messages, and why a pod waits
+    (core)              persistentvolumeclaims     create               an iteration's claim, before its Job
     events.k8s.io       events                     create               one Event for each transition
 
 The operator deletes nothing itself, and no Secret is read.
@@ -41,6 +42,7 @@ from pinnace_operator.plan import (
 )
 from pinnace_operator.ports import Api, Cluster, ClusterError, GoneError, RejectedError, UnavailableError
 from pinnace_operator.recipe import images
+from pinnace_operator.rescue import CreateRescue
 
 #: Pauses before a refused Job is tried again: doubled from the first to the last.
 FIRST_RETRY: Final = timedelta(seconds=5)
@@ -137,11 +139,14 @@ def _create_jobs(
     created: list[dict[str, Any]] = []
     refusal = last
     for action in actions:
-        if not isinstance(action, CreateJob):
+        if not isinstance(action, CreateJob | CreateRescue):
             continue
         try:
-            if action.service is not None:
-                cluster.create_service(action.service)
+            if isinstance(action, CreateJob):
+                if action.claim is not None:
+                    cluster.create_claim(action.claim)
+                if action.service is not None:
+                    cluster.create_service(action.service)
             job = cluster.apply_job(action.manifest)
         except UnavailableError as error:
             _log.warning("job.failed name=%s error=%s", action.manifest["metadata"]["name"], error)

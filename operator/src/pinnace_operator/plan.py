@@ -7,7 +7,7 @@ and an Experiment whose artifacts are proven is left alone for ever, even if its
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,13 +23,18 @@ from pinnace_operator.observed import Observed, PodView, Refusal
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
 from pinnace_operator.recipe import recipe
+from pinnace_operator.rescue import CreateRescue, rescues
 from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
-from pinnace_operator.statuses import status_of, status_of_refused
+from pinnace_operator.statuses import only_figures_moved, status_of, status_of_refused
 from pinnace_operator.turns import chosen, next_ones, to_stop
+from pinnace_operator.volumes import claim
 
 #: Rows written in one round, so that a large sweep does not keep the others waiting.
 MAX_ROWS: Final = 100
+
+#: Figures that move while pods run, and nothing else, are written no more often than this.
+FIGURES_PAUSE: Final = timedelta(seconds=20)
 
 #: How often to look at something that will hardly change by itself.
 SLOW_POLL_S: Final = 300.0
@@ -41,6 +46,8 @@ class CreateJob:
     manifest: dict[str, Any]
     #: Where its pods find each other; it is made first. None: there is only one pod.
     service: dict[str, Any] | None = None
+    #: What its pods write to, which is made first; None: folders of their own.
+    claim: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +91,9 @@ class WriteStatus:
     transitions: tuple[Condition, ...] = ()
 
 
-Action = CreateJob | SuspendJob | ExpireJob | PutExperimentRow | PutIterationRow | RecordImages | WriteStatus
+Action = (
+    CreateJob | CreateRescue | SuspendJob | ExpireJob | PutExperimentRow | PutIterationRow | RecordImages | WriteStatus
+)
 
 
 def plan(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> tuple[Action, ...]:
@@ -94,27 +103,29 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     if experiment.status.done:
         return (
             *expiries(experiment, observed, now),
-            *_write_status(experiment, _up_to_date(experiment, observed)),
+            *_write_status(experiment, observed, _up_to_date(experiment, observed), now),
         )
     try:
         accepted = accept(experiment, platform)
     except NotAcceptedError as error:
-        return tuple(_write_status(experiment, status_of_refused(experiment, error, now)))
+        return tuple(_write_status(experiment, observed, status_of_refused(experiment, error, now), now))
     iterations = progress(experiment, observed, accepted)
     stops = to_stop(experiment, iterations, observed)
     free = _free(experiment, iterations)
     suspensions = tuple(_suspensions(experiment, iterations, stops, free))
     turn: Sequence[IterationProgress] = ()
-    if not _holds_back(observed.refusal, experiment.metadata.generation, now):
+    may_create = not _holds_back(observed.refusal, experiment.metadata.generation, now)
+    if may_create:
         turn = next_ones(experiment, iterations, free - sum(not action.suspend for action in suspensions))
     parameters = chosen(experiment, iterations, turn, observed, accepted)
     return (
         *suspensions,
         *(_creation(experiment, one, accepted, platform) for one in turn if one.stage is Stage.WAITING),
+        *(rescues(experiment, iterations, observed, accepted, platform) if may_create else ()),
         *_rows(experiment, iterations, observed, parameters),
         *_images(iterations, observed),
         *expiries(experiment, observed, now),
-        *_write_status(experiment, status_of(experiment, iterations, observed, now)),
+        *_write_status(experiment, observed, status_of(experiment, iterations, observed, now), now),
     )
 
 
@@ -149,7 +160,12 @@ def _creation(
 ) -> CreateJob:
     index = iteration.index
     manifest = build_job(experiment, index, iteration.parameters, accepted, platform)
-    return CreateJob(index=index, manifest=manifest, service=build_service(experiment, index, manifest))
+    return CreateJob(
+        index=index,
+        manifest=manifest,
+        claim=claim(experiment, manifest),
+        service=build_service(experiment, index, manifest),
+    )
 
 
 def _suspensions(
@@ -280,8 +296,11 @@ def _differs(iteration: IterationProgress, wanted: IterationWrite) -> bool:
     return forward or (same_state and times)
 
 
-def _write_status(experiment: Experiment, status: Status) -> Iterator[WriteStatus]:
-    if status != experiment.status:
+def _write_status(experiment: Experiment, observed: Observed, status: Status, now: datetime) -> Iterator[WriteStatus]:
+    if status == experiment.status:
+        return
+    due = observed.written_at is None or now - observed.written_at >= FIGURES_PAUSE
+    if due or not only_figures_moved(experiment.status, status):
         news = tuple(transitions(experiment.status.conditions, status.conditions))
         yield WriteStatus(status=status, transitions=news)
 

@@ -7,7 +7,7 @@ import msgspec
 
 from pinnace import naming
 from pinnace.ids import iteration_id
-from pinnace_operator import sidecar, workers
+from pinnace_operator import restore, sidecar, volumes, workers
 from pinnace_operator.acceptance import Accepted, grace_seconds
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.search.values import Combination, spelled, variable
@@ -18,15 +18,17 @@ def pod_spec(
     experiment: Experiment, index: int, job: str, accepted: Accepted, platform: Platform, *, parameters: Combination
 ) -> dict[str, Any]:
     """The PodSpec for iteration `index`, whose Job is called `job`."""
+    security = volumes.security_context(experiment)
     subdomain = {"subdomain": workers.service_name(job)} if experiment.spec.workers > 1 else {}
     pod = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": grace_seconds(experiment),
         **experiment.spec.template.spec,
         **subdomain,
+        **({"securityContext": security} if security else {}),
     }
     variables = workers.variables(experiment, job)
-    return fitted(pod, experiment, index, accepted, platform, parameters=parameters, variables=variables)
+    return fitted(pod, experiment, index, accepted, platform, job=job, parameters=parameters, variables=variables)
 
 
 def fitted(
@@ -36,6 +38,7 @@ def fitted(
     accepted: Accepted,
     platform: Platform,
     *,
+    job: str,
     parameters: Combination,
     variables: Iterable[dict[str, Any]] = (),
     injected: bool = False,
@@ -45,7 +48,7 @@ def fitted(
     Safe to repeat: what is there by name is left as it is.
     """
     environment = [*_environment(experiment, index, parameters), *variables]
-    mount = {"name": naming.ARTIFACTS_VOLUME, "mountPath": experiment.spec.artifacts.mount_path}
+    mount = volumes.artifacts_mount(experiment)
 
     def with_ours(container: Mapping[str, Any]) -> dict[str, Any]:
         # Ours come first, so that the user's variables can refer to them.
@@ -57,17 +60,21 @@ def fitted(
         }
 
     iteration = iteration_id(experiment.id, index)
-    ours = sidecar.container(experiment, iteration, accepted, platform, injected=injected)
-    before, volumes = pod.get("initContainers") or (), pod.get("volumes") or ()
+    # The sidecar before all others, so that it sees what init containers of the user's write.
+    ours = [
+        *restore.containers(experiment, iteration, accepted, platform),
+        sidecar.container(experiment, iteration, accepted, platform, injected=injected),
+    ]
+    names = {container["name"] for container in ours}
+    before, there = pod.get("initContainers") or (), pod.get("volumes") or ()
     return {
         **pod,
-        # First of all, so that it sees what init containers of the user's write.
         "initContainers": [
-            *_missing([ours], before),
-            *(container if container.get("name") == ours["name"] else with_ours(container) for container in before),
+            *_missing(ours, before),
+            *(container if container.get("name") in names else with_ours(container) for container in before),
         ],
         "containers": [with_ours(container) for container in pod["containers"]],
-        "volumes": [*volumes, *_missing(sidecar.volumes(experiment, accepted), volumes)],
+        "volumes": [*there, *_missing(sidecar.volumes(experiment, accepted, job), there)],
     }
 
 
@@ -76,7 +83,7 @@ def _missing(ours: Iterable[dict[str, Any]], there: Iterable[Mapping[str, Any]])
     return [item for item in ours if item["name"] not in names]
 
 
-def _environment(experiment: Experiment, index: int, parameters: Combination) -> list[dict[str, str]]:
+def _environment(experiment: Experiment, index: int, parameters: Combination) -> list[dict[str, Any]]:
     values = {
         naming.ENV_EXPERIMENT: experiment.name,
         naming.ENV_ITERATION: str(index),
@@ -90,4 +97,5 @@ def _environment(experiment: Experiment, index: int, parameters: Combination) ->
         folder = experiment.spec.artifacts.mount_path
         values[naming.ENV_SYSTEM_METRICS_FILE] = f"{folder}/{naming.SYSTEM_METRICS_NAME}"
         values[naming.ENV_SYSTEM_METRICS_SECONDS] = str(system.interval_seconds)
-    return [{"name": name, "value": sidecar.literal(value)} for name, value in values.items()]
+    of_pod = [volumes.pod_uid_variable()] if volumes.is_persistent(experiment) else []
+    return [*of_pod, *({"name": name, "value": sidecar.literal(value)} for name, value in values.items())]

@@ -60,6 +60,9 @@ class Cluster(Protocol):
     def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         """Create the Job. One that is there already is left as it is. The Job as it is now, if the answer tells."""
 
+    def create_claim(self, manifest: dict[str, Any]) -> None:
+        """Create the PersistentVolumeClaim; one of that name that is there already is left as it is."""
+
     def suspend_job(
         self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
     ) -> None:

@@ -14,10 +14,20 @@ from pinnace.records import Iteration, IterationState, PodStanding
 from pinnace_operator.acceptance import Accepted
 from pinnace_operator.experiment import Experiment, Status
 from pinnace_operator.indexes import IndexSet
-from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Trouble
-from pinnace_operator.proof import LOST, Standing, Verdict, judge, judge_without_job, standings_by_iteration
+from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Rescue, Trouble
+from pinnace_operator.proof import (
+    LOST,
+    Abandoned,
+    Standing,
+    Verdict,
+    abandoned,
+    judge,
+    judge_without_job,
+    standings_by_iteration,
+)
 from pinnace_operator.search.objective import Valued, reaching
 from pinnace_operator.search.values import Combination
+from pinnace_operator.volumes import is_persistent
 
 #: A Job that has had no pod for so long, or a pod that is being set up for so long, deserves a word.
 SLOW_START = timedelta(seconds=60)
@@ -55,6 +65,8 @@ class IterationProgress:
     lost: bool
     #: None: can't be told, because the API does not answer, or nothing to be told, because nothing has started.
     verdict: Verdict | None
+    #: Its pods that ended without a final report, as far as is known.
+    abandoned: tuple[Abandoned, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -132,6 +144,7 @@ def target_reached(experiment: Experiment, observed: Observed) -> Valued | None:
 
 def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> tuple[IterationProgress, ...]:
     """Every iteration, by index."""
+    persistent = is_persistent(experiment)
     ids = [iteration_id(experiment.id, index) for index in range(accepted.search.count)]
     standings = None
     if observed.rows is not None:
@@ -164,7 +177,10 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
             lost=is_lost,
             verdict=Verdict(standing=Standing.SYNCED)
             if index in memory.synced
-            else _verdict(stage, job, mine, known, is_lost),
+            else _verdict(stage, job, mine, known, observed.rescues, lost=is_lost, persistent=persistent),
+            abandoned=tuple(abandoned(mine, known, observed.rescues))
+            if known is not None and index not in memory.synced
+            else (),
         )
 
     found = tuple(one(index) for index in range(len(ids)))
@@ -196,7 +212,14 @@ def _remembered(job: JobView | None, row: Iteration | None) -> Mapping[str, Any]
 
 
 def _verdict(
-    stage: Stage, job: JobView | None, pods: Sequence[PodView], standings: list[PodStanding] | None, lost: bool
+    stage: Stage,
+    job: JobView | None,
+    pods: Sequence[PodView],
+    standings: list[PodStanding] | None,
+    rescues: Mapping[str, Rescue],
+    *,
+    lost: bool,
+    persistent: bool,
 ) -> Verdict | None:
     if standings is None:
         return None
@@ -204,7 +227,7 @@ def _verdict(
         return None if lost else judge_without_job(pods, standings, over=stage is Stage.SKIPPED)
     if lost and stage is not Stage.ACTIVE:
         return LOST
-    return judge(job, pods, standings)
+    return judge(job, pods, standings, rescues, persistent=persistent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

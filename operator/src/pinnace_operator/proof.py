@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from pinnace.records import FileState, PodReport, PodStanding
 from pinnace_operator.failures import is_ignored
-from pinnace_operator.observed import JobView, PodEnd, PodView
+from pinnace_operator.observed import JobView, PodEnd, PodView, Rescue
 
 
 class Standing(IntEnum):
@@ -25,12 +26,14 @@ class Standing(IntEnum):
     IN_PROGRESS = 1
     #: The training has ended, a sidecar still ships.
     DRAINING = 2
+    #: A pod ended without a final report, and what it left on its claim is shipped now.
+    RESCUING = 3
     #: The sidecar says it is done, and the API does not hold all of it.
-    RECORDS_MISSING = 3
+    RECORDS_MISSING = 4
     #: Files that can't be shipped.
-    QUARANTINED = 4
+    QUARANTINED = 5
     #: A pod ended without a final report: what it wrote last may be lost.
-    UNPROVEN = 5
+    UNPROVEN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,17 @@ class Verdict:
     standing: Standing
     #: What, and what to do; empty where nothing is to be said.
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """A pod that ended without a final report."""
+
+    uid: str
+    name: str
+
+
+_WITHOUT_CLAIM: Final = "; with spec.artifacts.volume.persistentVolumeClaim they would have outlived it"
 
 
 #: The verdict on an iteration that had to be started again because somebody deleted its Job.
@@ -56,17 +70,31 @@ FORGOTTEN = Verdict(
 )
 
 
-def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodStanding]) -> Verdict:
+_NO_RESCUES: Final[Mapping[str, Rescue]] = {}
+
+
+def judge(
+    job: JobView | None,
+    pods: Sequence[PodView],
+    standings: Iterable[PodStanding],
+    rescues: Mapping[str, Rescue] = _NO_RESCUES,
+    *,
+    persistent: bool = False,
+) -> Verdict:
     """The verdict on an iteration of which Kubernetes knows `job` and `pods`, and the API `standings`.
 
-    `pods` includes those that are gone, as far as they were seen. Never SYNCED on missing knowledge.
+    `pods` includes those that are gone, as far as they were seen. `persistent`: what pods leave outlives them, and
+    `rescues`, by their UIDs, ship it. Never SYNCED on missing knowledge.
     """
     if job is None:
         return FORGOTTEN
     if not job.over:
         return Verdict(standing=Standing.IN_PROGRESS)
     by_pod = {standing.pod_uid: standing for standing in standings}
-    verdicts = [*_judge_pods(pods, by_pod, job.suspended_pods), _judge_count(job, pods, by_pod)]
+    verdicts = [
+        *_judge_pods(pods, by_pod, job.suspended_pods, rescues, persistent=persistent),
+        _judge_count(job, pods, by_pod),
+    ]
     if any(not pod.ended for pod in pods):
         verdicts.append(Verdict(standing=Standing.DRAINING))
     return _weightiest(verdicts)
@@ -87,20 +115,44 @@ def judge_without_job(pods: Sequence[PodView], standings: Iterable[PodStanding],
     return _weightiest([Verdict(standing=Standing.SYNCED), *verdicts])
 
 
-def final_report(pod: PodView | None, standing: PodStanding | None) -> PodReport | None:
-    """The last word of a pod's sidecar; None while, or if, there is none."""
+def abandoned(
+    pods: Sequence[PodView], standings: Iterable[PodStanding], rescues: Mapping[str, Rescue]
+) -> list[Abandoned]:
+    """Pods that ran and ended without a final report. One whose name nobody knows can't be spoken for."""
+    by_pod = {standing.pod_uid: standing for standing in standings}
+    seen = {pod.uid: pod for pod in pods}
+    found: list[Abandoned] = []
+    for uid in sorted(_ran(pods, by_pod)):
+        pod, standing = seen.get(uid), by_pod.get(uid)
+        name = _name(pod, standing)
+        alive = pod is not None and not pod.ended
+        if name and not alive and final_report(pod, standing, rescues.get(uid)) is None:
+            found.append(Abandoned(uid=uid, name=name))
+    return found
+
+
+def final_report(pod: PodView | None, standing: PodStanding | None, rescue: Rescue | None = None) -> PodReport | None:
+    """The last word of a pod's sidecar, or of whoever spoke for it; None while, or if, there is none."""
     reports = [pod.report if pod else None, standing.report if standing else None]
+    reports += rescue.reports if rescue else ()
     finals = [report for report in reports if report is not None and report.final]
     return max(finals, key=lambda report: report.sequence, default=None)
 
 
 def _judge_pods(
-    pods: Sequence[PodView], standings: Mapping[str, PodStanding], others: Set[str] = frozenset()
+    pods: Sequence[PodView],
+    standings: Mapping[str, PodStanding],
+    others: Set[str] = frozenset(),
+    rescues: Mapping[str, Rescue] = _NO_RESCUES,
+    *,
+    persistent: bool = False,
 ) -> list[Verdict]:
     """Of each that ran, and of `others` that are known to have run."""
     seen = {pod.uid: pod for pod in pods}
-    ran = _ran(pods, standings) | others
-    return [_judge_pod(seen.get(uid), standings.get(uid), uid) for uid in sorted(ran)]
+    return [
+        _judge_pod(seen.get(uid), standings.get(uid), uid, rescues.get(uid), persistent=persistent)
+        for uid in sorted(_ran(pods, standings) | others)
+    ]
 
 
 def _ran(pods: Iterable[PodView], standings: Mapping[str, PodStanding]) -> set[str]:
@@ -111,17 +163,23 @@ def _weightiest(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=lambda verdict: verdict.standing)
 
 
-def _judge_pod(pod: PodView | None, standing: PodStanding | None, uid: str) -> Verdict:
-    name = pod.name if pod else uid
-    report = final_report(pod, standing)
+def _judge_pod(
+    pod: PodView | None, standing: PodStanding | None, uid: str, rescue: Rescue | None, *, persistent: bool
+) -> Verdict:
+    name = _name(pod, standing) or uid
+    report = final_report(pod, standing, rescue)
     if report is None:
         if pod is not None and not pod.ended:
             return Verdict(standing=Standing.DRAINING)
+        ended = f"pod {name} ended{_why(pod)} without the final report of its sidecar"
+        if persistent and _name(pod, standing):
+            return _judge_rescue(ended, standing, rescue)
         return Verdict(
             standing=Standing.UNPROVEN,
-            message=f"pod {name} ended{_why(pod)} without the final report of its sidecar, so files that it wrote last "
+            message=f"{ended}, so files that it wrote last "
             f"may be missing{_last_heard(standing)}: compare its recorded artifacts with what it should have written, "
-            "and run the Experiment again if some are missing",
+            "and run the Experiment again if some are missing"
+            f"{'' if persistent else _WITHOUT_CLAIM}",
         )
     quarantined = report.files.get(FileState.QUARANTINED, 0)
     if quarantined:
@@ -138,6 +196,30 @@ def _judge_pod(pod: PodView | None, standing: PodStanding | None, uid: str) -> V
             f"{report.manifest.count} that its sidecar shipped",
         )
     return Verdict(standing=Standing.SYNCED)
+
+
+def _judge_rescue(ended: str, standing: PodStanding | None, rescue: Rescue | None) -> Verdict:
+    if rescue is None:
+        return Verdict(standing=Standing.RESCUING, message=f"{ended}; what it left on its claim is about to be shipped")
+    name = rescue.job.name
+    if rescue.job.end is None:
+        problems = standing.report.problems if standing is not None and standing.report is not None else ()
+        waits = rescue.trouble or "; ".join(f"{problem.reason}: {problem.message}" for problem in problems)
+        return Verdict(
+            standing=Standing.RESCUING,
+            message=f"{ended}; Job {name} ships what it left on its claim{', and waits: ' + waits if waits else ''}",
+        )
+    return Verdict(
+        standing=Standing.UNPROVEN,
+        message=f"{ended}, and what it left on its claim could not be shipped by Job {name}"
+        f"{': ' + rescue.failure if rescue.failure else ''}{_last_heard(standing)}: mend that and delete the Job, and "
+        "it is tried again; or compare its recorded artifacts with what it should have written",
+    )
+
+
+def _name(pod: PodView | None, standing: PodStanding | None) -> str:
+    """As Kubernetes calls it; empty when nobody knows."""
+    return pod.name if pod is not None else standing.name if standing is not None else ""
 
 
 def _why(pod: PodView | None) -> str:

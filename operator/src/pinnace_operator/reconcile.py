@@ -38,6 +38,7 @@ class Memory:
     #: Our last written status, for as long as the watch has not shown it.
     status: Status | None = None
     version: int = 0
+    written_at: datetime | None = None
     experiment_row: ExperimentWrite | None = None
     images: dict[UUID, Mapping[str, str]] = field(default_factory=dict)
     refusal: Refusal | None = None
@@ -52,7 +53,7 @@ class Memory:
             return experiment
         return msgspec.structs.replace(experiment, status=self.status)
 
-    def take(self, outcome: Outcome) -> bool:
+    def take(self, outcome: Outcome, now: datetime) -> bool:
         """Remember what came of a plan; True when the next look would see something new in it."""
         news = (outcome.refusal, outcome.api_trouble) != (self.refusal, self.api_trouble) or outcome.asked
         for job in parsed(outcome.jobs, job_view):
@@ -63,7 +64,7 @@ class Memory:
         self.experiment_row = outcome.experiment_row or self.experiment_row
         self.images |= outcome.images
         if outcome.status is not None:
-            self.status, self.version = outcome.status, outcome.version
+            self.status, self.version, self.written_at = outcome.status, outcome.version, now
         return news
 
 
@@ -94,7 +95,7 @@ class Reconciliation:
         # A second round shows in the conditions what the first one ran into.
         for _ in range(2):
             outcome, pause = self._round(experiment, memory)
-            news = memory.take(outcome)
+            news = memory.take(outcome, self.now())
             if outcome.unavailable:
                 return self._pause(memory)
             if not news:
@@ -115,6 +116,7 @@ class Reconciliation:
             refusal=memory.refusal,
             api_trouble=memory.api_trouble,
             images=memory.images,
+            written_at=memory.written_at,
         )
         memory.experiment_row, memory.comparison = observed.experiment_row, observed.comparison
         actions = plan(experiment, observed, self.platform, now)

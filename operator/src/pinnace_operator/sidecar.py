@@ -6,10 +6,9 @@ from uuid import UUID
 import msgspec
 
 from pinnace.naming import (
-    ARTIFACTS_VOLUME,
-    BUFFER_VOLUME,
     CA_VOLUME,
     CREDENTIALS_VOLUME,
+    ENV_POD_UID,
     SDK_METRICS_NAME,
     SIDECAR_CONTAINER,
     SYSTEM_METRICS_NAME,
@@ -18,11 +17,12 @@ from pinnace.naming import (
 )
 from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, dump
 from pinnace_operator import quantity
+from pinnace_operator import volumes as volumes_
 from pinnace_operator.acceptance import Accepted
 from pinnace_operator.experiment import ConfigMapKeyRef, Experiment, Metrics
 from pinnace_operator.settings import Platform
+from pinnace_operator.volumes import BUFFER_DIR, pod_uid_variable
 
-BUFFER_DIR: Final = "/buffer"
 TOKEN_DIR: Final = "/var/run/pinnace/token"  # noqa: S105 - a folder, not a secret
 CREDENTIALS_DIR: Final = "/var/run/pinnace/store"
 CA_DIR: Final = "/var/run/pinnace/store-ca"
@@ -36,19 +36,20 @@ TOKEN_SECONDS: Final = 3600
 
 _UID: Final = 65532
 
+#: Stands for the UID of the pod that the settings are read in.
+_OWN_UID: Final = "downward"
+
 
 def container(
     experiment: Experiment, iteration: UUID, accepted: Accepted, platform: Platform, *, injected: bool = False
 ) -> dict[str, Any]:
     """A native sidecar: it starts before every other container of the pod and is stopped after all of them."""
-    settings = _settings(experiment, iteration, platform, injected=injected)
-    port = settings.health_port
+    own = settings(experiment, iteration, platform, injected=injected)
+    port = own.health_port
+    mounts = [volumes_.artifacts_mount(experiment) | {"readOnly": True}, volumes_.buffer_mount(experiment)]
     return {
-        "name": SIDECAR_CONTAINER,
-        "image": platform.sidecar_image,
-        "imagePullPolicy": platform.sidecar_image_pull_policy,
+        **plain_container(SIDECAR_CONTAINER, own, accepted, platform, mounts=mounts),
         "restartPolicy": "Always",
-        "env": _environment(settings, accepted),
         "ports": [{"name": "pinnace-health", "containerPort": port}],
         # The training waits for this one probe and for nothing else of the sidecar's.
         "startupProbe": {"httpGet": {"path": "/healthz", "port": port}, "periodSeconds": 1, "failureThreshold": 120},
@@ -58,6 +59,18 @@ def container(
             "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
+    }
+
+
+def plain_container(
+    name: str, settings: SidecarSettings, accepted: Accepted, platform: Platform, *, mounts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """A container of the sidecar's image that runs once, with what it needs to reach store and API."""
+    return {
+        "name": name,
+        "image": platform.sidecar_image,
+        "imagePullPolicy": platform.sidecar_image_pull_policy,
+        "env": _environment(settings, accepted),
         "resources": dict(platform.sidecar_resources),
         "securityContext": {
             "runAsNonRoot": True,
@@ -71,8 +84,7 @@ def container(
         "terminationMessagePath": settings.termination_message,
         "terminationMessagePolicy": "File",
         "volumeMounts": [
-            {"name": ARTIFACTS_VOLUME, "mountPath": settings.artifacts_dir, "readOnly": True},
-            {"name": BUFFER_VOLUME, "mountPath": BUFFER_DIR},
+            *mounts,
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIR, "readOnly": True},
             {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_DIR, "readOnly": True},
             *([{"name": CA_VOLUME, "mountPath": CA_DIR, "readOnly": True}] if accepted.ca_bundle else []),
@@ -80,11 +92,10 @@ def container(
     }
 
 
-def volumes(experiment: Experiment, accepted: Accepted) -> list[dict[str, Any]]:
-    artifacts = experiment.spec.artifacts
+def volumes(experiment: Experiment, accepted: Accepted, job_name: str) -> list[dict[str, Any]]:
+    """`job_name` is that of the iteration, whose claim is called so."""
     return [
-        {"name": ARTIFACTS_VOLUME, "emptyDir": {"sizeLimit": artifacts.volume.empty_dir.size_limit}},
-        {"name": BUFFER_VOLUME, "emptyDir": {"sizeLimit": artifacts.buffer.size_limit}},
+        *volumes_.volumes(experiment, job_name),
         {
             "name": TOKEN_VOLUME,
             "projected": {
@@ -119,11 +130,12 @@ def literal(value: str) -> str:
     return value.replace("$", "$$")
 
 
-def _settings(experiment: Experiment, iteration: UUID, platform: Platform, *, injected: bool) -> SidecarSettings:
+def settings(experiment: Experiment, iteration: UUID, platform: Platform, *, injected: bool = False) -> SidecarSettings:
+    """For the pod that they are given to, whichever that is."""
     artifacts = experiment.spec.artifacts
     return SidecarSettings(
         iteration_id=iteration,
-        pod_uid="downward",  # replaced by the pod's own UID in _environment
+        pod_uid=_OWN_UID,
         injected=injected,
         artifacts_dir=artifacts.mount_path,
         buffer_dir=BUFFER_DIR,
@@ -148,12 +160,9 @@ def _metrics_files(metrics: Metrics) -> tuple[str, ...]:
 
 
 def _environment(settings: SidecarSettings, accepted: Accepted) -> list[dict[str, Any]]:
-    pod_uid = f"{SIDECAR_PREFIX}POD_UID"
     ca_file = f"{CA_DIR}/{_CA_FILE}" if accepted.ca_bundle else ""
     store = msgspec.structs.replace(accepted.store, credentials_dir=CREDENTIALS_DIR, ca_file=ca_file)
     plain = dump(settings, SIDECAR_PREFIX) | dump(store, STORE_PREFIX)
-    del plain[pod_uid]
-    return [
-        {"name": pod_uid, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-        *({"name": name, "value": literal(value)} for name, value in plain.items()),
-    ]
+    del plain[ENV_POD_UID]
+    of_pod = {"name": ENV_POD_UID, "value": settings.pod_uid} if settings.pod_uid != _OWN_UID else pod_uid_variable()
+    return [of_pod, *({"name": name, "value": literal(value)} for name, value in plain.items())]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from pinnace_operator.observed import JobView, PodView
+from pinnace_operator.observed import JobView, PodView, Rescue
 
 RELIST: Final = timedelta(minutes=10)
 
@@ -62,11 +62,22 @@ class Sightings:
     def jobs(self) -> dict[int, JobView]:
         """By iteration index; the youngest where a Job was made again."""
         with self._lock:
-            return {job.index: job for job in sorted(self._jobs.values(), key=lambda job: job.version)}
+            trainings = [job for job in self._jobs.values() if not job.rescues]
+        return {job.index: job for job in sorted(trainings, key=lambda job: job.version)}
 
     def pods(self) -> tuple[PodView, ...]:
         with self._lock:
-            return tuple(self._pods.values())
+            return tuple(pod for pod in self._pods.values() if not pod.rescues)
+
+    def rescues(self) -> dict[str, Rescue]:
+        """By the UID of the pod that they are about."""
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if job.rescues]
+            pods = [pod for pod in self._pods.values() if pod.rescues]
+        jobs.sort(key=lambda job: job.version)
+        return {
+            job.rescues: Rescue(job=job, pods=tuple(pod for pod in pods if pod.rescues == job.rescues)) for job in jobs
+        }
 
 
 def _newest(known: Mapping[str, _ViewT], listed: Iterable[_ViewT]) -> dict[str, _ViewT]:

@@ -1,7 +1,9 @@
 """The next status of an Experiment, from what was observed and what the last status remembers. Pure."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,6 +24,8 @@ from pinnace_operator.indexes import IndexSet
 from pinnace_operator.observed import Observed
 from pinnace_operator.progress import IterationProgress, Stage, target_reached
 from pinnace_operator.search.objective import best
+
+_FIGURES: Final = re.compile(r"\d+(\.\d+)?")
 
 
 def status_of(
@@ -49,6 +53,16 @@ def status_of_refused(experiment: Experiment, error: NotAcceptedError, now: date
     """The status when the spec can't be carried out: what had begun is left as it was."""
     accepted = conditions.false(error.reason, str(error))
     return _with(experiment, {ConditionType.ACCEPTED: accepted, **findings.not_accepted(experiment)}, now)
+
+
+def only_figures_moved(before: Status, after: Status) -> bool:
+    """Whether they differ in nothing but counts of artifacts and figures in what conditions say."""
+
+    def fixed(status: Status) -> tuple[object, ...]:
+        said = [msgspec.structs.replace(c, message=_FIGURES.sub("", c.message)) for c in status.conditions]
+        return (msgspec.structs.replace(status, artifacts=ArtifactCounts(), conditions=()), said)
+
+    return fixed(before) == fixed(after)
 
 
 def artifact_counts(observed: Observed, before: ArtifactCounts) -> ArtifactCounts:

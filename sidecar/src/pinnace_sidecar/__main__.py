@@ -5,6 +5,9 @@ prints the report and exits 0 when nothing is left on its way, 1 otherwise.
 
 `status DIR` says where each file of such a buffer stands and why; it changes nothing. `watch DIR` does for a folder of
 this computer what a sidecar does for a pod's volume. `credentials` hands a key for the store to a sidecar that runs.
+
+`rescue` ships what a pod that is gone left on a volume, in that pod's name; `restore` brings a checkpoint back before a
+training starts. The operator runs both.
 """
 
 import argparse
@@ -21,9 +24,8 @@ from typing import Final
 import msgspec
 
 from pinnace.errors import PinnaceError
-from pinnace.records import PodReport
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
-from pinnace_sidecar import handed, log_lines, status, summary
+from pinnace_sidecar import handed, log_lines, rescue, restore, status, summary
 from pinnace_sidecar.assembly import open_journal, sidecar_of
 from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.files import LocalVolume, NoVolume
@@ -36,16 +38,19 @@ _log = logging.getLogger("pinnace_sidecar")
 #: So many objects more than were freed until the garbage collector looks through them. Almost nothing of ours refers to
 #: itself, so looking for that after each 700, as Python does, found nothing and took a twentieth of the time.
 _GARBAGE_AFTER: Final = 10_000
+_COMMANDS: Final[Mapping[str, Callable[[list[str], Mapping[str, str]], int]]] = {
+    "status": lambda argv, _: status.main(argv),
+    "credentials": handed.main,
+    "watch": watch.main,
+    "rescue": lambda _, environ: rescue.main(environ),
+    "restore": lambda _, environ: restore.main(environ),
+}
 
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """Run until the end; returns the exit code."""
-    if argv[:1] == ["status"]:
-        return status.main(argv[1:])
-    if argv[:1] == ["credentials"]:
-        return handed.main(argv[1:], environ)
-    if argv[:1] == ["watch"]:
-        return watch.main(argv[1:], environ)
+    if argv[:1] and (command := _COMMANDS.get(argv[0])) is not None:
+        return command(argv[1:], environ)
     parser = argparse.ArgumentParser(prog="pinnace_sidecar", description=__doc__)
     parser.add_argument("--once", metavar="DIR", help="drain the buffer in DIR and exit")
     arguments = parser.parse_args(argv)
@@ -80,7 +85,7 @@ def _serve(environ: Mapping[str, str]) -> int:
             health.close()
         watcher.close()
         journal.close()
-    _leave_last_words(Path(own.termination_message), report)
+    summary.leave(Path(own.termination_message), report)
     return 0
 
 
@@ -113,15 +118,6 @@ def _listen_for_the_end(bell: Event) -> Callable[[], float | None]:
 
     Thread(target=listen, name="signals", daemon=True).start()
     return lambda: came_at[0] if came_at else None
-
-
-def _leave_last_words(path: Path, report: PodReport) -> None:
-    """Write the termination message in place: Kubernetes has mounted this very file, so it can't be renamed over."""
-    try:
-        path.write_bytes(summary.last_words(report))
-    except OSError as error:
-        _log.warning("no termination message could be left", extra={"path": str(path), "error": str(error)})
-    _log.info("ended", extra={"final": report.final, "files": report.files})
 
 
 if __name__ == "__main__":

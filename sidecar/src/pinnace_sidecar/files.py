@@ -19,6 +19,8 @@ import msgspec
 from pinnace_sidecar.completeness import Writer
 
 _LIKE_A_SPELLING = re.compile("%(25|[89A-F][0-9A-F])")
+#: Where Python puts a byte that is not UTF-8 (PEP 383).
+_ESCAPED: Final = 0xDC00
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK, because opening a FIFO that replaced a file would wait for its writer.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -283,8 +285,14 @@ def wire_path(path: str) -> str:
     return "".join(_spelled(character) for character in path)
 
 
+def local_path(wire: str) -> str:
+    """The name that `wire_path` spells so."""
+    spelled = _LIKE_A_SPELLING.sub(lambda found: chr(int(found[1], 16) + _ESCAPED), wire)
+    return spelled.replace(chr(0x25 + _ESCAPED), "%")
+
+
 def _spelled(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
-        return f"%{code - 0xDC00:02X}"
+        return f"%{code - _ESCAPED:02X}"
     return "%25" if character == "%" else character

@@ -1,6 +1,8 @@
 """The pod's report: what stands where, put together from journal, intake and problems; and its form as last words."""
 
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -9,6 +11,8 @@ import msgspec
 from pinnace.records import MAX_PROBLEMS_PER_REPORT, FileState, Manifest, PodReport, Problem
 from pinnace_sidecar.files import Folder, wire_path
 from pinnace_sidecar.journal import FileTotals, MetricTotals, Refusal, Tail
+
+_log = logging.getLogger(__name__)
 
 #: Kubernetes cuts a termination message at 4096 bytes.
 MAX_LAST_WORDS_BYTES: Final = 4000
@@ -90,6 +94,25 @@ def last_words(report: PodReport) -> bytes:
         if len(words) <= MAX_LAST_WORDS_BYTES:
             return words
     return msgspec.json.encode(msgspec.structs.replace(report, problems=()))
+
+
+def leave(path: Path, report: PodReport) -> None:
+    """Write the report as the termination message; without one the API has it nevertheless."""
+    _leave(path, last_words(report))
+    _log.info("ended", extra={"final": report.final, "files": report.files})
+
+
+def leave_text(path: Path, text: str) -> None:
+    """The same for the end of something that has no report: why it failed."""
+    _leave(path, text.encode(errors="replace")[:MAX_LAST_WORDS_BYTES])
+
+
+def _leave(path: Path, words: bytes) -> None:
+    """In place: Kubernetes has mounted this very file, so it can't be renamed over."""
+    try:
+        path.write_bytes(words)
+    except OSError as error:
+        _log.warning("no termination message could be left", extra={"path": str(path), "error": str(error)})
 
 
 def _unreadable(folders: tuple[Folder, ...]) -> list[Problem]:

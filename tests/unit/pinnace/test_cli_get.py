@@ -16,10 +16,10 @@ from click.testing import CliRunner, Result
 
 from pinnace import ids
 from pinnace.cli import main
-from pinnace.cli.download import download
-from pinnace.cli.exits import DigestMismatch, Exit
+from pinnace.cli.exits import Exit
 from pinnace.records import Artifact, Location
 from pinnace.stores.memory import MemoryStore
+from pinnace.stores.retrieval import DigestMismatch, retrieve
 from pinnace.stores.store import ObjectInfo, Sink, StoreUnreachable
 from support.canned_api import CannedApi, canned_api
 from support.environment import without_settings
@@ -237,7 +237,7 @@ def test_an_answer_that_breaks_off_is_taken_up_where_it_ended(tmp_path: Path) ->
     store = Breaking()
     put_bytes(store, row.location.key, content)
     advanced: list[int] = []
-    download(store, row, tmp_path / "file", replace=False, advanced=advanced.append)
+    retrieve(store, row, tmp_path / "file", replace=False, advanced=advanced.append)
     assert (tmp_path / "file").read_bytes() == content
     assert advanced == [1000] * 5 + [500]
 
@@ -248,7 +248,7 @@ def test_an_answer_that_brings_nothing_is_not_asked_for_again(tmp_path: Path) ->
     put_bytes(store, row.location.key, CONTENT)
     store.fail_next(StoreUnreachable("away"))
     with pytest.raises(StoreUnreachable):
-        download(store, row, tmp_path / "file", replace=False)
+        retrieve(store, row, tmp_path / "file", replace=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -258,7 +258,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     put_bytes(store, row.location.key, CONTENT)
     target = tmp_path / "file"
     with pytest.raises(Exception, match="exists"):
-        download(store, row, target, replace=False, advanced=lambda _: void(target.write_text("theirs")))
+        retrieve(store, row, target, replace=False, advanced=lambda _: void(target.write_text("theirs")))
     assert target.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -271,7 +271,7 @@ def test_an_empty_artifact_is_an_empty_file(tmp_path: Path) -> None:
     row = artifact_of(b"")
     store = MemoryStore()
     put_bytes(store, row.location.key, b"")
-    download(store, row, tmp_path / "file", replace=False)
+    retrieve(store, row, tmp_path / "file", replace=False)
     assert (tmp_path / "file").read_bytes() == b""
 
 
@@ -280,7 +280,7 @@ def test_a_mismatch_names_both_digests(tmp_path: Path) -> None:
     store = MemoryStore()
     put_bytes(store, row.location.key, b"got this")
     with pytest.raises(DigestMismatch) as caught:
-        download(store, row, tmp_path / "file", replace=False)
+        retrieve(store, row, tmp_path / "file", replace=False)
     assert row.sha256 in str(caught.value)
     assert hashlib.sha256(b"got this").hexdigest() in str(caught.value)
 
@@ -349,6 +349,6 @@ def test_a_frame_that_breaks_off_is_taken_up_where_it_ended(tmp_path: Path) -> N
     frame = compressed(CONTENT)
     row = msgspec.structs.replace(artifact_of(CONTENT), stored=stored_as(frame))
     store = BreaksOff(frame)
-    download(store, row, tmp_path / "here", replace=False)  # type: ignore[arg-type]
+    retrieve(store, row, tmp_path / "here", replace=False)  # type: ignore[arg-type]
     assert (tmp_path / "here").read_bytes() == CONTENT
     assert store.starts[:3] == [0, len(frame) // 3, 2 * (len(frame) // 3)]

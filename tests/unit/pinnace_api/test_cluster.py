@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from kubernetes import client
 
-from pinnace.naming import ITERATION_ID_LABEL, TOKEN_AUDIENCE
+from pinnace.naming import ITERATION_ID_LABEL, RESCUES_LABEL, RESCUES_POD_ANNOTATION, TOKEN_AUDIENCE
 from pinnace.records import WriterEnd
 from pinnace_api.cluster import KubernetesReviewer, PodObject, writer_end
 from pinnace_api.identity import Pod, ServiceAccount
@@ -186,6 +186,32 @@ def test_a_pod_names_its_iteration_by_label(
     found = reviewer.pod("ml", "pod-one")
     assert found == Pod(uid="one", iteration=UUID(label) if expected else None, writers=WriterEnd.CLEAN)
     assert kubernetes.asked[0][0] == "/api/v1/namespaces/ml/pods/pod-one"
+
+
+@pytest.mark.parametrize(("phase", "ended"), [("Running", False), ("Pending", False), ("Failed", True)])
+def test_a_pod_says_whether_it_has_ended_and_whose_files_it_rescues(
+    kubernetes: Kubernetes, reviewer: KubernetesReviewer, phase: str, ended: bool
+) -> None:
+    kubernetes.answer = {
+        "metadata": {
+            "uid": "two",
+            "labels": {RESCUES_LABEL: "one"},
+            "annotations": {RESCUES_POD_ANNOTATION: "pod-one"},
+        },
+        "status": {"phase": phase},
+    }
+    found = reviewer.pod("ml", "pod-two")
+    assert found is not None
+    assert (found.ended, found.rescues, found.rescues_name) == (ended, "one", "pod-one")
+
+
+@pytest.mark.parametrize(("phase", "expected"), [("Failed", WriterEnd.FAILED), ("Succeeded", WriterEnd.CLEAN)])
+@pytest.mark.parametrize("statuses", [[], [{"name": "train", "state": {"waiting": {"reason": "ContainerCreating"}}}]])
+def test_writers_of_a_pod_that_has_ended_write_no_more_whatever_is_known_of_them(
+    phase: str, expected: WriterEnd, statuses: list[dict[str, object]]
+) -> None:
+    pod = {"spec": {"containers": [{}]}, "status": {"phase": phase, "containerStatuses": statuses}}
+    assert writer_end(msgspec.convert(pod, PodObject)) is expected
 
 
 def test_a_pod_that_is_gone_is_none(kubernetes: Kubernetes, reviewer: KubernetesReviewer) -> None:

@@ -33,6 +33,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         is_asked=st.booleans(),
         limits=st.fixed_dictionaries({}, optional=LIMITS),
         aim=st.sampled_from([None, None, 0.1]),
+        persistent=st.booleans(),
     )
     def apply(
         self,
@@ -45,6 +46,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         is_asked: bool,
         limits: dict[str, Any],
         aim: float | None,
+        persistent: bool,
     ) -> None:
         space = {"n": {"int": {"min": 0, "max": 9}}}
         spec: dict[str, Any] = {
@@ -58,6 +60,9 @@ class ExperimentMachine(RuleBasedStateMachine):
             "workers": workers,
             **({} if ttl is None else {"ttlSecondsAfterFinished": ttl}),
         }
+        if persistent:
+            spec["artifacts"] = {"volume": {"persistentVolumeClaim": {"size": "50Gi", "accessMode": "ReadWriteMany"}}}
+        self.persistent = persistent
         self.world = World(manifest(**spec))
         self.values, self.parallelism, self.backoff = values, parallelism, backoff
         self.highest_parallelism = parallelism
@@ -66,6 +71,8 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.guests: list[str] = []
         self.deleted_unproven = False
         self.parameters: dict[int, str] = {}
+        #: A pod lived of which nobody knows: its folder on the claim isn't looked for.
+        self.unseen = False
         self.lived_unseen: set[int] = set()
         #: A pod is gone that was seen: whoever starts again knows no more than the API does of it.
         self.forgettable = False
@@ -117,11 +124,12 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.world.end_pod(pod, exit_code=143, proven=False, disrupted=True)
         self.world.lose_pod(pod)
         self.lived_unseen.add(place[0])
+        self.unseen = True
 
     @property
     def open_to_guests(self) -> list[int]:
         """Iterations that the webhook would let another owner's pod into."""
-        return sorted(set(range(self.values)) - self.world.status.synced)
+        return [] if self.persistent else sorted(set(range(self.values)) - self.world.status.synced)
 
     @precondition(lambda self: self.open_to_guests)
     @rule(data=st.data())
@@ -195,7 +203,7 @@ class ExperimentMachine(RuleBasedStateMachine):
 
     @rule()
     def the_queue_lets_all_go(self) -> None:
-        for job in self.world.jobs_by_name.values():
+        for job in self.world.trainings:
             if job["spec"].get("suspend") and "pinnace.dev/suspended" not in job["metadata"].get("annotations", {}):
                 job["spec"]["suspend"] = False
                 self.world.touch(job)
@@ -204,6 +212,16 @@ class ExperimentMachine(RuleBasedStateMachine):
     def jobs_expire(self) -> None:
         for index in self.world.expire_jobs():
             assert index in self.world.status.synced
+
+    @precondition(lambda self: self.world.open_rescues)
+    @rule(data=st.data(), works=st.booleans(), report=st.booleans())
+    def rescue_ends(self, data: st.DataObject, works: bool, report: bool) -> None:
+        self.world.rescue(data.draw(st.sampled_from(self.world.open_rescues)), works=works, report=report)
+
+    @precondition(lambda self: self.world.rescues)
+    @rule(data=st.data())
+    def somebody_deletes_a_rescue(self, data: st.DataObject) -> None:
+        self.world.delete_rescue(data.draw(st.sampled_from(sorted(self.world.rescues))))
 
     @rule(up=st.booleans())
     def api(self, up: bool) -> None:
@@ -233,7 +251,7 @@ class ExperimentMachine(RuleBasedStateMachine):
     @property
     def noticed_jobs(self) -> list[int]:
         """Not those with a pod of this very moment: its event wakes the operator before it can have written."""
-        existing = {int(job["metadata"]["labels"]["pinnace.dev/iteration"]) for job in self.world.jobs_by_name.values()}
+        existing = {int(job["metadata"]["labels"]["pinnace.dev/iteration"]) for job in self.world.trainings}
         with_pods = {
             int(pod["metadata"]["labels"]["pinnace.dev/iteration"])
             for pod in self.world.pods_by_name.values()
@@ -265,6 +283,12 @@ class ExperimentMachine(RuleBasedStateMachine):
             assert self.world.most_active <= self.highest_parallelism
 
     @invariant()
+    def a_claim_is_never_taken_from_a_pod(self) -> None:
+        if hasattr(self, "world"):
+            assert self.world.wrongs == []
+            assert self.persistent or not self.world.rescues
+
+    @invariant()
     def never_synced_before_everything_is_ashore(self) -> None:
         if hasattr(self, "world") and self.world.condition(SYNCED)[0] == "True":
             assert self.world.everything_is_ashore
@@ -282,7 +306,7 @@ class ExperimentMachine(RuleBasedStateMachine):
     @invariant()
     def what_was_chosen_for_a_job_is_never_chosen_again(self) -> None:
         if hasattr(self, "world"):
-            for job in self.world.jobs_by_name.values():
+            for job in self.world.trainings:
                 index = int(job["metadata"]["labels"]["pinnace.dev/iteration"])
                 chosen = job["metadata"].get("annotations", {}).get("pinnace.dev/parameters", "")
                 assert self.parameters.setdefault(index, chosen) == chosen
@@ -296,6 +320,38 @@ class ExperimentMachine(RuleBasedStateMachine):
         world.edit(suspend=False)
         self.the_queue_lets_all_go()
         world.settle()
+        self.let_all_pods_end()
+        self.rescue_all()
+        assert world.status.iterations.ended == self.values
+        assert world.condition(ConditionType.RUNNING) == ("False", "Finished")
+        if world.everything_is_ashore and not self.deleted_unproven:
+            reports = [standing.report for standing in world.standings.values()]
+            all_final = len(reports) == len(world.truth) and all(report and report.final for report in reports)
+            assert (world.condition(SYNCED)[0] == "True") == all_final
+        if self.persistent and not (self.deleted_unproven or self.forgettable or self.unseen):
+            assert world.everything_is_ashore
+            assert world.condition(SYNCED) == ("True", "AllRecorded")
+        if self.forgettable:
+            world.restart_operator()
+            world.settle()
+        writes = len(world.writes)
+        world.look()
+        world.restart_operator()
+        world.look()
+        if self.ttl is not None and world.condition(SYNCED)[0] == "True":
+            world.pass_time(self.ttl)
+            world.expire_jobs()
+            # One that was stopped has no end from which Kubernetes could count.
+            left = world.trainings
+            assert all("pinnace.dev/stopped" in job["metadata"].get("annotations", {}) for job in left)
+            world.restart_operator()
+            world.look()
+            assert world.condition(SYNCED)[0] == "True"
+        rows = [write for write in world.writes[writes:] if write != "experiment row"]
+        assert rows == []
+
+    def let_all_pods_end(self) -> None:
+        world = self.world
         for guest in self.guests:
             world.end_pod(guest)
         for _ in range(3 * self.values + 3):
@@ -310,30 +366,16 @@ class ExperimentMachine(RuleBasedStateMachine):
                 pod = self.pod_of.pop(place)
                 world.end_pod(pod)
             world.settle()
-        assert world.status.iterations.ended == self.values
-        assert world.condition(ConditionType.RUNNING) == ("False", "Finished")
-        if world.everything_is_ashore and not self.deleted_unproven:
-            reports = [standing.report for standing in world.standings.values()]
-            all_final = len(reports) == len(world.truth) and all(report and report.final for report in reports)
-            assert (world.condition(SYNCED)[0] == "True") == all_final
-        if self.forgettable:
-            world.restart_operator()
+
+    def rescue_all(self) -> None:
+        """Those that failed are asked for once more."""
+        world = self.world
+        for uid in set(world.rescues) - set(world.open_rescues):
+            world.delete_rescue(uid)
+        world.settle()
+        while world.open_rescues:
+            world.rescue(world.open_rescues[0])
             world.settle()
-        writes = len(world.writes)
-        world.look()
-        world.restart_operator()
-        world.look()
-        if self.ttl is not None and world.condition(SYNCED)[0] == "True":
-            world.pass_time(self.ttl)
-            world.expire_jobs()
-            # One that was stopped has no end from which Kubernetes could count.
-            left = world.jobs_by_name.values()
-            assert all("pinnace.dev/stopped" in job["metadata"].get("annotations", {}) for job in left)
-            world.restart_operator()
-            world.look()
-            assert world.condition(SYNCED)[0] == "True"
-        rows = [write for write in world.writes[writes:] if write != "experiment row"]
-        assert rows == []
 
 
 ExperimentMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

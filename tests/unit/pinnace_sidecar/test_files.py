@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace_sidecar.files import Fingerprint, LocalVolume, wire_path
+from pinnace_sidecar.files import Fingerprint, LocalVolume, local_path, wire_path
 
 
 def scan(root: Path) -> dict[str, Fingerprint | None]:
@@ -149,6 +149,7 @@ def test_a_rewrite_that_sets_its_times_back_changes_the_fingerprint(tmp_path: Pa
 )
 def test_names_travel_as_utf8(name: bytes, spelled: str) -> None:
     assert wire_path(os.fsdecode(name)) == spelled
+    assert os.fsencode(local_path(spelled)) == name
 
 
 @given(names=st.lists(st.lists(st.sampled_from([b"a", b"%", b"2", b"5", b"F", b"\xff", b"\xc3\xa9"])), max_size=2))

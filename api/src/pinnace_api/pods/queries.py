@@ -114,6 +114,7 @@ def _record(connection: Connection, row: Row[Any]) -> PodStanding:
     return PodStanding(
         iteration_id=row.iteration_id,
         pod_uid=row.pod_uid,
+        name=row.name,
         report=None if row.report is None else msgspec.convert(row.report, PodReport),
         recorded=recorded,
         bytes_recorded=size,

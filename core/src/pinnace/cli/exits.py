@@ -8,6 +8,7 @@ from pinnace.extras import MissingExtra
 from pinnace.kubectl.calls import KubernetesError, NotInCluster
 from pinnace.porting.source import UnreadableSource
 from pinnace.settings import SettingsError
+from pinnace.stores.retrieval import DigestMismatch, LocalFileError
 from pinnace.stores.store import StoreError
 from pinnace.tables import UnreadableTable
 from pinnace.tracking.errors import SpoolError
@@ -43,14 +44,6 @@ class AmbiguousName(PinnaceError):
 
 class NothingFound(PinnaceError):
     """A name that nothing has."""
-
-
-class DigestMismatch(PinnaceError):
-    """The store's bytes are not those that the API recorded."""
-
-
-class LocalFileError(PinnaceError):
-    """The local file is in the way or can't be written."""
 
 
 def exit_for(error: PinnaceError) -> Exit:

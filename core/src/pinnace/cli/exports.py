@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, Final
 import click
 import msgspec
 
-from pinnace.cli.exits import LocalFileError
 from pinnace.cli.options import shown_option, with_client
 from pinnace.cli.output import escaped
 from pinnace.cli.porting import export_command
@@ -21,6 +20,7 @@ from pinnace.cli.search import search, search_options
 from pinnace.cli.upkeep import export_files
 from pinnace.client import Client
 from pinnace.records import Iteration, MetricPoint, MetricSummary, Shown, metric_value_from_wire
+from pinnace.stores.retrieval import LocalFileError
 from pinnace.tables import Format, check_parquet, write_rows
 
 _PLAIN: Final = re.compile(r"[\w/-]+")

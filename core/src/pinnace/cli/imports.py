@@ -8,13 +8,13 @@ from uuid import UUID
 import click
 import msgspec
 
-from pinnace.cli.exits import LocalFileError
 from pinnace.cli.options import with_client
 from pinnace.cli.output import escaped
 from pinnace.cli.porting import import_command, import_mlflow
 from pinnace.cli.references import find_iteration
 from pinnace.client import Client
 from pinnace.records import MAX_POINTS_PER_REQUEST, MetricWrite
+from pinnace.stores.retrieval import LocalFileError
 from pinnace.tables import Format, UnreadableTable, read_rows
 
 

@@ -11,8 +11,7 @@ from uuid import UUID, uuid4
 
 import click
 
-from pinnace.cli.download import download
-from pinnace.cli.exits import LocalFileError, NothingFound
+from pinnace.cli.exits import NothingFound
 from pinnace.cli.groups import listing
 from pinnace.cli.options import json_option, limit_option, project_option, shown_option, with_client
 from pinnace.cli.output import Column, assignments, bytes_in_words, escaped, moment, one_more, print_json, show
@@ -21,6 +20,7 @@ from pinnace.cli.settings import store_settings
 from pinnace.client import Client
 from pinnace.records import Artifact, Iteration, Location, Model, ModelStage, ModelVersion, ModelVersionWrite, Shown
 from pinnace.stores.credentials import credentials_for
+from pinnace.stores.retrieval import LocalFileError, retrieve
 from pinnace.stores.s3 import S3Store
 from pinnace.stores.store import Store
 
@@ -185,7 +185,7 @@ def download_model(
                 target.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise LocalFileError(f"{escaped(str(target.parent))} can't be made: {error.strerror}") from error
-            download(stores[where], artifact, target, replace=force)
+            retrieve(stores[where], artifact, target, replace=force)
             if as_json:
                 print_json(
                     {"artifact": artifact.id, "file": str(target), "size": artifact.size, "sha256": artifact.sha256}

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from pinnace.cli.exits import Exit, LocalFileError
+from pinnace.cli.exits import Exit
 from pinnace.cli.options import json_option, with_client
 from pinnace.cli.output import bytes_in_words, escaped, print_json
 from pinnace.client import Client
@@ -19,6 +19,7 @@ from pinnace.porting.imported import Imported, Step
 from pinnace.porting.importing import import_project
 from pinnace.porting.mlflow import FileStore
 from pinnace.porting.source import Problems, Source
+from pinnace.stores.retrieval import LocalFileError
 
 _FolderType = click.Path(path_type=Path, file_okay=False)
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Read everything, and change nothing.")

@@ -91,6 +91,8 @@ class PodStanding(Record, frozen=True, kw_only=True):
 
     iteration_id: UUID
     pod_uid: str
+    #: As Kubernetes calls it; empty when it never reported.
+    name: str = ""
     report: PodReport | None
     #: Over the rows that this pod's sidecar registered.
     recorded: Manifest

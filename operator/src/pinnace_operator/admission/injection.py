@@ -19,10 +19,11 @@ from pinnace.naming import (
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept, clashes, grace_seconds
 from pinnace_operator.admission.review import Decision, refused
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.job import labels
+from pinnace_operator.job import job_name, labels
 from pinnace_operator.pod import fitted
 from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
+from pinnace_operator.volumes import is_persistent
 
 INJECT: Final = "true"
 
@@ -60,6 +61,7 @@ def inject(pod: Mapping[str, Any], experiment: Experiment, platform: Platform) -
         wanted = labels(experiment, index)
         _check_labels(pod, wanted)
         _check_names(pod["spec"], experiment, index)
+        _check_volume(experiment)
         parameters = _parameters(experiment, accepted, index)
     except NotAcceptedError as error:
         return refused(f"Experiment {experiment.name} can't be carried out, so its pods get no sidecar: {error}")
@@ -68,7 +70,14 @@ def inject(pod: Mapping[str, Any], experiment: Experiment, platform: Platform) -
     spec = pod["spec"]
     grace = max(spec.get(_GRACE, 0), grace_seconds(experiment))
     changed = fitted(
-        {**spec, _GRACE: grace}, experiment, index, accepted, platform, parameters=parameters, injected=True
+        {**spec, _GRACE: grace},
+        experiment,
+        index,
+        accepted,
+        platform,
+        job=job_name(experiment, index),
+        parameters=parameters,
+        injected=True,
     )
     patch = [
         *_changes("/metadata", dict(pod["metadata"]), {**pod["metadata"], "labels": {**_labels(pod), **wanted}}),
@@ -98,6 +107,14 @@ def _index(pod: Mapping[str, Any], experiment: Experiment, total: int) -> int:
             "which files of one more pod would make untrue: make an Experiment with another name for them"
         )
     return int(given)
+
+
+def _check_volume(experiment: Experiment) -> None:
+    if is_persistent(experiment):
+        raise RefusedPodError(
+            f"Experiment {experiment.name} keeps its files on claims (spec.artifacts.volume.persistentVolumeClaim), "
+            "which are made with the operator's own pods: use an Experiment with emptyDir for pods of other owners"
+        )
 
 
 def _parameters(experiment: Experiment, accepted: Accepted, index: int) -> Combination:

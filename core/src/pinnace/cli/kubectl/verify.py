@@ -6,7 +6,6 @@ from contextlib import ExitStack, closing, contextmanager
 
 import click
 
-from pinnace.cli.download import difference
 from pinnace.cli.exits import Exit
 from pinnace.cli.kubectl.options import experiment_argument, required, with_api, with_kubectl
 from pinnace.cli.output import bytes_in_words, escaped, print_json
@@ -17,6 +16,7 @@ from pinnace.kubectl.calls import Kubectl
 from pinnace.kubectl.gathering import find, pods_of
 from pinnace.records import Artifact
 from pinnace.stores.credentials import credentials_for
+from pinnace.stores.retrieval import difference
 from pinnace.stores.s3 import S3Store
 
 

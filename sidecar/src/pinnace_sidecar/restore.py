@@ -1,0 +1,265 @@
+"""`python -m pinnace_sidecar restore`: before a pod's training starts, bring its iteration's last checkpoint back.
+
+What comes back is the set that was recorded last (docs/reference/manifest.md), or, where no set is meant, the newest
+content of each path. Each file is compared with its recorded digest and appears whole or not at all. A volume that
+somebody has written to is left as it is: its training has begun, and may have come farther than what is recorded.
+"""
+
+import hashlib
+import logging
+import os
+import random
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Annotated, Final, Protocol
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from pinnace.client import ApiError, Client, NotFound
+from pinnace.errors import PinnaceError
+from pinnace.records import Artifact
+from pinnace.settings import SIDECAR_PREFIX, ClientSettings, SidecarSettings, StoreSettings, load, load_store
+from pinnace.stores.credentials import credentials_for
+from pinnace.stores.retrieval import DigestMismatch, read, retrieve
+from pinnace.stores.s3 import S3Store
+from pinnace.stores.store import Store, StoreError
+from pinnace_sidecar import backoff, log_lines, summary
+from pinnace_sidecar.assembly import API_TIMEOUT_S
+from pinnace_sidecar.clock import Clock, SystemClock
+from pinnace_sidecar.files import LocalVolume, local_path
+from pinnace_sidecar.manifest import MAX_MANIFEST_BYTES, InvalidManifest, Member, is_manifest, parse
+from pinnace_sidecar.patterns import Patterns
+
+RESTORE_PREFIX: Final = "PINNACE_RESTORE_"
+
+#: What `retrieve` calls a file that is not whole yet.
+_PARTIAL: Final = (".pinnace-", ".part")
+#: Bytes that are not the recorded ones are fetched so often; something on the way may have spoilt them.
+_ATTEMPTS_AT_DIGEST: Final = 3
+_LONGEST_PAUSE_S: Final = 15.0
+_PIECE_BYTES: Final = 2**20
+
+_log = logging.getLogger(__name__)
+
+
+class RestoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to come back. `PINNACE_RESTORE_<FIELD>`; the rest is the sidecar's and the store's settings."""
+
+    #: Globs: of manifests, and where none of these names a set, of files. Empty: the last set, whichever it is.
+    include: tuple[str, ...] = ()
+    #: After so long without store or API it is given up.
+    timeout_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
+
+
+class Api(Protocol):
+    """What is asked of the metadata API; pinnace.client.Client has it. Raises ApiError."""
+
+    def iteration_artifacts(self, iteration_id: UUID, /) -> Iterable[Artifact]:
+        """In the order of recording: a manifest comes after what it names."""
+        ...
+
+
+class NotRestored(PinnaceError):
+    """The checkpoint could not be brought back whole; what is there of it is right as far as it goes."""
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """0: the checkpoint is there, or there is none. 1: it can't be brought back; the termination message says why."""
+    log_lines.begin("info")
+    # Whoever the training runs as may overwrite what is brought back.
+    os.umask(0)
+    message = Path("/dev/termination-log")
+    try:
+        own = load(SidecarSettings, environ, SIDECAR_PREFIX)
+        message = Path(own.termination_message)
+        log_lines.begin(own.log_level)
+        wanted, store = load(RestoreSettings, environ, RESTORE_PREFIX), load_store(environ)
+        client = ClientSettings(api_url=own.api_url, api_token_file=own.api_token_file, api_ca_file=own.api_ca_file)
+        with Client(client, timeout=API_TIMEOUT_S) as api, ExitStack() as stores:
+            Restoring(
+                iteration=own.iteration_id,
+                settings=wanted,
+                volume=Path(own.artifacts_dir),
+                api=api,
+                store=_stores(store, stores),
+                clock=SystemClock(),
+            ).run()
+    except (PinnaceError, OSError) as error:
+        _log.error("nothing is restored", extra={"error": str(error)})
+        summary.leave_text(message, str(error))
+        print(f"pinnace_sidecar restore: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def chosen(
+    api: Api, iteration: UUID, include: tuple[str, ...], text: Callable[[Artifact], bytes]
+) -> tuple[Artifact, ...]:
+    """What is to come back, a manifest last; nothing where nothing is recorded. `text` gives a manifest's.
+
+    Memory holds manifests and what is chosen, not what else the iteration has. Raises what `api` and `text` raise.
+    """
+    patterns = Patterns(include or ("**",))
+    manifests: list[Artifact] = []
+    newest: dict[str, Artifact] = {}
+    try:
+        for artifact in api.iteration_artifacts(iteration):
+            if artifact.suspect or artifact.removed or not patterns.match(artifact.path):
+                continue
+            if is_manifest(artifact.path):
+                manifests.append(artifact)
+            elif include:
+                newest[artifact.path] = _newest(newest.get(artifact.path), artifact)
+        for manifest in reversed(manifests):
+            if files := _set_of(api, manifest, text):
+                return (*files, manifest)
+    except NotFound:
+        # The operator has not told the API of the iteration yet, so nothing is recorded of it.
+        return ()
+    return tuple(newest.values())
+
+
+def _set_of(api: Api, manifest: Artifact, text: Callable[[Artifact], bytes]) -> tuple[Artifact, ...]:
+    """The files that it names, as they were when it was written; none where one of them is no more."""
+    try:
+        members = {member.path: member for member in parse(text(manifest), local_path(manifest.path))}
+    except InvalidManifest:
+        return ()
+    found: dict[str, Artifact] = {}
+    for artifact in api.iteration_artifacts(manifest.iteration_id):
+        path = local_path(artifact.path)
+        if path in members and not artifact.removed and _is_meant(members[path], artifact, manifest):
+            found[path] = _newest(found.get(path), artifact)
+    return tuple(found.values()) if found.keys() == members.keys() else ()
+
+
+def _is_meant(member: Member, artifact: Artifact, manifest: Artifact) -> bool:
+    if member.size not in (None, artifact.size):
+        return False
+    if member.sha256 is not None:
+        return member.sha256 == artifact.sha256
+    return not artifact.suspect and artifact.modified_at <= manifest.modified_at
+
+
+def _newest(one: Artifact | None, other: Artifact) -> Artifact:
+    return other if one is None or other.modified_at >= one.modified_at else one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoring:
+    """`run` once. `store` gives the store that an artifact lies in."""
+
+    iteration: UUID
+    settings: RestoreSettings
+    volume: Path
+    api: Api
+    store: Callable[[Artifact], Store]
+    clock: Clock
+
+    def run(self) -> int:
+        """Bring everything back; returns how many files there are. Raises NotRestored."""
+        deadline = self.clock.monotonic() + self.settings.timeout_seconds
+        tries, spoilt = backoff.NONE, 0
+        while True:
+            try:
+                return self._try()
+            except (ApiError, StoreError, DigestMismatch) as error:
+                spoilt += isinstance(error, DigestMismatch)
+                now = self.clock.monotonic()
+                if now >= deadline or spoilt >= _ATTEMPTS_AT_DIGEST:
+                    raise NotRestored(
+                        f"the checkpoint can't be restored: {error}",
+                        hint="mend what it names, or set spec.restore.enabled to false to begin from nothing",
+                    ) from error
+                _log.warning("not restored yet", extra={"error": str(error)})
+                tries = tries.failed(now, random.Random(), longest=_LONGEST_PAUSE_S)  # noqa: S311 - spreads retries
+                self.clock.wait(Event(), min(tries.due_at, deadline) - now)
+
+    def _try(self) -> int:
+        files = chosen(self.api, self.iteration, self.settings.include, self._read)
+        targets = {local_path(file.path): file for file in files}
+        for path in targets:
+            _check(path)
+        if not files:
+            _log.info("nothing to restore")
+            return 0
+        present = self._present(targets)
+        if present is None:
+            _log.info("nothing is restored: this volume has been written to before")
+            return 0
+        for path, file in targets.items():
+            if path not in present:
+                self._fetch(file, self.volume / path)
+        _log.info("restored", extra={"files": len(files), "bytes": sum(file.size for file in files)})
+        return len(files)
+
+    def _read(self, manifest: Artifact) -> bytes:
+        """Raises StoreError and DigestMismatch."""
+        if manifest.size > MAX_MANIFEST_BYTES:
+            return b""
+        return read(self.store(manifest), manifest)
+
+    def _present(self, targets: Mapping[str, Artifact]) -> set[str] | None:
+        """Those that an earlier try brought back; None: there is something else on the volume."""
+        present: set[str] = set()
+        for folder in LocalVolume(str(self.volume)).scan(lambda _: None):
+            for entry in folder.entries:
+                if _is_partial(entry.path):
+                    (self.volume / entry.path).unlink()
+                    continue
+                file = targets.get(entry.path)
+                if file is None or entry.fingerprint is None or not _is(file, self.volume / entry.path):
+                    return None
+                present.add(entry.path)
+        return present
+
+    def _fetch(self, file: Artifact, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        retrieve(self.store(file), file, target, replace=False)
+        # As it was: a manifest covers what is not younger than itself.
+        seconds = file.modified_at.timestamp()
+        os.utime(target, (seconds, seconds))
+
+
+def _check(path: str) -> None:
+    """Raise NotRestored for a path that leads out of the volume: the API refuses those, and whoever wrote there isn't
+    ours to trust."""
+    if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise NotRestored(f"an artifact of the checkpoint has the path {path!r}, which leads out of the volume")
+
+
+def _is_partial(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith(_PARTIAL[0]) and name.endswith(_PARTIAL[1])
+
+
+def _is(file: Artifact, path: Path) -> bool:
+    if path.stat().st_size != file.size:
+        return False
+    sha256 = hashlib.sha256()
+    with path.open("rb") as content:
+        while piece := content.read(_PIECE_BYTES):
+            sha256.update(piece)
+    return sha256.hexdigest() == file.sha256
+
+
+def _stores(own: StoreSettings, opened: ExitStack) -> Callable[[Artifact], Store]:
+    """By bucket: an artifact may lie where the store's settings pointed to earlier."""
+    stores: dict[tuple[str, str], S3Store] = {}
+
+    def store_of(artifact: Artifact) -> Store:
+        there = artifact.location
+        if (there.bucket, there.region) not in stores:
+            settings = msgspec.structs.replace(own, bucket=there.bucket, region=there.region or own.region)
+            store = S3Store(settings, credentials_for(settings))
+            opened.callback(store.close)
+            stores[there.bucket, there.region] = store
+        return stores[there.bucket, there.region]
+
+    return store_of
