@@ -120,7 +120,7 @@ LETS_IN = {
     "trash_project": PROJECT_ADMINS | ADMINS | {"project admin, write", "admin user, write"},
     "patch_experiment": WRITERS,
     "trash_experiment": WRITERS,
-    "patch_iteration": WRITERS | {"operator", "sidecar"},
+    "patch_iteration": WRITERS | {"operator", "sidecar", "rescuer"},
     "trash_iteration": WRITERS,
     "put_heartbeat": WRITERS | {"operator", "sidecar", "rescuer"},
     "get_environment": READERS,
