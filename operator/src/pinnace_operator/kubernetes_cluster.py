@@ -3,8 +3,9 @@
 Manifests travel as plain JSON: the client's model classes would drop fields that they don't know.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 import urllib3
@@ -13,7 +14,14 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
 from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
-from pinnace_operator.ports import ClusterError, GoneError, RefusedError, RejectedError, UnavailableError
+from pinnace_operator.ports import (
+    ClusterError,
+    GoneError,
+    NamespaceEndsError,
+    RefusedError,
+    RejectedError,
+    UnavailableError,
+)
 
 FIELD_MANAGER: Final = "pinnace-operator"
 
@@ -22,15 +30,27 @@ FIELD_MANAGER: Final = "pinnace-operator"
 SUSPEND_MANAGER: Final = "pinnace-operator-suspend"
 EXPIRY_MANAGER: Final = "pinnace-operator-expiry"
 
+#: Nor must whoever writes the status take the finalizer away.
+FINALIZER_MANAGER: Final = "pinnace-operator-finalizer"
+
+#: Nor must whoever ends a Job take more from it.
+END_MANAGER: Final = "pinnace-operator-end"
+
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 30.0
 
+#: Experiments in one answer.
+_PAGE: Final = 500
+
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON: Final = "application/json"
+_JSON_PATCH: Final = "application/json-patch+json"
 
 #: The API server's word for a change of a Job's template.
 _IMMUTABLE: Final = "field is immutable"
 
+#: And for whatever is to be made in a namespace that is being deleted.
+_ENDS: Final = "because it is being terminated"
 #: And for a field that a manifest can't have, or of the wrong type: it says 500 to that.
 _UNTYPED: Final = "failed to create typed patch object"
 
@@ -50,6 +70,8 @@ class KubernetesCluster:
         client: Any = ApiClient(configuration)
         self._pool: urllib3.PoolManager = client.rest_client.pool_manager
         self._configuration: Any = configuration
+        #: Asked before each write, but of a Lease.
+        self.may_write: Callable[[], bool] = lambda: True
 
     @classmethod
     def connected(cls) -> "KubernetesCluster":
@@ -106,6 +128,16 @@ class KubernetesCluster:
         }
         self._apply(_job_path(namespace, name), manifest, manager=EXPIRY_MANAGER)
 
+    def end_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
+        manifest = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            # The time of a suspended one does not run.
+            "spec": {"activeDeadlineSeconds": seconds, "suspend": False},
+        }
+        self._apply(_job_path(namespace, name), manifest, manager=END_MANAGER)
+
     def create_service(self, manifest: dict[str, Any]) -> None:
         self._create(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/services", manifest)
 
@@ -116,8 +148,69 @@ class KubernetesCluster:
             "metadata": {"name": name, "namespace": namespace, "uid": uid},
             "status": status,
         }
-        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}/status"
+        path = f"{_experiment_path(namespace, name)}/status"
         return int(self._apply(path, manifest)["metadata"]["resourceVersion"])
+
+    def hold_experiment(self, namespace: str, name: str, uid: str, finalizer: str) -> int:
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, "finalizers": [finalizer]},
+        }
+        answer = self._apply(_experiment_path(namespace, name), manifest, manager=FINALIZER_MANAGER)
+        return int(answer["metadata"]["resourceVersion"])
+
+    def release_experiment(self, namespace: str, name: str, uid: str, finalizers: Sequence[str], finalizer: str) -> int:
+        # Not by applying nothing: that would leave it there when somebody else has applied it as well.
+        place = f"/metadata/finalizers/{finalizers.index(finalizer)}"
+        changes = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": place, "value": finalizer},
+            {"op": "remove", "path": place},
+        ]
+        path = f"{_experiment_path(namespace, name)}?fieldManager={FINALIZER_MANAGER}"
+        answer = self._call("PATCH", path, changes, _JSON_PATCH)
+        return int(answer["metadata"]["resourceVersion"])
+
+    def experiments(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """Those of the namespace, or of all (empty), that the selector (empty: any) picks; only their metadata."""
+        place = f"/namespaces/{namespace}" if namespace else ""
+        path, found, more = f"/apis/{GROUP}/{VERSION}{place}/{PLURAL}", list[dict[str, Any]](), ""
+        while True:
+            query = f"limit={_PAGE}&labelSelector={quote(selector, safe='')}&continue={quote(more, safe='')}"
+            try:
+                answer = self._call("GET", f"{path}?{query}")
+            except GoneError:
+                # There is no such resource, so there are no Experiments.
+                return found
+            found += [{"metadata": item["metadata"]} for item in answer["items"]]
+            more = answer["metadata"].get("continue", "")
+            if not more:
+                return found
+
+    def namespace_ends(self, namespace: str) -> bool:
+        """Whether it is being deleted, as far as we may know. Changes nothing."""
+        path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events?dryRun=All"
+        probe = {"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"generateName": "probe-"}}
+        try:
+            self._call("POST", path, probe, _JSON)
+        except NamespaceEndsError:
+            return True
+        except ClusterError:
+            return False
+        return False
+
+    def lease(self, namespace: str, name: str) -> dict[str, Any] | None:
+        try:
+            return self._call("GET", f"{_leases_path(namespace)}/{name}")
+        except GoneError:
+            return None
+
+    def put_lease(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        path, name = _leases_path(manifest["metadata"]["namespace"]), manifest["metadata"]["name"]
+        if "resourceVersion" in manifest["metadata"]:
+            return self._send("PUT", f"{path}/{name}", manifest, _JSON)
+        return self._send("POST", path, manifest, _JSON)
 
     def create_event(self, manifest: dict[str, Any]) -> None:
         self._create(f"/apis/events.k8s.io/v1/namespaces/{manifest['metadata']['namespace']}/events", manifest)
@@ -141,9 +234,18 @@ class KubernetesCluster:
                 raise
 
     def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""
+        self, method: str, path: str, body: dict[str, Any] | list[Any] | None = None, content_type: str = ""
     ) -> dict[str, Any]:
-        headers = {"Accept": _JSON} | ({"Content-Type": content_type} if body is not None else {})
+        if method != "GET" and not self.may_write():
+            raise UnavailableError("nothing is written, because the Lease could not be renewed")
+        return self._send(method, path, body, content_type)
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | list[Any] | None, content_type: str
+    ) -> dict[str, Any]:
+        headers = {"Accept": _JSON, "User-Agent": FIELD_MANAGER}
+        if body is not None:
+            headers["Content-Type"] = content_type
         what = f"{method} {path.partition('?')[0]}"
         try:
             response = self._pool.request(
@@ -175,11 +277,21 @@ def _error(what: str, status: int, content: bytes) -> ClusterError:
     kind = {400: RejectedError, 422: RejectedError, 404: GoneError, 403: RefusedError, 409: RefusedError}.get(
         status, UnavailableError
     )
+    if _ENDS in message:
+        return NamespaceEndsError(message, reason=said.reason)
     if _UNTYPED in message:
         return RejectedError(message, reason=said.reason)
     if status == 401:
         return UnavailableError(message, reason=said.reason, hint="the operator's own token is not accepted")
     return kind(message, reason=said.reason)
+
+
+def _leases_path(namespace: str) -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def _experiment_path(namespace: str, name: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
 
 
 def _job_path(namespace: str, name: str) -> str:

@@ -64,6 +64,11 @@ def judge(job: JobView | None, pods: Sequence[PodView], standings: Iterable[PodS
         return FORGOTTEN
     if not job.over:
         return Verdict(standing=Standing.IN_PROGRESS)
+    return judge_ended(job, pods, standings)
+
+
+def judge_ended(job: JobView, pods: Sequence[PodView], standings: Iterable[PodStanding]) -> Verdict:
+    """The same for a Job that makes no further pods, because it has ended, was halted, or is gone."""
     by_pod = {standing.pod_uid: standing for standing in standings}
     ran = {pod.uid for pod in pods if pod.started} | set(by_pod) | job.suspended_pods
     seen = {pod.uid: pod for pod in pods}

@@ -10,6 +10,7 @@ from pinnace.records import FileState
 from pinnace_operator import conditions, findings
 from pinnace_operator.acceptance import NotAcceptedError
 from pinnace_operator.conditions import Finding
+from pinnace_operator.deletion import WAITING
 from pinnace_operator.experiment import (
     ArtifactCounts,
     ConditionType,
@@ -49,6 +50,14 @@ def status_of_refused(experiment: Experiment, error: NotAcceptedError, now: date
     """The status when the spec can't be carried out: what had begun is left as it was."""
     accepted = conditions.false(error.reason, str(error))
     return _with(experiment, {ConditionType.ACCEPTED: accepted, **findings.not_accepted(experiment)}, now)
+
+
+def status_of_deleted(experiment: Experiment, observed: Observed, message: str, now: datetime) -> Status:
+    """The status while it waits for its pods: what had been found stays as it was."""
+    untold = conditions.unknown("Deleting", "it was deleted before this was known")
+    found = {type_: findings.kept(experiment, type_) or untold for type_ in ConditionType}
+    found[ConditionType.RUNNING] = conditions.false(WAITING, message)
+    return _with(experiment, found, now, artifacts=artifact_counts(observed, experiment.status.artifacts))
 
 
 def artifact_counts(observed: Observed, before: ArtifactCounts) -> ArtifactCounts:
