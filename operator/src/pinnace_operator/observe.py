@@ -41,9 +41,9 @@ def observe(
     experiment_row: ExperimentWrite | None,
     refusal: Refusal | None,
     api_trouble: Trouble | None,
-    namespace_ends: bool | None,
-    is_trashed: bool,
     images: Mapping[UUID, Mapping[str, str]],
+    namespace_ends: bool | None = None,
+    is_trashed: bool = False,
 ) -> Observed:
     """The world as it is known now. That the API does not answer is part of the picture, not an error.
 
