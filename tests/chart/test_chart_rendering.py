@@ -92,7 +92,8 @@ def test_there_is_one_pod_of_each_replaced_by_recreate_unless_the_database_bears
         assert deployment["spec"]["replicas"] == 1
         assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     operator, api = (one(render(EVERYTHING), "Deployment", f"-{part}")["spec"] for part in ("operator", "api"))
-    assert (operator["replicas"], operator["strategy"]) == (1, {"type": "Recreate"})
+    assert (operator["replicas"], operator["strategy"]["type"]) == (2, "RollingUpdate")
+    assert one(render(EVERYTHING), "PodDisruptionBudget", "-operator")["spec"]["maxUnavailable"] == 1
     # The autoscaler says how many.
     assert ("replicas" in api, api["strategy"]["type"]) == (False, "RollingUpdate")
     several = render(store__bucket="artifacts", api__replicas=3, api__database__url__existingSecret="url")
