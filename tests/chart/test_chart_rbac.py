@@ -9,7 +9,7 @@ from support.chart import CHART, NAMESPACE, ROOT, Manifest, of_kind, one, render
 
 #: What each part may do where it serves Experiments.
 OPERATOR = {
-    ("pinnace.dev", "experiments"): {"get", "list", "watch"},
+    ("pinnace.dev", "experiments"): {"get", "list", "watch", "patch"},
     ("pinnace.dev", "experiments/status"): {"get", "patch"},
     ("pinnace.dev", "experiments/finalizers"): {"update"},
     ("batch", "jobs"): {"get", "list", "watch", "create", "patch"},
@@ -24,6 +24,8 @@ CONFIGURATIONS = {
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): {"get", "patch"},
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): {"get", "patch"},
 }
+#: And in its own namespace.
+LEASE = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
 API = {("", "pods"): {"get"}}
 TOKEN_REVIEW = {("authentication.k8s.io", "tokenreviews"): {"create"}}
 
@@ -36,12 +38,12 @@ def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
 
 
 def allowed(role: Manifest) -> dict[tuple[str, str], set[str]]:
-    return {
-        (group, resource): set(rule["verbs"])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
+    verbs: dict[tuple[str, str], set[str]] = {}
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                verbs.setdefault((group, resource), set()).update(rule["verbs"])
+    return verbs
 
 
 def granted(manifests: list[Manifest], account: str) -> dict[str, dict[tuple[str, str], set[str]]]:
@@ -62,14 +64,14 @@ def granted(manifests: list[Manifest], account: str) -> dict[str, dict[tuple[str
 
 def test_cluster_wide_each_part_may_do_this_and_nothing_else() -> None:
     manifests = render(CHART / "ci" / "minimal-values.yaml")
-    assert granted(manifests, "pinnace-operator") == {"*": OPERATOR | CONFIGURATIONS, NAMESPACE: SECRET}
+    assert granted(manifests, "pinnace-operator") == {"*": OPERATOR | CONFIGURATIONS, NAMESPACE: SECRET | LEASE}
     assert granted(manifests, "pinnace-api") == {"*": TOKEN_REVIEW | API}
 
 
 def test_with_namespaces_nothing_is_cluster_wide_but_whose_token_it_is_and_what_has_no_namespace() -> None:
     manifests = render(CHART / "ci" / "namespaced-values.yaml")
     assert granted(manifests, "pinnace-operator") == {
-        "*": CONFIGURATIONS, NAMESPACE: SECRET, "team-a": OPERATOR, "team-b": OPERATOR,
+        "*": CONFIGURATIONS, NAMESPACE: SECRET | LEASE, "team-a": OPERATOR, "team-b": OPERATOR,
     }  # fmt: skip
     assert granted(manifests, "pinnace-api") == {"*": TOKEN_REVIEW, "team-a": API, "team-b": API}
 
@@ -103,12 +105,15 @@ def test_one_secret_is_read_and_two_configurations_changed_each_by_its_name(mani
 
 
 def test_without_webhooks_none_of_their_rights_is_there() -> None:
-    assert granted(render(store__bucket="abc", webhook__enabled=False), "pinnace-operator") == {"*": OPERATOR}
+    assert granted(render(store__bucket="abc", webhook__enabled=False), "pinnace-operator") == {
+        "*": OPERATOR,
+        NAMESPACE: LEASE,
+    }
 
 
 def test_the_named_service_accounts_are_the_ones_bound_and_used() -> None:
     manifests = render(CHART / "ci" / "everything-values.yaml")
-    assert granted(manifests, "the-operator") == {"team-a": OPERATOR}
+    assert granted(manifests, "the-operator") == {"team-a": OPERATOR, NAMESPACE: LEASE}
     assert granted(manifests, "the-api").keys() == {"*", "team-a"}
     used = {item["spec"]["template"]["spec"]["serviceAccountName"] for item in of_kind(manifests, "Deployment")}
     assert used == {item["metadata"]["name"] for item in of_kind(manifests, "ServiceAccount")}
@@ -147,4 +152,4 @@ def test_the_operators_role_is_what_its_own_code_says_it_needs() -> None:
         if entry := re.match(r" {4}(\(core\)|[a-z0-9.]+) +([a-z/]+) +([a-z]+(?:, [a-z]+)*)  ", line):
             group, resource, verbs = entry.groups()
             needed.setdefault((group.replace("(core)", ""), resource), set()).update(verbs.split(", "))
-    assert needed == OPERATOR
+    assert needed == OPERATOR | LEASE

@@ -83,7 +83,7 @@ def test_generated_files_are_what_their_sources_say() -> None:
             {"store__addressing": "virtual", "store__endpoint": "http://10.0.0.1:9000"},
             "set store.addressing to path",
         ),
-        ({"operator__replicas": 3}, "at '/operator': additional properties 'replicas' not allowed"),
+        ({"operator__replica": 3}, "at '/operator': additional properties 'replica' not allowed"),
         ({"api__replicas": 2}, "name the Secret with a PostgreSQL URL in api.database.url.existingSecret"),
         ({"api__replicas": 0}, "at '/api/replicas': minimum: got 0, want 1"),
         (

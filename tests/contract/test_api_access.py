@@ -119,7 +119,7 @@ LETS_IN = {
     "patch_project": WRITERS,
     "trash_project": PROJECT_ADMINS | ADMINS | {"project admin, write", "admin user, write"},
     "patch_experiment": WRITERS,
-    "trash_experiment": WRITERS,
+    "trash_experiment": WRITERS | {"operator"},
     "patch_iteration": WRITERS | {"operator", "sidecar", "rescuer"},
     "trash_iteration": WRITERS,
     "put_heartbeat": WRITERS | {"operator", "sidecar", "rescuer"},

@@ -5,7 +5,7 @@ files, kept apart from what anybody reports.
 """
 
 import copy
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -40,7 +40,7 @@ from pinnace_operator.acceptance import accept
 from pinnace_operator.experiment import ConditionType, Experiment, Status
 from pinnace_operator.job import build_job, labels
 from pinnace_operator.observed import job_view, pod_view
-from pinnace_operator.ports import ClusterError, GoneError, UnavailableError
+from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RejectedError, UnavailableError
 from pinnace_operator.reconcile import Memory, Reconciliation
 from pinnace_operator.settings import Platform
 
@@ -128,10 +128,16 @@ class World:
         self.points: dict[UUID, list[tuple[int, float]]] = {}
         self.curve_requests = 0
         self.job_error: ClusterError | None = None
+        self.hold_error: ClusterError | None = None
         self.writes: list[str] = []
         #: The operator's process ends (Crash) when it sends another request after so many; None: it lives on.
         self.crash_after: int | None = None
         self.most_active = 0
+        #: The Experiment's row lies in the trash.
+        self.trashed = False
+        self.namespace_ends = False
+        #: The Experiment is not there any more; since when.
+        self.gone_at: datetime | None = None
         self._version = 1
         #: Jobs' workers that succeeded.
         self._completed: set[tuple[str, int]] = set()
@@ -146,6 +152,8 @@ class World:
 
     def look(self) -> float | None:
         """One look, after everything that changed was delivered by the watches."""
+        if self.gone_at is not None:
+            return None
         for job in self.jobs_by_name.values():
             self.memory.sightings.see_job(job_view(job))
         for pod in self.pods_by_name.values():
@@ -163,6 +171,41 @@ class World:
 
     def restart_operator(self) -> None:
         self.memory = Memory()
+
+    def delete(self, *, cascade: str = "") -> None:
+        """As `kubectl delete` does; it is gone at once when nothing holds it."""
+        self.body = copy.deepcopy(self.body)
+        self.body["metadata"].setdefault("deletionTimestamp", _text(self.now))
+        if cascade:
+            self.body["metadata"].setdefault("finalizers", []).append(cascade)
+        self._change(self.body)
+
+    def annotate(self, name: str, value: str) -> None:
+        self.body = copy.deepcopy(self.body)
+        self.body["metadata"].setdefault("annotations", {})[name] = value
+        self.touch(self.body)
+
+    def remove_finalizer(self) -> None:
+        """By hand."""
+        self.body = copy.deepcopy(self.body)
+        self.body["metadata"]["finalizers"] = []
+        self._change(self.body)
+
+    def end_job_in_time(self, index: int) -> None:
+        """The Job controller sees that the time of a Job is over; its pods are ended by the test."""
+        job = self.job(index)
+        job["status"]["active"] = 0
+        job["status"]["conditions"] = [{"type": "Failed", "status": "True", "lastTransitionTime": _text(self.now)}]
+        self.touch(job)
+
+    def reasons(self) -> list[str]:
+        """Of the Events, in order."""
+        return [event["reason"] for event in self.events]
+
+    @property
+    def finalizers(self) -> list[str]:
+        found: list[str] = self.body["metadata"].get("finalizers", [])
+        return found
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -207,7 +250,7 @@ class World:
         return sorted(
             int(job["metadata"]["labels"]["pinnace.dev/iteration"])
             for job in self.trainings
-            if not _has_ended(job) and not job["spec"].get("suspend")
+            if not _ends(job) and not job["spec"].get("suspend")
         )
 
     def vacancies(self) -> list[tuple[int, int]]:
@@ -361,11 +404,7 @@ class World:
         for index in sorted(self._index(job) for job in self.trainings):
             job = self.job(index)
             ttl = job["spec"].get("ttlSecondsAfterFinished")
-            ends = [
-                datetime.fromisoformat(c["lastTransitionTime"])
-                for c in job["status"].get("conditions", [])
-                if c["type"] != "Suspended"
-            ]
+            ends = [datetime.fromisoformat(c["lastTransitionTime"]) for c in _ends(job)]
             if ttl is not None and ends and ends[0] + timedelta(seconds=ttl) <= self.now:
                 self.delete_job(index)
                 expired.append(index)
@@ -459,7 +498,7 @@ class World:
 
     def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         self._need_cluster()
-        self.writes.append(f"job {manifest['metadata']['name']}")
+        self.record(f"job {manifest['metadata']['name']}")
         if self.job_error is not None:
             raise self.job_error
         name = manifest["metadata"]["name"]
@@ -499,7 +538,7 @@ class World:
         self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
     ) -> None:
         self._need_cluster()
-        self.writes.append(f"suspend {name} {suspend}{' for good' if for_good else ''}")
+        self.record(f"suspend {name} {suspend}{' for good' if for_good else ''}")
         job = self.jobs_by_name.get(name)
         if job is None or job["metadata"]["uid"] != uid:
             raise GoneError("no such Job")
@@ -520,13 +559,24 @@ class World:
         self.touch(job)
         self.most_active = max(self.most_active, len(self.open_jobs()))
 
+    def end_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
+        self._need_cluster()
+        self.record(f"end {name}")
+        job = self.jobs_by_name.get(name)
+        if job is None or job["metadata"]["uid"] != uid:
+            raise GoneError("no such Job")
+        assert self.namespace_ends
+        job["spec"] |= {"activeDeadlineSeconds": seconds, "suspend": False}
+        job["status"]["conditions"] = _ends(job)
+        self.touch(job)
+
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         self._need_cluster()
         self.writes.append(f"expire {name} {seconds}")
         job = self.jobs_by_name.get(name)
         if job is None or job["metadata"]["uid"] != uid:
             raise GoneError("no such Job")
-        assert job["status"].get("conditions"), "only a Job that has ended may expire"
+        assert _ends(job), "only a Job that has ended may expire"
         job["spec"]["ttlSecondsAfterFinished"] = seconds
         self.touch(job)
 
@@ -537,15 +587,45 @@ class World:
 
     def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
         self._need_cluster()
-        self.writes.append("status")
+        self.record("status")
         self.body = copy.deepcopy(self.body)
         self.body["status"] = copy.deepcopy(status)
         self.touch(self.body)
         return self._version
 
+    def hold_experiment(self, namespace: str, name: str, uid: str, finalizer: str) -> int:
+        self._need_cluster()
+        self.record("hold")
+        if self.hold_error is not None:
+            raise self.hold_error
+        assert self.gone_at is None
+        if "deletionTimestamp" in self.body["metadata"]:
+            raise RejectedError("no new finalizers can be added if the object is being deleted")
+        self.body = copy.deepcopy(self.body)
+        held = self.body["metadata"].setdefault("finalizers", [])
+        if finalizer not in held:
+            held.append(finalizer)
+            self.touch(self.body)
+        return self._version
+
+    def release_experiment(self, namespace: str, name: str, uid: str, finalizers: Sequence[str], finalizer: str) -> int:
+        self._need_cluster()
+        self.record("release")
+        if self.gone_at is not None:
+            raise GoneError("no such Experiment")
+        if list(finalizers) != self.finalizers:
+            raise RejectedError("the test operation failed")
+        self.body = copy.deepcopy(self.body)
+        self.body["metadata"]["finalizers"] = [name for name in finalizers if name != finalizer]
+        self._change(self.body)
+        return self._version
+
     def create_event(self, manifest: dict[str, Any]) -> None:
         self._need_cluster()
-        self.events.append(manifest)
+        if self.namespace_ends:
+            raise NamespaceEndsError("forbidden, because it is being terminated")
+        if manifest["metadata"]["name"] not in {event["metadata"]["name"] for event in self.events}:
+            self.events.append(manifest)
 
     # --- inside
 
@@ -559,6 +639,16 @@ class World:
         self.count_request()
         if not self.cluster_is_up:
             raise UnavailableError("the API server does not answer")
+
+    def record(self, what: str) -> None:
+        self.writes.append(what)
+
+    def _change(self, body: dict[str, Any]) -> None:
+        self.touch(body)
+        # Kubernetes itself removes its own finalizers in the end.
+        held = [name for name in self.finalizers if "/" in name]
+        if "deletionTimestamp" in body["metadata"] and not held:
+            self.gone_at = self.gone_at or self.now
 
     def touch(self, body: dict[str, Any]) -> None:
         self._version += 1
@@ -622,7 +712,7 @@ class WorldApi:
 
     def put_experiment(self, experiment_id: UUID, experiment: ExperimentWrite) -> ExperimentRow:
         self._need_api()
-        self._world.writes.append("experiment row")
+        self._world.record("experiment row")
         self._world.experiment_rows[experiment_id] = experiment
         return ExperimentRow(
             id=experiment_id,
@@ -639,7 +729,7 @@ class WorldApi:
         if iteration_id not in self._world.rows:
             raise NotFound("no such iteration", status=404, code="iteration-not-found")
         assert isinstance(change.environment, dict)
-        self._world.writes.append(f"environment {sorted(change.environment)}")
+        self._world.record(f"environment {sorted(change.environment)}")
         self._world.environments.setdefault(iteration_id, {}).update(change.environment)
         return self._world.rows[iteration_id]
 
@@ -647,7 +737,7 @@ class WorldApi:
         self._need_api()
         if iteration.experiment_id not in self._world.experiment_rows:
             raise NotFound("no such experiment", status=404, code="experiment-not-found")
-        self._world.writes.append(f"iteration row {iteration.index} {iteration.state}")
+        self._world.record(f"iteration row {iteration.index} {iteration.state}")
         assert iteration.index is not None
         before = self._world.rows.get(iteration_id)
         assert before is None or before.parameters == iteration.parameters, "parameters are set once"
@@ -669,6 +759,13 @@ class WorldApi:
             self._world.environments[iteration_id] = dict(iteration.environment)
         self._world.rows[iteration_id] = row
         return row
+
+    def trash_experiment(self, experiment_id: UUID) -> None:
+        self._need_api()
+        self._world.record("trash")
+        if experiment_id not in self._world.experiment_rows:
+            raise NotFound("no such experiment", status=404, code="experiment-not-found")
+        self._world.trashed = True
 
     def iterations(self, experiment_id: UUID, *, lifecycle: Shown) -> Iterator[Iteration]:
         assert lifecycle is Shown.ALL, "the operator must see what people have put away"
@@ -707,6 +804,11 @@ class WorldApi:
             raise Unreachable("GET http://api.test: connection refused")
 
 
+def _ends(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """The conditions that say that the Job has ended."""
+    return [each for each in job["status"].get("conditions", ()) if each["type"] in ("Complete", "Failed")]
+
+
 def measure(world: World, index: int, metric: str, low: float, high: float) -> None:
     """Let iteration `index` have measured `metric` between `low` and `high`."""
     [id_] = [row.id for row in world.rows.values() if row.index == index]
@@ -725,10 +827,6 @@ def measure_at(world: World, index: int, metric: str, step: int, value: float) -
         last=values[-1], last_step=points[-1][0], min=min(values), max=max(values), count=len(points)
     )
     world.rows[id_] = msgspec.structs.replace(world.rows[id_], metrics={metric: summary})
-
-
-def _has_ended(job: dict[str, Any]) -> bool:
-    return any(condition["type"] in ("Complete", "Failed") for condition in job["status"].get("conditions", ()))
 
 
 def _text(moment: datetime) -> str:

@@ -1,7 +1,7 @@
 """Who may do what: decided here and nowhere else. A route without a rule is not there for anybody.
 
 * admin: everything, within the scope of the token.
-* operator: writes projects, experiments and iterations; reads everything in them.
+* operator: writes projects, experiments and iterations, and puts experiments into the trash; reads everything in them.
 * sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod, and tags
   and notes of that iteration; reads that iteration, its artifacts, what its own pod registered and how its own writers
   ended. The iteration's experiment must name the pod's namespace. A pod that rescues the files of one that has ended
@@ -54,6 +54,8 @@ _READ_AS_POD: Final = Rule(parts=_EVERYBODY, user=ProjectRole.VIEWER, scope=Scop
 _LIST: Final = Rule(parts=_PLANNERS, user=ANYONE, scope=Scope.READ)
 _PLAN: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE, creates=True)
 _EDIT: Final = Rule(parts=_ADMIN, user=ProjectRole.EDITOR, scope=Scope.WRITE)
+#: The operator, too: of an Experiment that was deleted and says so.
+_TRASH: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE)
 #: Into PRODUCTION and out of it needs more; the service sees which stages are meant.
 _REGISTER: Final = Rule(parts=_ADMIN, user=ProjectRole.EDITOR, scope=Scope.WRITE, creates=True)
 _MANAGE: Final = Rule(parts=_ADMIN, user=ProjectRole.ADMIN, scope=Scope.WRITE)
@@ -83,7 +85,7 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "get_project": _READ,
     "put_experiment": _PLAN,
     "patch_experiment": _EDIT,
-    "trash_experiment": _EDIT,
+    "trash_experiment": _TRASH,
     "list_experiments": _LIST,
     "get_experiment": _READ,
     "put_iteration": _PLAN,

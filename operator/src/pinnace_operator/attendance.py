@@ -6,6 +6,7 @@ finished and proven costs nothing: no task, no memory, no request.
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -45,7 +46,7 @@ class _Attended:
 
 
 class Attendance:
-    """To be used from one event loop only. `breath` in seconds, see BREATH_S."""
+    """To be used from one event loop only, but for what says otherwise. `breath` in seconds, see BREATH_S."""
 
     def __init__(self, reconciliation: Looker, *, breath: float = BREATH_S) -> None:
         self._reconciliation = reconciliation
@@ -91,9 +92,14 @@ class Attendance:
             attended.woken.set()
 
     def stuck(self) -> list[str]:
-        """The UIDs of Experiments whose look hangs: reason to be restarted."""
-        now = asyncio.get_running_loop().time()
-        return [uid for uid, since in self._looking_since.items() if now - since > STUCK_S]
+        """The UIDs of Experiments whose look hangs: reason to be restarted. May be asked by any thread."""
+        now = time.monotonic()
+        return [uid for uid, since in list(self._looking_since.items()) if now - since > STUCK_S]
+
+    def oldest_unshipped_seconds(self) -> int:
+        """Of all that are attended, as their statuses say."""
+        statuses = [attended.memory.status or attended.experiment.status for attended in list(self._attended.values())]
+        return max((status.artifacts.oldest_unshipped_seconds for status in statuses), default=0)
 
     async def close(self) -> None:
         """Stop attending. Looks under way are finished by their threads; nothing depends on their end."""
@@ -125,7 +131,7 @@ class Attendance:
 
     async def _look(self, uid: str, attended: _Attended) -> float | None:
         async with self._workers:
-            self._looking_since[uid] = asyncio.get_running_loop().time()
+            self._looking_since[uid] = time.monotonic()
             try:
                 return await asyncio.to_thread(self._reconciliation.look, attended.experiment, attended.memory)
             except Exception:  # noqa: BLE001 - a defect in one Experiment's look must not end the others'

@@ -1,4 +1,4 @@
-"""Kubernetes Events: one for each transition of a condition, never one for a file."""
+"""Kubernetes Events: one for each transition of a condition, one or two for a deletion, never one for a file."""
 
 import hashlib
 from datetime import datetime
@@ -15,8 +15,46 @@ MAX_NOTE: Final = 1024
 
 def build_event(experiment: Experiment, condition: Condition, instance: str, now: datetime) -> dict[str, Any]:
     """An Event that says what `condition` now says. The same transition gives the same name, so it is told once."""
-    transition = f"{experiment.metadata.uid}/{condition.type}/{condition.status}/{condition.reason}/{now.isoformat()}"
-    digest = hashlib.sha256(transition.encode()).hexdigest()[:16]
+    return _event(
+        experiment,
+        what=f"{condition.type}/{condition.status}/{condition.reason}/{now.isoformat()}",
+        action=f"{condition.type}{condition.status}",
+        reason=condition.reason,
+        note=f"{condition.type}={condition.status}: {condition.message}",
+        is_good=_is_good(condition),
+        instance=instance,
+        now=now,
+    )
+
+
+def build_announcement(
+    experiment: Experiment, reason: str, message: str, instance: str, now: datetime, *, is_good: bool
+) -> dict[str, Any]:
+    """An Event about the end of an Experiment: one for each reason, whoever says it and however often."""
+    return _event(
+        experiment,
+        what=reason,
+        action="Delete",
+        reason=reason,
+        note=message,
+        is_good=is_good,
+        instance=instance,
+        now=now,
+    )
+
+
+def _event(
+    experiment: Experiment,
+    *,
+    what: str,
+    action: str,
+    reason: str,
+    note: str,
+    is_good: bool,
+    instance: str,
+    now: datetime,
+) -> dict[str, Any]:
+    digest = hashlib.sha256(f"{experiment.metadata.uid}/{what}".encode()).hexdigest()[:16]
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
@@ -24,10 +62,10 @@ def build_event(experiment: Experiment, condition: Condition, instance: str, now
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": CONTROLLER,
         "reportingInstance": instance[:128],
-        "action": f"{condition.type}{condition.status}",
-        "reason": condition.reason[:128],
-        "type": "Normal" if _is_good(condition) else "Warning",
-        "note": f"{condition.type}={condition.status}: {condition.message}"[:MAX_NOTE],
+        "action": action,
+        "reason": reason[:128],
+        "type": "Normal" if is_good else "Warning",
+        "note": note[:MAX_NOTE],
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": KIND,

@@ -85,6 +85,8 @@ class Membership(StrEnum):
 class DeletionPolicy(StrEnum):
     #: Objects and rows stay when the Experiment is deleted.
     RETAIN = "Retain"
+    #: Its row at the metadata API goes to the trash, from which retention removes bytes and records.
+    DELETE = "Delete"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -217,6 +219,8 @@ class Artifacts(Manifest, frozen=True, kw_only=True):
     store: Store = Store()
     drain_timeout_seconds: int = 600
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    #: None: what a pod needs to drain, and DELETION_MARGIN_S.
+    deletion_timeout_seconds: int | None = None
 
 
 class Restore(Manifest, frozen=True, kw_only=True):
@@ -415,6 +419,7 @@ class Metadata(Manifest, frozen=True, kw_only=True):
     resource_version: str = "0"
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
 

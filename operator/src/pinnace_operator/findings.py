@@ -86,16 +86,20 @@ def artifacts_synced(iterations: Sequence[IterationProgress], observed: Observed
 
 def not_accepted(experiment: Experiment) -> dict[ConditionType, Finding]:
     """What the other conditions say of a spec that can't be carried out: what they said, or that nothing began."""
-    found: dict[ConditionType, Finding] = {}
-    for type_ in (ConditionType.RUNNING, ConditionType.SUCCEEDED, ConditionType.ARTIFACTS_SYNCED):
-        old = experiment.status.condition(type_)
-        begun = old is not None and old.status is not ConditionStatus.UNKNOWN
-        found[type_] = (
-            Finding(status=old.status, reason=old.reason, message=old.message)
-            if old is not None and begun
-            else unknown("NotAccepted", "the spec can't be carried out: see the condition Accepted")
-        )
-    return found
+    types = (ConditionType.RUNNING, ConditionType.SUCCEEDED, ConditionType.ARTIFACTS_SYNCED)
+    return {
+        type_: kept(experiment, type_)
+        or unknown("NotAccepted", "the spec can't be carried out: see the condition Accepted")
+        for type_ in types
+    }
+
+
+def kept(experiment: Experiment, type_: ConditionType) -> Finding | None:
+    """What the condition said before; None when that was nothing yet."""
+    old = experiment.status.condition(type_)
+    if old is None or old.status is ConditionStatus.UNKNOWN:
+        return None
+    return Finding(status=old.status, reason=old.reason, message=old.message)
 
 
 def _activity(

@@ -4,61 +4,85 @@ Only `on.event` handlers are used, so kopf writes nothing to any object: no anno
 knows stands in the status and in the cluster, never in kopf.
 """
 
+import asyncio
+import contextlib
+import time
 from typing import Any, Final
 
 import kopf
 
 from pinnace.naming import EXPERIMENT_ID_LABEL, GROUP, PLURAL, VERSION
 from pinnace_operator.attendance import Attendance
-from pinnace_operator.reconcile import Reconciliation
+from pinnace_operator.watches import SILENCE_S, WATCH_S, Watches
 
-#: The API server ends a watch after so long; it is resumed where it was.
-WATCH_S: Final = 300
-
-#: A watch is taken for dead when nothing arrives for so long. The server sends a bookmark every minute or so.
-SILENCE_S: Final = 90
+#: A loop that has not turned for so long is stuck.
+LOOP_STUCK_S: Final = 60.0
 
 
-def build_registry(reconciliation: Reconciliation) -> kopf.OperatorRegistry:
+class Pulse:
+    """Beats in the loop, and is felt from another thread."""
+
+    def __init__(self) -> None:
+        self._never = asyncio.Event()
+        self._last: float | None = None
+
+    def age(self) -> float:
+        """In seconds; 0 before the loop runs."""
+        last = self._last
+        return 0.0 if last is None else time.monotonic() - last
+
+    async def beat(self) -> None:
+        while True:
+            self._last = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._never.wait()
+
+
+def build_registry(
+    attendance: Attendance, *, selector: str = "", watches: Watches | None = None, pulse: Pulse | None = None
+) -> kopf.OperatorRegistry:
     """A registry of its own, so that several operators can live in one process (tests do)."""
     registry = kopf.OperatorRegistry()
-    attendance = Attendance(reconciliation)
+    seen = watches or Watches()
+    felt = pulse or Pulse()
+    beating: list[asyncio.Task[None]] = []
 
     @kopf.on.login(registry=registry, id="login")
-    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_via_client(**kwargs)
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        info = kopf.login_via_client(**kwargs)
+        return None if info is None else seen.session(info)
 
     @kopf.on.startup(registry=registry, id="start")
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-        configure(settings)
+        configure(settings, selector)
+        beating.append(asyncio.create_task(felt.beat(), name="pulse"))
 
     @kopf.on.cleanup(registry=registry, id="stop")
     async def stop(**_: Any) -> None:
+        for task in beating:
+            task.cancel()
         await attendance.close()
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="experiment")
     async def experiment(event: kopf.RawEvent, **_: Any) -> None:
+        seen.saw_event()
         attendance.see_experiment(dict(event["object"]), deleted=event["type"] == "DELETED")
 
     @kopf.on.event("batch", "v1", "jobs", registry=registry, id="job")
     async def job(event: kopf.RawEvent, **_: Any) -> None:
+        seen.saw_event()
         attendance.see_job(dict(event["object"]), deleted=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "pods", registry=registry, id="pod")
     async def pod(event: kopf.RawEvent, **_: Any) -> None:
+        seen.saw_event()
         attendance.see_pod(dict(event["object"]), deleted=event["type"] == "DELETED")
-
-    @kopf.on.probe(registry=registry, id="attended")
-    async def attended(**_: Any) -> int:
-        hanging = attendance.stuck()
-        if hanging:
-            raise kopf.PermanentError(f"looks at {hanging} hang")
-        return len(attendance)
 
     return registry
 
 
-def configure(settings: kopf.OperatorSettings) -> None:
+def configure(settings: kopf.OperatorSettings, selector: str = "") -> None:
     """What kopf leaves open, each with its reason."""
     # A watch without time-outs can go silent for ever (a lost connection behind a load balancer).
     settings.watching.server_timeout = WATCH_S
@@ -73,6 +97,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     # Only what carries our label is worth the traffic and the memory.
     settings.watching.label_selectors["batch", "v1", "jobs"] = EXPERIMENT_ID_LABEL
     settings.watching.label_selectors["v1", "pods"] = EXPERIMENT_ID_LABEL
+    if selector:
+        settings.watching.label_selectors[GROUP, VERSION, PLURAL] = selector
     # Events are ours: one for each transition of a condition.
     settings.posting.enabled = False
     # Neither namespaces nor CRDs are watched: that would need rights on the whole cluster.

@@ -3,6 +3,7 @@
 Manifests travel as plain JSON: the client's model classes would drop fields that they don't know.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import msgspec
@@ -10,7 +11,14 @@ import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
-from pinnace_operator.ports import ClusterError, GoneError, RefusedError, RejectedError, UnavailableError
+from pinnace_operator.ports import (
+    ClusterError,
+    GoneError,
+    NamespaceEndsError,
+    RefusedError,
+    RejectedError,
+    UnavailableError,
+)
 
 FIELD_MANAGER: Final = "pinnace-operator"
 
@@ -19,6 +27,9 @@ READ_TIMEOUT_S: Final = 30.0
 
 _APPLY: Final = "application/apply-patch+yaml"
 JSON: Final = "application/json"
+
+#: The API server's word for whatever is to be made in a namespace that is being deleted.
+_ENDS: Final = "because it is being terminated"
 
 #: The API server's word for a field that a manifest can't have, or of the wrong type: it says 500 to that.
 _UNTYPED: Final = "failed to create typed patch object"
@@ -40,6 +51,8 @@ class KubernetesApi:
         self._pool: urllib3.PoolManager = client.rest_client.pool_manager
         self._configuration: Any = configuration
         self._read_timeout = read_timeout
+        #: Asked before each write.
+        self.may_write: Callable[[], bool] = lambda: True
 
     @classmethod
     def connected(cls, *, read_timeout: float = READ_TIMEOUT_S) -> Self:
@@ -54,9 +67,19 @@ class KubernetesApi:
         return self._call("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, _APPLY)
 
     def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""
+        self, method: str, path: str, body: dict[str, Any] | list[Any] | None = None, content_type: str = ""
     ) -> dict[str, Any]:
-        headers = {"Accept": JSON} | ({"Content-Type": content_type} if body is not None else {})
+        if method != "GET" and not self.may_write():
+            raise UnavailableError("nothing is written, because the Lease could not be renewed")
+        return self._send(method, path, body, content_type)
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | list[Any] | None, content_type: str
+    ) -> dict[str, Any]:
+        """Without asking whether it may be written."""
+        headers = {"Accept": JSON, "User-Agent": FIELD_MANAGER}
+        if body is not None:
+            headers["Content-Type"] = content_type
         what = f"{method} {path.partition('?')[0]}"
         try:
             response = self._pool.request(
@@ -98,6 +121,8 @@ def _error(what: str, status: int, content: bytes) -> ClusterError:
     kind = {400: RejectedError, 422: RejectedError, 404: GoneError, 403: RefusedError, 409: RefusedError}.get(
         status, UnavailableError
     )
+    if _ENDS in message:
+        return NamespaceEndsError(message, reason=said.reason)
     if _UNTYPED in message:
         return RejectedError(message, reason=said.reason)
     if status == 401:

@@ -1,17 +1,29 @@
 """The Cluster of ports.py on a real API server."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
 from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
 from pinnace_operator.kubernetes_api import JSON, KubernetesApi
-from pinnace_operator.ports import RefusedError, RejectedError
+from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RefusedError, RejectedError
 
 #: Who suspends and resumes is another manager than who made the Job: to apply is to say all that one wants, and
 #: whoever says only `suspend` must not take the rest away.
 SUSPEND_MANAGER: Final = "pinnace-operator-suspend"
 EXPIRY_MANAGER: Final = "pinnace-operator-expiry"
+
+#: Nor must whoever writes the status take the finalizer away.
+FINALIZER_MANAGER: Final = "pinnace-operator-finalizer"
+
+#: Nor must whoever ends a Job take more from it.
+END_MANAGER: Final = "pinnace-operator-end"
+
+#: Experiments in one answer.
+_PAGE: Final = 500
+
+_JSON_PATCH: Final = "application/json-patch+json"
 
 #: The API server's word for a change of a Job's template.
 _IMMUTABLE: Final = "field is immutable"
@@ -69,6 +81,16 @@ class KubernetesCluster(KubernetesApi):
         }
         self._apply(_job_path(namespace, name), manifest, manager=EXPIRY_MANAGER)
 
+    def end_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
+        manifest = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            # The time of a suspended one does not run.
+            "spec": {"activeDeadlineSeconds": seconds, "suspend": False},
+        }
+        self._apply(_job_path(namespace, name), manifest, manager=END_MANAGER)
+
     def create_service(self, manifest: dict[str, Any]) -> None:
         self._create(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/services", manifest)
 
@@ -79,8 +101,69 @@ class KubernetesCluster(KubernetesApi):
             "metadata": {"name": name, "namespace": namespace, "uid": uid},
             "status": status,
         }
-        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}/status"
+        path = f"{_experiment_path(namespace, name)}/status"
         return int(self._apply(path, manifest)["metadata"]["resourceVersion"])
+
+    def hold_experiment(self, namespace: str, name: str, uid: str, finalizer: str) -> int:
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, "finalizers": [finalizer]},
+        }
+        answer = self._apply(_experiment_path(namespace, name), manifest, manager=FINALIZER_MANAGER)
+        return int(answer["metadata"]["resourceVersion"])
+
+    def release_experiment(self, namespace: str, name: str, uid: str, finalizers: Sequence[str], finalizer: str) -> int:
+        # Not by applying nothing: that would leave it there when somebody else has applied it as well.
+        place = f"/metadata/finalizers/{finalizers.index(finalizer)}"
+        changes = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": place, "value": finalizer},
+            {"op": "remove", "path": place},
+        ]
+        path = f"{_experiment_path(namespace, name)}?fieldManager={FINALIZER_MANAGER}"
+        answer = self._call("PATCH", path, changes, _JSON_PATCH)
+        return int(answer["metadata"]["resourceVersion"])
+
+    def experiments(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """Those of the namespace, or of all (empty), that the selector (empty: any) picks; only their metadata."""
+        place = f"/namespaces/{namespace}" if namespace else ""
+        path, found, more = f"/apis/{GROUP}/{VERSION}{place}/{PLURAL}", list[dict[str, Any]](), ""
+        while True:
+            query = f"limit={_PAGE}&labelSelector={quote(selector, safe='')}&continue={quote(more, safe='')}"
+            try:
+                answer = self._call("GET", f"{path}?{query}")
+            except GoneError:
+                # There is no such resource, so there are no Experiments.
+                return found
+            found += [{"metadata": item["metadata"]} for item in answer["items"]]
+            more = answer["metadata"].get("continue", "")
+            if not more:
+                return found
+
+    def namespace_ends(self, namespace: str) -> bool:
+        """Whether it is being deleted, as far as we may know. Changes nothing."""
+        path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events?dryRun=All"
+        probe = {"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"generateName": "probe-"}}
+        try:
+            self._call("POST", path, probe, JSON)
+        except NamespaceEndsError:
+            return True
+        except ClusterError:
+            return False
+        return False
+
+    def lease(self, namespace: str, name: str) -> dict[str, Any] | None:
+        try:
+            return self._call("GET", f"{_leases_path(namespace)}/{name}")
+        except GoneError:
+            return None
+
+    def put_lease(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        path, name = _leases_path(manifest["metadata"]["namespace"]), manifest["metadata"]["name"]
+        if "resourceVersion" in manifest["metadata"]:
+            return self._send("PUT", f"{path}/{name}", manifest, JSON)
+        return self._send("POST", path, manifest, JSON)
 
     def create_event(self, manifest: dict[str, Any]) -> None:
         self._create(f"/apis/events.k8s.io/v1/namespaces/{manifest['metadata']['namespace']}/events", manifest)
@@ -95,6 +178,14 @@ class KubernetesCluster(KubernetesApi):
         except RefusedError as error:
             if error.reason != "AlreadyExists":
                 raise
+
+
+def _leases_path(namespace: str) -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def _experiment_path(namespace: str, name: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
 
 
 def _job_path(namespace: str, name: str) -> str:

@@ -43,12 +43,16 @@ def observe(
     api_trouble: Trouble | None,
     images: Mapping[UUID, Mapping[str, str]],
     written_at: datetime | None = None,
+    namespace_ends: bool | None = None,
+    is_trashed: bool = False,
 ) -> Observed:
     """The world as it is known now. That the API does not answer is part of the picture, not an error.
 
-    `comparison`, `experiment_row`, `refusal`, `api_trouble` and `images` are what came of the last round; the status
-    was last written at `written_at`.
+    What is given beside the Experiment and the sightings came of earlier rounds; the status was last written at
+    `written_at`.
     """
+    # Before the API is asked: a report that a pod left before it ended is in the answer then.
+    jobs, past_jobs, pods = sightings.jobs(), sightings.past_jobs(), sightings.pods()
     rows: Rows | None = None
     try:
         rows = Rows(
@@ -61,12 +65,15 @@ def observe(
     except ApiError as error:
         api_trouble = trouble_of(error)
     return Observed(
-        jobs=sightings.jobs(),
-        pods=sightings.pods(),
+        jobs=jobs,
+        past_jobs=past_jobs,
+        pods=pods,
         rows=rows,
         api_trouble=api_trouble,
         experiment_row=experiment_row,
         refusal=refusal,
+        namespace_ends=namespace_ends,
+        is_trashed=is_trashed,
         images=images,
         comparison=comparison,
         rescues=sightings.rescues(),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,12 @@ from pinnace_operator.job import (
 from pinnace_operator.search.stopping import Comparison
 from pinnace_operator.search.values import Combination
 from pinnace_operator.workers import INDEX_ANNOTATION
+
+_ManifestT = TypeVar("_ManifestT", bound=Manifest)
+
+
+#: What a Job's activeDeadlineSeconds is set to when it is to end at once.
+END_S: Final = 1
 
 
 class JobEnd(StrEnum):
@@ -61,6 +67,8 @@ class JobView:
     parameters: Combination = field(default_factory=dict)
     #: A queue decides when it runs.
     queued: bool = False
+    #: Its time is over by our word.
+    is_ending: bool = False
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -179,6 +187,8 @@ class Observed:
     """The world around one Experiment at one moment."""
 
     jobs: Mapping[int, JobView] = field(default_factory=dict)
+    #: Those that were seen and are gone, as they were last.
+    past_jobs: Mapping[int, JobView] = field(default_factory=dict)
     pods: Sequence[PodView] = ()
     #: None: the API did not answer; `api_trouble` says why.
     rows: Rows | None = None
@@ -190,15 +200,27 @@ class Observed:
     rescues: Mapping[str, Rescue] = field(default_factory=dict)
     #: When this process last wrote the status; None: not yet.
     written_at: datetime | None = None
+    #: Whether the namespace is being deleted, so that nothing can be made in it; None: nobody has tried.
+    namespace_ends: bool | None = None
+    #: Whether this process has put its row into the trash.
+    is_trashed: bool = False
     #: What of pods' images was recorded by this process, by iteration.
     images: Mapping[UUID, Mapping[str, str]] = field(default_factory=dict)
     #: How iterations that may be hopeless compare with others.
     comparison: Comparison = field(default_factory=Comparison)
 
 
+def convert(manifest: Mapping[str, Any], type_: type[_ManifestT]) -> _ManifestT:
+    """Raises MalformedError."""
+    try:
+        return msgspec.convert(manifest, type_)
+    except msgspec.ValidationError as error:
+        raise MalformedError(f"{type_.__name__[1:]} can't be read: {error}") from error
+
+
 def job_view(manifest: Mapping[str, Any]) -> JobView:
     """Raises MalformedError for a Job that isn't one of ours."""
-    job = _convert(manifest, _Job)
+    job = convert(manifest, _Job)
     ended = next((c for c in job.status.conditions if c.status == "True" and c.type in _ENDS), None)
     meta, status = job.metadata, job.status
     return JobView(
@@ -213,6 +235,7 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
         at_rest=job.spec.suspend and _is_at_rest(status),
         parameters=_parameters(meta),
         queued=any(label.startswith(QUEUE_LABEL_PREFIX) for label in meta.labels),
+        is_ending=job.spec.active_deadline_seconds == END_S and not job.spec.suspend,
         created_at=meta.creation_timestamp,
         started_at=status.start_time,
         ended_at=status.completion_time or (ended.last_transition_time if ended else None),
@@ -229,7 +252,7 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
 
 def pod_view(manifest: Mapping[str, Any]) -> PodView:
     """Raises MalformedError for a pod that isn't one of ours."""
-    pod = _convert(manifest, _Pod)
+    pod = convert(manifest, _Pod)
     meta, status = pod.metadata, pod.status
     containers = (*status.init_container_statuses, *status.container_statuses)
     rescues = meta.labels.get(RESCUES_LABEL, "")
@@ -308,6 +331,7 @@ class _Pod(Manifest, frozen=True, kw_only=True):
 
 
 class _JobSpec(Manifest, frozen=True, kw_only=True):
+    active_deadline_seconds: int | None = None
     suspend: bool = False
     pod_failure_policy: PodFailurePolicy | None = None
     ttl_seconds_after_finished: int | None = None
@@ -349,13 +373,6 @@ _WAITING = {
     "RunContainerError": ("ContainerNotStarted", "check the command in spec.template"),
     "CrashLoopBackOff": ("CrashLooping", "look at kubectl logs --previous"),
 }
-
-
-def _convert(manifest: Mapping[str, Any], type_: type[Any]) -> Any:
-    try:
-        return msgspec.convert(manifest, type_)
-    except msgspec.ValidationError as error:
-        raise MalformedError(f"{type_.__name__[1:]} can't be read: {error}") from error
 
 
 def _index(meta: Metadata) -> int:

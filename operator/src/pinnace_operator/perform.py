@@ -3,6 +3,7 @@
 What the operator's role must allow, and why:
 
     pinnace.dev         experiments                get, list, watch     the work to do
+    pinnace.dev         experiments                patch                our finalizer, put on and taken away
     pinnace.dev         experiments/status         get, patch           conditions and counts, by server-side apply
     pinnace.dev         experiments/finalizers     update               an owner reference that blocks deletion, where
                                                                         the API server checks that (OpenShift does)
@@ -13,7 +14,8 @@ What the operator's role must allow, and why:
                                                                         for their names in the cluster's DNS
     (core)              pods                       get, list, watch     termination messages, and why a pod waits
     (core)              persistentvolumeclaims     create               an iteration's claim, before its Job
-    events.k8s.io       events                     create               one Event for each transition
+    events.k8s.io       events                     create               one Event for each transition, and for an end
+    coordination.k8s.io leases                     get, create, update  one operator at a time; in its own namespace
 
 The operator deletes nothing itself, and no Secret is read.
 """
@@ -25,22 +27,36 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from pinnace.client import ApiError, Unavailable, Unexpected, Unreachable
+from pinnace.client import ApiError, NotFound, Unavailable, Unexpected, Unreachable
 from pinnace.records import ExperimentWrite, IterationPatch
-from pinnace_operator.events import build_event
+from pinnace_operator.deletion import FINALIZER
+from pinnace_operator.events import build_announcement, build_event
 from pinnace_operator.experiment import Experiment, Status
 from pinnace_operator.expiry import ExpireJob
-from pinnace_operator.observed import Refusal, Trouble
+from pinnace_operator.observed import END_S, Refusal, Trouble
 from pinnace_operator.plan import (
     Action,
+    Announce,
     CreateJob,
+    EndJob,
+    Hold,
     PutExperimentRow,
     PutIterationRow,
     RecordImages,
+    Release,
     SuspendJob,
+    TrashExperiment,
     WriteStatus,
 )
-from pinnace_operator.ports import Api, Cluster, ClusterError, GoneError, RejectedError, UnavailableError
+from pinnace_operator.ports import (
+    Api,
+    Cluster,
+    ClusterError,
+    GoneError,
+    NamespaceEndsError,
+    RejectedError,
+    UnavailableError,
+)
 from pinnace_operator.recipe import images
 from pinnace_operator.rescue import CreateRescue
 
@@ -62,9 +78,14 @@ class Outcome:
     experiment_row: ExperimentWrite | None = None
     #: What was recorded of images, by iteration.
     images: Mapping[UUID, Mapping[str, str]] = field(default_factory=dict)
-    #: The status, if it was written, and the version that the Experiment has since.
+    #: The status and the finalizers, if they were written, and the version that the Experiment has since.
     status: Status | None = None
+    finalizers: tuple[str, ...] | None = None
     version: int = 0
+    #: Whether the namespace is being deleted, if that was seen.
+    namespace_ends: bool | None = None
+    #: Its row was put into the trash, or there was none.
+    is_trashed: bool = False
     #: The API server did not answer: look again soon.
     unavailable: bool = False
     #: Jobs that were made, as the API server answered; it may be long before a watch shows them.
@@ -86,27 +107,48 @@ def perform(
     last_refusal: Refusal | None = None,
 ) -> Outcome:
     """Carry out `actions` in order. A failure is an outcome, not an exception, and stops only what depends on it."""
+    finalizers, version = experiment.metadata.finalizers, 0
+    if any(isinstance(action, Hold) for action in actions):
+        try:
+            version = _hold(experiment, cluster)
+        except ClusterError as error:
+            _log.warning("experiment.hold.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
+            return Outcome(refusal=last_refusal, unavailable=True)
+        finalizers = (*finalizers, FINALIZER)
     refusal, jobs, unsure = _create_jobs(actions, experiment, cluster, now, last_refusal)
     unavailable = _change_jobs(actions, experiment, cluster) or unsure
     row, recorded, trouble = _put_rows(actions, api)
-    status, version = None, 0
+    status, namespace_ends = None, None
     for action in actions:
         if isinstance(action, WriteStatus):
             try:
-                version = _write_status(action, experiment, cluster, now, instance)
+                version, namespace_ends = _write_status(action, experiment, cluster, now, instance)
                 status = action.status
             except GoneError:
                 _log.info("experiment.gone name=%s/%s", experiment.namespace, experiment.name)
             except ClusterError as error:
                 _log.warning("status.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
                 unavailable = True
+    told = _announce(actions, experiment, cluster, now, instance)
+    namespace_ends = told if namespace_ends is None else namespace_ends
+    releases = [action for action in actions if isinstance(action, Release)]
+    if not unavailable and any(not (action.after_trash and trouble) for action in releases):
+        try:
+            version = _release(experiment, cluster)
+            finalizers = tuple(name for name in finalizers if name != FINALIZER)
+        except ClusterError as error:
+            _log.warning("experiment.release.failed name=%s error=%s", experiment.name, error)
+            unavailable = not isinstance(error, GoneError)
     return Outcome(
         refusal=refusal,
         api_trouble=trouble,
         experiment_row=row,
         images=recorded,
         status=status,
+        finalizers=None if finalizers == experiment.metadata.finalizers else finalizers,
         version=version,
+        namespace_ends=namespace_ends,
+        is_trashed=trouble is None and any(isinstance(action, TrashExperiment) for action in actions),
         unavailable=unavailable,
         jobs=jobs,
         unsure=unsure,
@@ -127,6 +169,46 @@ def trouble_of(error: ApiError) -> Trouble:
         message=f"the metadata API refuses the operator: {error.detail}{'; ' + error.hint if error.hint else ''}; "
         "check the operator's token and the API's setting operator_subject",
     )
+
+
+def _hold(experiment: Experiment, cluster: Cluster) -> int:
+    meta = experiment.metadata
+    return cluster.hold_experiment(meta.namespace, meta.name, meta.uid, FINALIZER)
+
+
+def _release(experiment: Experiment, cluster: Cluster) -> int:
+    meta = experiment.metadata
+    version = cluster.release_experiment(meta.namespace, meta.name, meta.uid, meta.finalizers, FINALIZER)
+    _log.info("experiment.released name=%s/%s", meta.namespace, meta.name)
+    return version
+
+
+def _announce(
+    actions: Sequence[Action], experiment: Experiment, cluster: Cluster, now: datetime, instance: str
+) -> bool | None:
+    """Whether the namespace is being deleted; None when nothing tells."""
+    ends: bool | None = None
+    for action in actions:
+        if not isinstance(action, Announce):
+            continue
+        log = _log.info if action.is_good else _log.warning
+        log(
+            "experiment.ends name=%s/%s reason=%s %s",
+            experiment.namespace,
+            experiment.name,
+            action.reason,
+            action.message,
+        )
+        event = build_announcement(experiment, action.reason, action.message, instance, now, is_good=action.is_good)
+        try:
+            cluster.create_event(event)
+        except NamespaceEndsError:
+            ends = True
+        except ClusterError as error:
+            _log.warning("event.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
+        else:
+            ends = False
+    return ends
 
 
 def _create_jobs(
@@ -199,6 +281,8 @@ def _change_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Clu
                 )
             elif isinstance(action, ExpireJob):
                 cluster.expire_job(experiment.namespace, action.name, action.uid, seconds=action.seconds)
+            elif isinstance(action, EndJob):
+                cluster.end_job(experiment.namespace, action.name, action.uid, seconds=END_S)
         except GoneError:
             continue
         except ClusterError as error:
@@ -222,14 +306,22 @@ def _put_rows(
             elif isinstance(action, RecordImages):
                 api.patch_iteration(action.id, IterationPatch(environment=images(action.images)))
                 recorded[action.id] = action.images
+            elif isinstance(action, TrashExperiment):
+                api.trash_experiment(action.id)
         except ApiError as error:
+            if isinstance(action, TrashExperiment) and isinstance(error, NotFound):
+                # It was never recorded.
+                continue
             return written, recorded, trouble_of(error)
     return written, recorded, None
 
 
-def _write_status(action: WriteStatus, experiment: Experiment, cluster: Cluster, now: datetime, instance: str) -> int:
+def _write_status(
+    action: WriteStatus, experiment: Experiment, cluster: Cluster, now: datetime, instance: str
+) -> tuple[int, bool | None]:
+    """The new version, and whether the namespace is being deleted; None when nothing tells."""
     meta = experiment.metadata
-    version = cluster.apply_status(meta.namespace, meta.name, meta.uid, action.status.to_manifest())
+    version, ends = cluster.apply_status(meta.namespace, meta.name, meta.uid, action.status.to_manifest()), None
     for condition in action.transitions:
         _log.info(
             "condition.changed name=%s/%s %s=%s reason=%s message=%s",
@@ -242,7 +334,10 @@ def _write_status(action: WriteStatus, experiment: Experiment, cluster: Cluster,
         )
         try:
             cluster.create_event(build_event(experiment, condition, instance, now))
+            ends = False
+        except NamespaceEndsError:
+            ends = True
         except ClusterError as error:
             # An Event is a courtesy; the condition is the fact.
             _log.warning("event.failed name=%s/%s error=%s", meta.namespace, meta.name, error)
-    return version
+    return version, ends

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.records import ExperimentWrite, IterationState, IterationWrite
+from pinnace.records import ExperimentWrite, Iteration, IterationState, IterationWrite
+from pinnace_operator import deletion
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept
 from pinnace_operator.conditions import transitions
 from pinnace_operator.experiment import Condition, Experiment, Status
@@ -26,7 +27,7 @@ from pinnace_operator.recipe import recipe
 from pinnace_operator.rescue import CreateRescue, rescues
 from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
-from pinnace_operator.statuses import only_figures_moved, status_of, status_of_refused
+from pinnace_operator.statuses import only_figures_moved, status_of, status_of_deleted, status_of_refused
 from pinnace_operator.turns import chosen, next_ones, to_stop
 from pinnace_operator.volumes import claim
 
@@ -38,6 +39,21 @@ FIGURES_PAUSE: Final = timedelta(seconds=20)
 
 #: How often to look at something that will hardly change by itself.
 SLOW_POLL_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Put our finalizer on the Experiment; without it nothing else is begun."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Take our finalizer away, once the status is written that tells why.
+
+    `after_trash`: only if the Experiment's records could be put into the trash.
+    """
+
+    after_trash: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +79,14 @@ class SuspendJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndJob:
+    """Let it fail for its time, so that it ends its pods and lets them go."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PutExperimentRow:
     id: UUID
     row: ExperimentWrite
@@ -85,6 +109,22 @@ class RecordImages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrashExperiment:
+    """Put its row with all that is in it into the trash, which is left to retention."""
+
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """Say by an Event, once, what no condition says."""
+
+    reason: str
+    message: str
+    is_good: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteStatus:
     status: Status
     #: What to announce as Events, once the status is written.
@@ -92,18 +132,31 @@ class WriteStatus:
 
 
 Action = (
-    CreateJob | CreateRescue | SuspendJob | ExpireJob | PutExperimentRow | PutIterationRow | RecordImages | WriteStatus
+    Hold
+    | Release
+    | CreateJob
+    | CreateRescue
+    | SuspendJob
+    | ExpireJob
+    | EndJob
+    | PutExperimentRow
+    | PutIterationRow
+    | RecordImages
+    | TrashExperiment
+    | Announce
+    | WriteStatus
 )
 
 
 def plan(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> tuple[Action, ...]:
     """The actions, in the order in which they are to be carried out; Jobs first, because training waits for nothing."""
-    if experiment.metadata.deletion_timestamp is not None:
-        return ()
+    if deletion.is_deleted(experiment):
+        return tuple(_deletion(experiment, observed, platform, now)) if deletion.is_held(experiment) else ()
     if experiment.status.done:
         return (
             *expiries(experiment, observed, now),
             *_write_status(experiment, observed, _up_to_date(experiment, observed), now),
+            *_hold(experiment, has_jobs=False),
         )
     try:
         accepted = accept(experiment, platform)
@@ -112,31 +165,43 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     iterations = progress(experiment, observed, accepted)
     stops = to_stop(experiment, iterations, observed)
     free = _free(experiment, iterations)
-    suspensions = tuple(_suspensions(experiment, iterations, stops, free))
+    changes: tuple[Action, ...] = tuple(_suspensions(experiment, iterations, stops, free))
     turn: Sequence[IterationProgress] = ()
-    may_create = not _holds_back(observed.refusal, experiment.metadata.generation, now)
-    if may_create:
-        turn = next_ones(experiment, iterations, free - sum(not action.suspend for action in suspensions))
+    may_create = not observed.namespace_ends and not _holds_back(observed.refusal, experiment.metadata.generation, now)
+    if observed.namespace_ends:
+        changes = tuple(_ends(observed))
+    elif may_create:
+        resumed = sum(isinstance(action, SuspendJob) and not action.suspend for action in changes)
+        turn = next_ones(experiment, iterations, free - resumed)
     parameters = chosen(experiment, iterations, turn, observed, accepted)
+    creations = tuple(_creation(experiment, one, accepted, platform) for one in turn if one.stage is Stage.WAITING)
+    status = status_of(experiment, iterations, observed, now)
     return (
-        *suspensions,
-        *(_creation(experiment, one, accepted, platform) for one in turn if one.stage is Stage.WAITING),
+        *_hold(msgspec.structs.replace(experiment, status=status), has_jobs=bool(creations or observed.jobs)),
+        *changes,
+        *creations,
         *(rescues(experiment, iterations, observed, accepted, platform) if may_create else ()),
         *_rows(experiment, iterations, observed, parameters),
         *_images(iterations, observed),
         *expiries(experiment, observed, now),
-        *_write_status(experiment, observed, status_of(experiment, iterations, observed, now), now),
+        *_write_status(experiment, observed, status, now),
     )
 
 
-def next_look(experiment: Experiment, observed: Observed, platform: Platform) -> float | None:
+def next_look(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> float | None:
     """Seconds until it is worth looking again without being woken; None: only when something changes.
 
     `experiment` with its new status.
     """
-    deleted = experiment.metadata.deletion_timestamp is not None
-    if experiment.status.done or deleted:
-        return None if experiment.settled or deleted else platform.poll_seconds
+    if deletion.is_deleted(experiment):
+        left = (deletion.deadline(experiment) - now).total_seconds()
+        return min(platform.poll_seconds, max(left, 1.0)) if deletion.is_held(experiment) else None
+    if experiment.status.done:
+        return None if experiment.settled else platform.poll_seconds
+    return _next_look_at_work(experiment, observed, platform)
+
+
+def _next_look_at_work(experiment: Experiment, observed: Observed, platform: Platform) -> float | None:
     try:
         accepted = accept(experiment, platform)
     except NotAcceptedError:
@@ -153,6 +218,73 @@ def next_look(experiment: Experiment, observed: Observed, platform: Platform) ->
     if (experiment.spec.suspend or hopeless) and not alive:
         return SLOW_POLL_S
     return platform.poll_seconds
+
+
+def _hold(experiment: Experiment, *, has_jobs: bool) -> Iterator[Hold | Release]:
+    wanted = deletion.should_hold(experiment, has_jobs=has_jobs)
+    if wanted is not deletion.is_held(experiment):
+        yield Hold() if wanted else Release()
+
+
+def _deletion(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> Iterator[Action]:
+    end = deletion.parting(experiment, observed, now)
+    if end is None:
+        if observed.namespace_ends:
+            yield from _ends(observed)
+        else:
+            for job in observed.jobs.values():
+                # A queue would start again at once what it has admitted: such a Job goes with its Experiment.
+                if job.end is None and not job.suspended and not job.queued:
+                    started = {pod.uid for pod in observed.pods if pod.index == job.index and pod.started}
+                    pods = job.suspended_pods | started
+                    yield SuspendJob(name=job.name, uid=job.uid, suspend=True, pods=pods)
+            yield from _last_rescues(experiment, observed, platform, now)
+        message = deletion.waits(experiment, observed)
+        status = status_of_deleted(experiment, observed, message, now)
+        if status != experiment.status:
+            yield WriteStatus(status=status)
+        if observed.namespace_ends is None or not deletion.is_told(experiment):
+            # Told once, however often it is said; and whether it can be said tells of the namespace.
+            yield Announce(reason=deletion.WAITING, message=message, is_good=True)
+        return
+    for row in observed.rows.iterations.values() if observed.rows else ():
+        state = deletion.last_state(experiment, observed, row.index)
+        if _RANK[state] > _RANK[row.state]:
+            yield PutIterationRow(id=row.id, row=_ended_row(row, state, now))
+    if deletion.is_to_be_trashed(experiment) and not observed.is_trashed:
+        yield TrashExperiment(id=experiment.id)
+    yield Announce(reason=end.reason, message=end.message, is_good=end.is_good)
+    yield Release(after_trash=deletion.is_to_be_trashed(experiment) and not end.is_final)
+
+
+def _last_rescues(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> Iterator[Action]:
+    """Claims go with the Experiment: what lies there is shipped while it is held."""
+    if _holds_back(observed.refusal, experiment.metadata.generation, now):
+        return
+    try:
+        accepted = accept(experiment, platform)
+    except NotAcceptedError:
+        return
+    yield from rescues(experiment, progress(experiment, observed, accepted), observed, accepted, platform)
+
+
+def _ends(observed: Observed) -> Iterator[EndJob]:
+    """In a namespace that is being deleted: it waits for the pods, and they for their Job, which can't replace them."""
+    for job in observed.jobs.values():
+        if job.end is None and not job.is_ending:
+            yield EndJob(name=job.name, uid=job.uid)
+
+
+def _ended_row(row: Iteration, state: IterationState, now: datetime) -> IterationWrite:
+    return IterationWrite(
+        experiment_id=row.experiment_id,
+        index=row.index,
+        parameters=row.parameters,
+        state=state,
+        started_at=row.started_at,
+        ended_at=row.ended_at or now,
+        environment={},
+    )
 
 
 def _creation(

@@ -3,11 +3,12 @@
 ClusterError
 ├── RejectedError      the API server will never take this object as it is (400, 422): somebody must change the spec
 ├── RefusedError       it will not take it now (403: quota, admission, permission; 409: conflict): worth trying again
+│   └── NamespaceEndsError   nothing can be made in a namespace that is being deleted; what is there can be changed
 ├── GoneError          404: the object, or its namespace, is not there any more
 └── UnavailableError   no answer, 429 or 5xx: trying again soon is the right thing
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -38,6 +39,10 @@ class RejectedError(ClusterError):
 
 class RefusedError(ClusterError):
     """Not now, or not by us. Trying again later can help."""
+
+
+class NamespaceEndsError(RefusedError):
+    """The namespace is being deleted: trying again never helps."""
 
 
 class GoneError(ClusterError):
@@ -72,12 +77,22 @@ class Cluster(Protocol):
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         """Have Kubernetes delete this very Job so long after its end."""
 
+    def end_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
+        """Let this very Job run so long at most, whoever has suspended it."""
+
     def create_service(self, manifest: dict[str, Any]) -> None:
         """Create the Service; one of that name that is there already is left as it is."""
 
     def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> int:
         """Write the Experiment's status; its new version. The API server does not compare the UID here, so a status
         says itself whom it is about."""
+
+    def hold_experiment(self, namespace: str, name: str, uid: str, finalizer: str) -> int:
+        """Put the finalizer on this very Experiment; its new version. One that is there is left as it is."""
+
+    def release_experiment(self, namespace: str, name: str, uid: str, finalizers: Sequence[str], finalizer: str) -> int:
+        """Take the finalizer away from this very Experiment, which has `finalizers`; its new version. Raises
+        RejectedError when it has others by now."""
 
     def create_event(self, manifest: dict[str, Any]) -> None:
         """Create the Event; one of that name that is there already is left as it is."""
@@ -91,6 +106,8 @@ class Api(Protocol):
     def put_iteration(self, iteration_id: UUID, iteration: IterationWrite) -> Iteration: ...
 
     def patch_iteration(self, iteration_id: UUID, change: IterationPatch) -> Iteration: ...
+
+    def trash_experiment(self, experiment_id: UUID) -> None: ...
 
     def iterations(self, experiment_id: UUID, *, lifecycle: Shown) -> Iterator[Iteration]: ...
 

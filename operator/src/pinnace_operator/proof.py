@@ -90,6 +90,18 @@ def judge(
         return FORGOTTEN
     if not job.over:
         return Verdict(standing=Standing.IN_PROGRESS)
+    return judge_ended(job, pods, standings, rescues, persistent=persistent)
+
+
+def judge_ended(
+    job: JobView,
+    pods: Sequence[PodView],
+    standings: Iterable[PodStanding],
+    rescues: Mapping[str, Rescue] = _NO_RESCUES,
+    *,
+    persistent: bool = False,
+) -> Verdict:
+    """The same for a Job that makes no further pods, because it has ended, was halted, or is gone."""
     by_pod = {standing.pod_uid: standing for standing in standings}
     verdicts = [
         *_judge_pods(pods, by_pod, job.suspended_pods, rescues, persistent=persistent),

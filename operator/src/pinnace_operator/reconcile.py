@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from pinnace.records import ExperimentWrite
+from pinnace_operator.deletion import at_rest, is_deleted
 from pinnace_operator.experiment import Experiment, Status
 from pinnace_operator.observe import observe, parsed, relist
 from pinnace_operator.observed import Refusal, Trouble, job_view
@@ -37,8 +38,13 @@ class Memory:
     sightings: Sightings = field(default_factory=Sightings)
     #: Our last written status, for as long as the watch has not shown it.
     status: Status | None = None
+    #: The same of its finalizers.
+    finalizers: tuple[str, ...] | None = None
     version: int = 0
     written_at: datetime | None = None
+    #: Whether the namespace is being deleted, as far as we know.
+    namespace_ends: bool | None = None
+    is_trashed: bool = False
     experiment_row: ExperimentWrite | None = None
     images: dict[UUID, Mapping[str, str]] = field(default_factory=dict)
     refusal: Refusal | None = None
@@ -49,9 +55,15 @@ class Memory:
 
     def current(self, experiment: Experiment) -> Experiment:
         """`experiment` with the newest status there is, so that a slow watch does not make us write twice."""
-        if self.status is None or experiment.metadata.version >= self.version:
+        if experiment.metadata.version >= self.version:
+            self.finalizers = experiment.metadata.finalizers
             return experiment
-        return msgspec.structs.replace(experiment, status=self.status)
+        if self.status is not None:
+            experiment = msgspec.structs.replace(experiment, status=self.status)
+        if self.finalizers is not None:
+            metadata = msgspec.structs.replace(experiment.metadata, finalizers=self.finalizers)
+            experiment = msgspec.structs.replace(experiment, metadata=metadata)
+        return experiment
 
     def take(self, outcome: Outcome, now: datetime) -> bool:
         """Remember what came of a plan; True when the next look would see something new in it."""
@@ -63,8 +75,15 @@ class Memory:
         self.refusal, self.api_trouble = outcome.refusal, outcome.api_trouble
         self.experiment_row = outcome.experiment_row or self.experiment_row
         self.images |= outcome.images
+        if outcome.namespace_ends is not None:
+            news |= outcome.namespace_ends and not self.namespace_ends
+            self.namespace_ends = outcome.namespace_ends
         if outcome.status is not None:
-            self.status, self.version, self.written_at = outcome.status, outcome.version, now
+            self.status, self.written_at = outcome.status, now
+        if outcome.finalizers is not None:
+            self.finalizers = outcome.finalizers
+        self.is_trashed |= outcome.is_trashed
+        self.version = max(self.version, outcome.version)
         return news
 
 
@@ -78,6 +97,8 @@ class Reconciliation:
     now: Callable[[], datetime]
     #: Who we are, in Events.
     instance: str
+    #: Told of what came of each round.
+    note: Callable[[Outcome], None] = lambda _: None
 
     def look(self, experiment: Experiment, memory: Memory) -> float | None:
         """Look once and act. Returns the seconds until the next look; None: when something changes.
@@ -85,16 +106,19 @@ class Reconciliation:
         Safe to call at any time and any number of times. Never raises for what the cluster or the API answer.
         """
         experiment = memory.current(experiment)
-        if experiment.settled and experiment.status.observed_generation == experiment.metadata.generation:
+        seen = experiment.status.observed_generation == experiment.metadata.generation
+        if at_rest(experiment) and (is_deleted(experiment) or (experiment.settled and seen)):
             return None
         try:
             relist(experiment, memory.sightings, self.cluster, self.now())
         except ClusterError as error:
             _log.warning("list.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
+            self.note(Outcome(unavailable=True))
             return self._pause(memory)
         # A second round shows in the conditions what the first one ran into.
         for _ in range(2):
             outcome, pause = self._round(experiment, memory)
+            self.note(outcome)
             news = memory.take(outcome, self.now())
             if outcome.unavailable:
                 return self._pause(memory)
@@ -115,6 +139,8 @@ class Reconciliation:
             experiment_row=memory.experiment_row,
             refusal=memory.refusal,
             api_trouble=memory.api_trouble,
+            namespace_ends=memory.namespace_ends,
+            is_trashed=memory.is_trashed,
             images=memory.images,
             written_at=memory.written_at,
         )
@@ -130,9 +156,11 @@ class Reconciliation:
             last_refusal=memory.refusal,
         )
         current = experiment if outcome.status is None else msgspec.structs.replace(experiment, status=outcome.status)
-        pause = next_look(current, observed, self.platform)
+        pause = next_look(current, observed, self.platform, now)
         if observed.rows is None and pause is not None:
-            return outcome, max(pause, self._pause(memory))
+            retry = self._pause(memory)
+            # The end of a deletion does not wait for the API.
+            return outcome, pause if is_deleted(experiment) else max(pause, retry)
         memory.silent_rounds = 0
         return outcome, pause
 

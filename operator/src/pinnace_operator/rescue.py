@@ -1,6 +1,6 @@
 """Rescues: Jobs that ship what pods without a final report left on their iteration's claim. Pure.
 
-One Job for each such pod, in its name, when the iteration's own Job has ended and none of its pods lives: a claim that
+One Job for each such pod, in its name, when the iteration's own Job is over and none of its pods lives: a claim that
 can be mounted on one node at a time is never taken from a training, nor held up by another rescue. The Job tries some
 times and for a day at most. One that has failed stays, which is how it is known; deleting it asks for another.
 """
@@ -17,6 +17,7 @@ from pinnace.ids import iteration_id
 from pinnace.naming import RESCUES_LABEL, RESCUES_POD_ANNOTATION, SIDECAR_CONTAINER
 from pinnace_operator import sidecar, volumes
 from pinnace_operator.acceptance import Accepted
+from pinnace_operator.deletion import is_deleted
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.job import MANAGED_BY, MANAGED_BY_LABEL, MAX_NAME, job_name, labels, owner
 from pinnace_operator.observed import Observed
@@ -59,13 +60,19 @@ def rescues(
     for iteration in iterations:
         if free <= 0:
             return
-        if not iteration.ended or iteration.index in running or any(not pod.ended for pod in iteration.pods):
+        if not _rests(experiment, iteration) or iteration.index in running:
             continue
         waiting = [pod for pod in iteration.abandoned if pod.uid not in observed.rescues]
         if waiting:
             free -= 1
             manifest = build_rescue(experiment, iteration.index, waiting[0], accepted, platform)
             yield CreateRescue(pod_uid=waiting[0].uid, manifest=manifest)
+
+
+def _rests(experiment: Experiment, iteration: IterationProgress) -> bool:
+    """Whether no pod of it lives or comes any more; of a deleted Experiment's, because its Job was halted."""
+    halted = is_deleted(experiment) and iteration.job is not None and iteration.job.at_rest
+    return (iteration.ended or halted) and all(pod.ended for pod in iteration.pods)
 
 
 def rescue_name(experiment: Experiment, pod_uid: str) -> str:

@@ -35,7 +35,13 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: its key. Empty: those that the sidecar's image trusts.
     store_ca_config_map: Annotated[str, Meta(max_length=253)] = ""
     store_ca_key: Annotated[str, Meta(min_length=1, max_length=253)] = "ca.crt"
-    #: Port of /healthz on every address.
+    #: Only Experiments that this label selector picks are served. Empty: all.
+    selector: Annotated[str, Meta(max_length=4096)] = ""
+    #: Where the Lease lies by which one operator works at a time. Empty: there is no other.
+    lease_namespace: Annotated[str, Meta(max_length=63)] = ""
+    #: Who holds the Lease: of two processes that live at the same time never the same. Empty: made up.
+    identity: Annotated[str, Meta(max_length=200)] = ""
+    #: Port of /healthz and /metrics on every address.
     health_port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     #: How often to ask the API how the artifacts of an unfinished Experiment stand.
     poll_seconds: Annotated[float, Meta(gt=0, le=3600)] = 5.0

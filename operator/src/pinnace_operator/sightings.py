@@ -19,10 +19,11 @@ _ViewT = TypeVar("_ViewT", JobView, PodView)
 
 @dataclass(slots=True)
 class Sightings:
-    """Safe to use from the watching loop and a working thread at once. Pods that are gone are remembered."""
+    """Safe to use from the watching loop and a working thread at once. What is gone is remembered."""
 
     listed_at: datetime | None = None
     _jobs: dict[str, JobView] = field(default_factory=dict)
+    _past_jobs: dict[int, JobView] = field(default_factory=dict)
     _pods: dict[str, PodView] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -33,6 +34,7 @@ class Sightings:
                 return
             if deleted:
                 self._jobs.pop(job.uid, None)
+                self._past_jobs[job.index] = job
             else:
                 self._jobs[job.uid] = job
 
@@ -46,7 +48,9 @@ class Sightings:
         """Take a full list for the truth, except for what is newer than the list."""
         with self._lock:
             newer = {uid: job for uid, job in self._jobs.items() if job.version > jobs_version}
-            self._jobs = _newest(self._jobs, jobs) | newer
+            there = _newest(self._jobs, jobs) | newer
+            self._past_jobs |= {job.index: job for uid, job in self._jobs.items() if uid not in there}
+            self._jobs = there
             listed = _newest(self._pods, pods)
             missing = {
                 uid: pod if pod.version > pods_version else pod.gone()
@@ -64,6 +68,11 @@ class Sightings:
         with self._lock:
             trainings = [job for job in self._jobs.values() if not job.rescues]
         return {job.index: job for job in sorted(trainings, key=lambda job: job.version)}
+
+    def past_jobs(self) -> dict[int, JobView]:
+        """Those that are gone, by iteration index, the last of each."""
+        with self._lock:
+            return dict(self._past_jobs)
 
     def pods(self) -> tuple[PodView, ...]:
         with self._lock:

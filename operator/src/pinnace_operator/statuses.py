@@ -12,6 +12,7 @@ from pinnace.records import FileState
 from pinnace_operator import conditions, findings
 from pinnace_operator.acceptance import NotAcceptedError
 from pinnace_operator.conditions import Finding
+from pinnace_operator.deletion import WAITING
 from pinnace_operator.experiment import (
     ArtifactCounts,
     ConditionType,
@@ -63,6 +64,14 @@ def only_figures_moved(before: Status, after: Status) -> bool:
         return (msgspec.structs.replace(status, artifacts=ArtifactCounts(), conditions=()), said)
 
     return fixed(before) == fixed(after)
+
+
+def status_of_deleted(experiment: Experiment, observed: Observed, message: str, now: datetime) -> Status:
+    """The status while it waits for its pods: what had been found stays as it was."""
+    untold = conditions.unknown("Deleting", "it was deleted before this was known")
+    found = {type_: findings.kept(experiment, type_) or untold for type_ in ConditionType}
+    found[ConditionType.RUNNING] = conditions.false(WAITING, message)
+    return _with(experiment, found, now, artifacts=artifact_counts(observed, experiment.status.artifacts))
 
 
 def artifact_counts(observed: Observed, before: ArtifactCounts) -> ArtifactCounts:

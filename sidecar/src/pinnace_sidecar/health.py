@@ -1,20 +1,15 @@
 """What can be asked of a running sidecar: /healthz (is the loop alive?) and /metrics (Prometheus)."""
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pinnace.probes import ProbeServer
 from pinnace.records import FileState
-
-_log = logging.getLogger(__name__)
 
 #: A loop that has not passed for this long is stuck. A store or an API that is away is no reason.
 STUCK_S: Final = 120.0
@@ -106,51 +101,14 @@ def _store_metrics(status: Status) -> Iterable[Metric]:
         )
 
 
-class HealthServer:
-    """Serves on `port` of every address (0: any free one, see `port`) until `close`."""
+class HealthServer(ProbeServer):
+    """Serves what the loop published last."""
 
     def __init__(self, port: int, status: Callable[[], Status], monotonic: Callable[[], float]) -> None:
         registry = CollectorRegistry()
         registry.register(StatusCollector(status))
 
-        def alive() -> bool:
-            return monotonic() - status().last_pass_at < STUCK_S
+        def complaint() -> str:
+            return "" if monotonic() - status().last_pass_at < STUCK_S else "the loop is stuck"
 
-        self._server = ThreadingHTTPServer(("", port), _handler(registry, alive))
-        self._server.daemon_threads = True
-        self.port = int(self._server.server_address[1])
-        self._thread = Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def _handler(registry: CollectorRegistry, alive: Callable[[], bool]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        # A probe that connects and says nothing must not hold a thread for ever.
-        timeout = 10
-
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._answer(HTTPStatus.OK, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
-            elif self.path != "/healthz":
-                self._answer(HTTPStatus.NOT_FOUND, b"only /healthz and /metrics are here\n")
-            elif alive():
-                self._answer(HTTPStatus.OK, b"ok\n")
-            else:
-                self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"the loop is stuck\n")
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
-            _log.debug(format % args)
-
-        def _answer(self, status: HTTPStatus, body: bytes, kind: str = "text/plain") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    return Handler
+        super().__init__(port, lambda: generate_latest(registry), complaint)

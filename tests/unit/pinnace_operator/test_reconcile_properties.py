@@ -6,9 +6,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pinnace.records import Problem
-from pinnace_operator.experiment import ConditionType
+from pinnace.records import ENDED_STATES, Problem
+from pinnace_operator.deletion import FORCE_ANNOTATION
+from pinnace_operator.experiment import ConditionType, Experiment
 from support.operator_world import Crash, World, manifest, measure_at
+
+#: What a deletion may take.
+DELETION_S = 900
+
+SELDOM = st.integers(min_value=0, max_value=9).map(lambda number: number == 9)
 
 SYNCED = ConditionType.ARTIFACTS_SYNCED
 
@@ -34,6 +40,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         limits=st.fixed_dictionaries({}, optional=LIMITS),
         aim=st.sampled_from([None, None, 0.1]),
         persistent=st.booleans(),
+        policy=st.sampled_from(["Retain", "Delete"]),
     )
     def apply(
         self,
@@ -47,6 +54,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         limits: dict[str, Any],
         aim: float | None,
         persistent: bool,
+        policy: str,
     ) -> None:
         space = {"n": {"int": {"min": 0, "max": 9}}}
         spec: dict[str, Any] = {
@@ -59,9 +67,10 @@ class ExperimentMachine(RuleBasedStateMachine):
             **limits,
             "workers": workers,
             **({} if ttl is None else {"ttlSecondsAfterFinished": ttl}),
+            "artifacts": {"deletionPolicy": policy, "deletionTimeoutSeconds": DELETION_S},
         }
         if persistent:
-            spec["artifacts"] = {"volume": {"persistentVolumeClaim": {"size": "50Gi", "accessMode": "ReadWriteMany"}}}
+            spec["artifacts"] |= {"volume": {"persistentVolumeClaim": {"size": "50Gi", "accessMode": "ReadWriteMany"}}}
         self.persistent = persistent
         self.world = World(manifest(**spec))
         self.values, self.parallelism, self.backoff = values, parallelism, backoff
@@ -77,6 +86,20 @@ class ExperimentMachine(RuleBasedStateMachine):
         #: A pod is gone that was seen: whoever starts again knows no more than the API does of it.
         self.forgettable = False
         self.ttl = ttl
+        self.policy, self.forced, self.taken, self.has_gone = policy, False, False, False
+
+    @property
+    def is_deleted(self) -> bool:
+        return "deletionTimestamp" in self.world.body["metadata"]
+
+    @property
+    def halting(self) -> list[int]:
+        """Jobs that are to end, and the Job controller has not seen it yet."""
+        return sorted(
+            int(job["metadata"]["labels"]["pinnace.dev/iteration"])
+            for job in self.world.jobs_by_name.values()
+            if job["spec"].get("activeDeadlineSeconds") == 1 and not job["status"].get("conditions")
+        )
 
     @property
     def vacancies(self) -> list[tuple[int, int]]:
@@ -244,6 +267,36 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.highest_parallelism = max(self.highest_parallelism, parallelism)
         self.world.edit(parallelism=parallelism)
 
+    @rule(whim=SELDOM)
+    def somebody_deletes_it(self, whim: bool) -> None:
+        if self.pod_of or whim:
+            self.world.delete()
+
+    @precondition(lambda self: self.is_deleted)
+    @rule(whim=SELDOM)
+    def somebody_forces_it(self, whim: bool) -> None:
+        if whim:
+            self.forced = True
+            self.world.annotate(FORCE_ANNOTATION, "true")
+
+    @precondition(lambda self: self.is_deleted)
+    @rule()
+    def its_namespace_goes_too(self) -> None:
+        self.world.namespace_ends = True
+
+    @precondition(lambda self: self.is_deleted and self.world.gone_at is None)
+    @rule(whim=SELDOM)
+    def somebody_takes_the_finalizer_away(self, whim: bool) -> None:
+        if whim:
+            self.taken = True
+            self.world.remove_finalizer()
+
+    @precondition(lambda self: self.halting)
+    @rule(data=st.data())
+    def the_job_controller_ends_a_job(self, data: st.DataObject) -> None:
+        self.world.end_job_in_time(data.draw(st.sampled_from(self.halting)))
+
+    @precondition(lambda self: not self.is_deleted)
     @rule(suspend=st.booleans())
     def edit_suspend(self, suspend: bool) -> None:
         self.world.edit(suspend=suspend)
@@ -311,12 +364,46 @@ class ExperimentMachine(RuleBasedStateMachine):
                 chosen = job["metadata"].get("annotations", {}).get("pinnace.dev/parameters", "")
                 assert self.parameters.setdefault(index, chosen) == chosen
 
+    @invariant()
+    def it_goes_with_proof_or_when_its_time_is_over_and_says_which(self) -> None:
+        if not hasattr(self, "world") or self.world.gone_at is None or self.has_gone:
+            return
+        self.has_gone = True
+        world = self.world
+        if self.taken:
+            return
+        deleted_at = Experiment.from_manifest(world.body).metadata.deletion_timestamp
+        assert deleted_at is not None
+        is_over = ((world.gone_at or world.now) - deleted_at).total_seconds() >= DELETION_S
+        must = self.forced or is_over
+        assert must or not self.pod_of, "a pod was at work"
+        # A pod that nobody saw is told of by the pod after it only, and there is none.
+        if not world.everything_is_ashore and not self.lived_unseen:
+            told = {"DeletionForced": self.forced, "DeletionTimedOut": is_over, "ArtifactsUnproven": not self.pod_of}
+            assert any(told.get(reason) for reason in world.reasons()) or world.namespace_ends
+        if self.policy == "Delete" and world.experiment_rows:
+            assert world.trashed or must
+
+    def comes_to_its_end(self) -> None:
+        """Whatever is still at work."""
+        world = self.world
+        world.pass_time(DELETION_S)
+        for _ in range(4):
+            world.look()
+        assert world.gone_at is not None
+        if not self.has_gone:
+            assert all(row.state in ENDED_STATES for row in world.rows.values())
+            assert world.trashed == (self.policy == "Delete" and bool(world.experiment_rows))
+
     def teardown(self) -> None:
         """Let everything recover: it comes to an end, and to rest."""
         if not hasattr(self, "world"):
             return
         world = self.world
         world.api_is_up = world.cluster_is_up = True
+        if self.is_deleted:
+            self.comes_to_its_end()
+            return
         world.edit(suspend=False)
         self.the_queue_lets_all_go()
         world.settle()
@@ -378,5 +465,5 @@ class ExperimentMachine(RuleBasedStateMachine):
             world.settle()
 
 
-ExperimentMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+ExperimentMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=35, deadline=None)
 test_an_experiment_survives_everything = ExperimentMachine.TestCase

@@ -323,7 +323,8 @@ def test_workers_are_one_iteration_that_ends_with_the_last_of_them() -> None:
     world = World(manifest(workers=2, backoffLimit=1))
     world.settle()
     assert len(world.services) == 1
-    assert world.writes[0].startswith("service")
+    assert world.writes[0] == "hold"
+    assert world.writes[1].startswith("service")
     first, second = world.start_pod(0, 0), world.start_pod(0, 1)
     for pod in (first, second):
         world.write_file(pod)

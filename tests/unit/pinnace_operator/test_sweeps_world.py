@@ -58,7 +58,7 @@ def test_an_asked_iteration_gets_its_parameters_when_its_turn_comes_and_remember
     assert world.open_jobs() == [0, 1]
     assert sorted(parameters(world)) == [0, 1]
     kinds = [write.split()[0] for write in world.writes if write != "status"]
-    assert kinds == ["experiment", "iteration", "iteration", "job", "job"]
+    assert kinds == ["experiment", "iteration", "iteration", "hold", "job", "job"]
     run(world, 0, loss=0.5)
     assert world.open_jobs() == [1, 2]
     assert sorted(parameters(world)) == [0, 1, 2]
