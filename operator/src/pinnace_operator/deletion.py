@@ -182,8 +182,11 @@ def _verdicts(experiment: Experiment, observed: Observed) -> Iterator[tuple[int,
             yield index, None
         else:
             mine = [] if standings is None else standings.get(index, [])
-            yield index, FORGOTTEN if last is None else judge_ended(
-                last, pods, mine, observed.rescues, persistent=is_persistent(experiment)
+            yield (
+                index,
+                FORGOTTEN
+                if last is None
+                else judge_ended(last, pods, mine, observed.rescues, persistent=is_persistent(experiment)),
             )
 
 

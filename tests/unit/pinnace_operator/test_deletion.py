@@ -280,3 +280,41 @@ def test_nothing_is_planned_for_a_deleted_one_that_we_do_not_hold() -> None:
     world.delete()
     body = world.body
     assert plan(Experiment.from_manifest(body), Observed(), PLATFORM, world.now) == ()
+
+
+ON_A_CLAIM = {"volume": {"persistentVolumeClaim": {"size": "50Gi"}}, "deletionTimeoutSeconds": TIMEOUT_S}
+
+
+def test_what_a_pod_left_on_a_claim_is_shipped_before_the_claim_goes_with_its_experiment() -> None:
+    world = World(manifest(artifacts=ON_A_CLAIM))
+    world.settle()
+    pod = world.start_pod(0)
+    world.settle()
+    world.write_file(pod)
+    world.delete()
+    world.settle()
+    assert world.open_rescues == []
+    world.drain_pod(pod, proven=False)
+    world.settle()
+    assert world.gone_at is None
+    assert world.open_rescues == [pod]
+    world.rescue(pod)
+    world.settle()
+    assert world.gone_at is not None
+    assert world.everything_is_ashore
+    assert world.reasons()[-1] == "ArtifactsAshore"
+
+
+def test_a_rescue_is_waited_for_no_longer_than_anything_else() -> None:
+    world = World(manifest(artifacts=ON_A_CLAIM))
+    world.settle()
+    pod = world.start_pod(0)
+    world.settle()
+    world.write_file(pod)
+    world.delete()
+    world.settle()
+    world.drain_pod(pod, proven=False)
+    world.pass_time(TIMEOUT_S)
+    world.settle()
+    assert world.gone_at is not None
+    assert world.reasons()[-1] == "DeletionTimedOut"
