@@ -115,6 +115,7 @@ LETS_IN = {
     "get_writers": READERS | {"sidecar", "rescuer"},
     "list_pod_artifacts": READERS | {"sidecar", "rescuer"},
     "list_pods": READERS,
+    "give_store_credentials": {"sidecar", "rescuer"},
     "find_contents": ADMINS | {"admin user, write", "sidecar", "rescuer"},
     "patch_project": WRITERS,
     "trash_project": PROJECT_ADMINS | ADMINS | {"project admin, write", "admin user, write"},
