@@ -105,9 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for namespace in ("ml", "other", "outside"):
             experiment = uuid4()
             iterations[namespace] = ids.iteration_id(experiment, 0)
-            operator.put_experiment(
-                experiment, ExperimentWrite(project=namespace, name="sweep", namespace=namespace)
-            )
+            operator.put_experiment(experiment, ExperimentWrite(project=namespace, name="sweep", namespace=namespace))
             operator.put_iteration(iterations[namespace], IterationWrite(experiment_id=experiment, index=0))
         cluster.stores[STORE] = store(minio.endpoint)
         host = minio.endpoint.removeprefix("http://")
@@ -175,7 +173,7 @@ def test_the_bucket_itself_its_uploads_and_its_policy_are_out_of_reach(world: Wo
             lambda: list(store_.list("teams/all/")),
             lambda: list(store_.list_multiparts("teams/all/ml/")),
         ):
-            with pytest.raises(StoreRefused, match="AccessDenied|denied"):
+            with pytest.raises(StoreRefused, match=r"AccessDenied|denied"):
                 forbidden()
     client = Minio(
         endpoint=world.endpoint.removeprefix("http://"),
@@ -186,7 +184,7 @@ def test_the_bucket_itself_its_uploads_and_its_policy_are_out_of_reach(world: Wo
         region="us-east-1",
     )
     for call in (client.get_bucket_policy, client.delete_bucket_policy, client.remove_bucket):
-        with pytest.raises(Exception, match="AccessDenied|Access Denied"):
+        with pytest.raises(Exception, match=r"AccessDenied|Access Denied"):
             call(bucket_name=BUCKET)
 
 
@@ -302,9 +300,7 @@ def test_a_token_service_that_is_away_is_told(world: World) -> None:
         pod.store_credentials(world.iterations["ml"], "away")
 
 
-def test_nothing_secret_is_logged_or_kept_by_others(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nothing_secret_is_logged_or_kept_by_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     given = world.given()
     said = "".join(str(vars(record)) for record in caplog.records if not record.name.startswith("botocore"))
@@ -356,7 +352,7 @@ def test_an_upload_goes_on_when_they_end_in_its_middle(tmp_path: Path) -> None:
                 first = opened.put_part(upload, 1, given.file, digests[0])
                 server.expired_tokens = {"session-1"}
                 now[0] += 10
-                with pytest.raises(StoreRefused, match="ExpiredToken|expired"):
+                with pytest.raises(StoreRefused, match=r"ExpiredToken|expired"):
                     opened.put_part(upload, 2, given.file, digests[1])
                 others = [opened.put_part(upload, n, given.file, digests[n - 1]) for n in (2, 3)]
                 assert opened.list_parts(upload) == (first, *others)

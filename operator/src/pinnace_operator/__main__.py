@@ -12,10 +12,12 @@ from kopf._core.engines.peering import Identity
 from pinnace.client import Client
 from pinnace.settings import SettingsError
 from pinnace_operator.admission.assembly import admission
+from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.handlers import build_registry
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Reconciliation
 from pinnace_operator.settings import from_env
+from pinnace_operator.stores import Offers
 
 #: One request to the metadata API; an API that hangs must not hold up the Jobs of others.
 API_TIMEOUT_S = 5.0
@@ -37,13 +39,20 @@ def main() -> int:
         # One line for each event and each probe drowns what happened.
         for chatty in ("kopf.objects", "kopf.activities", "aiohttp.access"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-    with Client(settings.client, timeout=API_TIMEOUT_S) as api, admission(settings, platform):
+    cluster = KubernetesCluster.connected()
+    catalogue = Catalogue() if settings.artifact_stores else None
+
+    def offers(namespace: str) -> Offers | None:
+        return None if catalogue is None else catalogue.offers_now(namespace, cluster, _now())
+
+    with Client(settings.client, timeout=API_TIMEOUT_S) as api, admission(settings, platform, offers):
         reconciliation = Reconciliation(
-            cluster=KubernetesCluster.connected(),
+            cluster=cluster,
             api=api,
             platform=platform,
-            now=lambda: datetime.now(UTC),
+            now=_now,
             instance=instance,
+            catalogue=catalogue,
         )
         kopf.run(
             registry=build_registry(reconciliation),
@@ -55,6 +64,10 @@ def main() -> int:
             liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
         )
     return 0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import kopf
 
+from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import EXPERIMENT_ID_LABEL, GROUP, PLURAL, VERSION
 from pinnace_operator.attendance import Attendance
+from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.reconcile import Reconciliation
 
 #: The API server ends a watch after so long; it is resumed where it was.
@@ -48,6 +50,9 @@ def build_registry(reconciliation: Reconciliation) -> kopf.OperatorRegistry:
     async def pod(event: kopf.RawEvent, **_: Any) -> None:
         attendance.see_pod(dict(event["object"]), deleted=event["type"] == "DELETED")
 
+    if reconciliation.catalogue is not None:
+        _watch_stores(registry, reconciliation.catalogue, attendance)
+
     @kopf.on.probe(registry=registry, id="attended")
     async def attended(**_: Any) -> int:
         hanging = attendance.stuck()
@@ -56,6 +61,18 @@ def build_registry(reconciliation: Reconciliation) -> kopf.OperatorRegistry:
         return len(attendance)
 
     return registry
+
+
+def _watch_stores(registry: kopf.OperatorRegistry, catalogue: Catalogue, attendance: Attendance) -> None:
+    @kopf.on.event(GROUP, VERSION, ARTIFACT_STORE_PLURAL, registry=registry, id="artifact-store")
+    async def artifact_store(event: kopf.RawEvent, name: str, **_: Any) -> None:
+        if catalogue.see_store(dict(event["object"]), deleted=event["type"] == "DELETED"):
+            attendance.see_store(name)
+
+    @kopf.on.event("v1", "namespaces", registry=registry, id="namespace")
+    async def namespace(event: kopf.RawEvent, name: str, **_: Any) -> None:
+        if catalogue.see_namespace(dict(event["object"]), deleted=event["type"] == "DELETED"):
+            attendance.see_namespace(name)
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

@@ -14,6 +14,7 @@ from pinnace_operator.perform import trouble_of
 from pinnace_operator.ports import Api, Cluster
 from pinnace_operator.search.stopping import POINTS, Comparison, compared_with, peers_of, suspects
 from pinnace_operator.sightings import Sightings
+from pinnace_operator.stores import Offers
 
 _ViewT = TypeVar("_ViewT")
 
@@ -43,6 +44,7 @@ def observe(
     api_trouble: Trouble | None,
     images: Mapping[UUID, Mapping[str, str]],
     written_at: datetime | None = None,
+    offers: Offers | None = None,
 ) -> Observed:
     """The world as it is known now. That the API does not answer is part of the picture, not an error.
 
@@ -67,6 +69,7 @@ def observe(
         api_trouble=api_trouble,
         experiment_row=experiment_row,
         refusal=refusal,
+        offers=offers,
         images=images,
         comparison=comparison,
         rescues=sightings.rescues(),

@@ -21,6 +21,7 @@ from pinnace_operator.job import (
 )
 from pinnace_operator.search.stopping import Comparison
 from pinnace_operator.search.values import Combination
+from pinnace_operator.stores import Offers
 from pinnace_operator.workers import INDEX_ANNOTATION
 
 
@@ -190,6 +191,8 @@ class Observed:
     rescues: Mapping[str, Rescue] = field(default_factory=dict)
     #: When this process last wrote the status; None: not yet.
     written_at: datetime | None = None
+    #: None: the operator serves no ArtifactStores.
+    offers: Offers | None = None
     #: What of pods' images was recorded by this process, by iteration.
     images: Mapping[UUID, Mapping[str, str]] = field(default_factory=dict)
     #: How iterations that may be hopeless compare with others.

@@ -15,6 +15,11 @@ What the operator's role must allow, and why:
     (core)              persistentvolumeclaims     create               an iteration's claim, before its Job
     events.k8s.io       events                     create               one Event for each transition
 
+and cluster-wide, where ArtifactStores are served (artifactStores.enabled of the chart):
+
+    pinnace.dev         artifactstores             get, list, watch     what is offered to whom
+    (core)              namespaces                 get, list, watch     by which labels
+
 The operator deletes nothing itself, and no Secret is read.
 """
 

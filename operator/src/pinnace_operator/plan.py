@@ -19,7 +19,7 @@ from pinnace_operator.conditions import transitions
 from pinnace_operator.experiment import Condition, Experiment, Status
 from pinnace_operator.expiry import ExpireJob, expiries, released
 from pinnace_operator.job import build_job, build_service
-from pinnace_operator.observed import Observed, PodView, Refusal
+from pinnace_operator.observed import Observed, PodView, Refusal, Trouble
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
 from pinnace_operator.recipe import recipe
@@ -106,9 +106,10 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
             *_write_status(experiment, observed, _up_to_date(experiment, observed), now),
         )
     try:
-        accepted = accept(experiment, platform)
+        accepted = accept(experiment, platform, observed.offers)
     except NotAcceptedError as error:
         return tuple(_write_status(experiment, observed, status_of_refused(experiment, error, now), now))
+    observed = _with_withheld(experiment, observed, accepted)
     iterations = progress(experiment, observed, accepted)
     stops = to_stop(experiment, iterations, observed)
     free = _free(experiment, iterations)
@@ -138,9 +139,10 @@ def next_look(experiment: Experiment, observed: Observed, platform: Platform) ->
     if experiment.status.done or deleted:
         return None if experiment.settled or deleted else platform.poll_seconds
     try:
-        accepted = accept(experiment, platform)
+        accepted = accept(experiment, platform, observed.offers)
     except NotAcceptedError:
         return None
+    observed = _with_withheld(experiment, observed, accepted)
     iterations = progress(experiment, observed, accepted)
     if observed.rows is None:
         return platform.poll_seconds
@@ -153,6 +155,14 @@ def next_look(experiment: Experiment, observed: Observed, platform: Platform) ->
     if (experiment.spec.suspend or hopeless) and not alive:
         return SLOW_POLL_S
     return platform.poll_seconds
+
+
+def _with_withheld(experiment: Experiment, observed: Observed, accepted: Accepted) -> Observed:
+    """A store that is not to be had holds Jobs back as an API server does that refuses them."""
+    if accepted.withheld is None:
+        return observed
+    trouble = Trouble(reason=accepted.withheld.reason, message=str(accepted.withheld))
+    return replace(observed, refusal=Refusal(trouble=trouble, generation=experiment.metadata.generation, retry_at=None))
 
 
 def _creation(

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from pinnace.records import ExperimentWrite
+from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.experiment import Experiment, Status
 from pinnace_operator.observe import observe, parsed, relist
 from pinnace_operator.observed import Refusal, Trouble, job_view
@@ -78,6 +79,8 @@ class Reconciliation:
     now: Callable[[], datetime]
     #: Who we are, in Events.
     instance: str
+    #: None: no ArtifactStores are served.
+    catalogue: Catalogue | None = None
 
     def look(self, experiment: Experiment, memory: Memory) -> float | None:
         """Look once and act. Returns the seconds until the next look; None: when something changes.
@@ -89,6 +92,8 @@ class Reconciliation:
             return None
         try:
             relist(experiment, memory.sightings, self.cluster, self.now())
+            if self.catalogue is not None:
+                self.catalogue.refresh(self.cluster, self.now())
         except ClusterError as error:
             _log.warning("list.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
             return self._pause(memory)
@@ -117,6 +122,7 @@ class Reconciliation:
             api_trouble=memory.api_trouble,
             images=memory.images,
             written_at=memory.written_at,
+            offers=self.catalogue.offers(experiment.namespace) if self.catalogue is not None else None,
         )
         memory.experiment_row, memory.comparison = observed.experiment_row, observed.comparison
         actions = plan(experiment, observed, self.platform, now)

@@ -35,6 +35,10 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: its key. Empty: those that the sidecar's image trusts.
     store_ca_config_map: Annotated[str, Meta(max_length=253)] = ""
     store_ca_key: Annotated[str, Meta(min_length=1, max_length=253)] = "ca.crt"
+    #: Whether Experiments may name ArtifactStores; they and the labels of namespaces are watched then.
+    artifact_stores: bool = False
+    #: Whether Experiments may describe stores of their own.
+    allow_inline_stores: bool = True
     #: Port of /healthz on every address.
     health_port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     #: How often to ask the API how the artifacts of an unfinished Experiment stand.
@@ -83,6 +87,7 @@ class Platform:
     default_store: StoreSettings | None
     poll_seconds: float
     store_ca_bundle: ConfigMapKeyRef | None = None
+    allow_inline_stores: bool = True
 
     @classmethod
     def from_settings(cls, settings: OperatorSettings, default_store: StoreSettings | None) -> "Platform":
@@ -94,6 +99,7 @@ class Platform:
             store_credentials_secret=settings.store_credentials_secret,
             default_store=default_store,
             poll_seconds=settings.poll_seconds,
+            allow_inline_stores=settings.allow_inline_stores,
             store_ca_bundle=ConfigMapKeyRef(name=settings.store_ca_config_map, key=settings.store_ca_key)
             if settings.store_ca_config_map
             else None,

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from pinnace.artifact_stores import ArtifactStore, AccessSource
+from pinnace.artifact_stores import AccessSource, ArtifactStore
 from pinnace.records import StoreCredentials, StoreCredentialsQuery
 from pinnace_api.identity import Caller, TokenReviewer
 from pinnace_api.refusals import NotFound
