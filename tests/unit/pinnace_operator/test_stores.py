@@ -38,7 +38,8 @@ def wanting(**wanted: Any) -> Any:
 
 def pod_of(offered: ArtifactStore, **wanted: Any) -> tuple[dict[str, Any], dict[str, str]]:
     body = wanting(ref=offered.name, **wanted)
-    pod = build_job(body, 0, accept(body, PLATFORM, offers(offered)), PLATFORM)["spec"]["template"]["spec"]
+    accepted = accept(body, PLATFORM, offers(offered))
+    pod = build_job(body, 0, {}, accepted, PLATFORM)["spec"]["template"]["spec"]
     return pod, {each["name"]: each.get("value", "uid") for each in pod["initContainers"][0]["env"]}
 
 
