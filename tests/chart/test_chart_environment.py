@@ -73,6 +73,8 @@ def test_every_value_reaches_the_operator() -> None:
     assert platform.sidecar_resources["limits"] == {"memory": "128Mi"}
     assert platform.store_credentials_secret == "key-of-the-store"
     assert platform.store_ca_bundle == ConfigMapKeyRef(name="authorities", key="store.pem")
+    assert settings.artifact_stores
+    assert not platform.allow_inline_stores
     assert platform.default_store == StoreSettings(
         endpoint="https://store.example.org",
         region="eu-west-1",
@@ -102,7 +104,8 @@ def test_the_api_starts_with_what_it_is_given_and_knows_its_operator(manifests: 
 
 def test_every_value_reaches_the_api(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://pinnace@database/pinnace")
-    given = variables(render(CHART / "ci/everything-values.yaml"), "api")
+    manifests = render(CHART / "ci/everything-values.yaml")
+    given = variables(manifests, "api")
     settings = configured(given | {DATABASE_URL_FILE: str(tmp_path / "url")}).settings
     assert (settings.log_level, settings.log_format, settings.grace_seconds) == ("warning", "json", 45)
     assert settings.public_url == "https://pinnace.example.org"
@@ -110,6 +113,8 @@ def test_every_value_reaches_the_api(tmp_path: Path) -> None:
     assert settings.cors_origins == ("https://notebooks.example.org",)
     assert (settings.artifacts_backend, settings.artifact_limit_bytes) == ("s3", 5 * 2**30)
     assert settings.store_endpoints == ("https://old.example.org",)
+    mounts = one(manifests, "Deployment", "-api")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert f"{settings.store_keys_dir}/minio-sessions" in {mount["mountPath"] for mount in mounts}
     assert (settings.oidc_issuer, settings.oidc_client_id) == ("https://login.example.org", "pinnace")
     assert (settings.oidc_scopes, settings.oidc_groups_claim) == (("openid", "email"), "roles")
     assert (settings.oidc_allowed_domains, settings.oidc_allowed_groups) == (("example.org",), ("science",))

@@ -53,7 +53,7 @@ def upgraded(plane: None) -> dict[str, dict[str, Any]]:
         kubectl("patch", EXPERIMENTS, name, "--subresource=status", "--type=merge", f"--patch={patch}", namespace=OLD)
     before = experiments()
     assert len(before) > 4
-    apply(one(render(store__bucket="artifacts"), "CustomResourceDefinition"))
+    apply(one(render(store__bucket="artifacts"), "CustomResourceDefinition", EXPERIMENTS))
     kubectl("wait", "--for=condition=Established", f"crd/{EXPERIMENTS}", "--timeout=30s")
     return before
 

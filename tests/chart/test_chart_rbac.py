@@ -27,6 +27,12 @@ CONFIGURATIONS = {
 #: And in its own namespace.
 LEASE = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
 API = {("", "pods"): {"get"}}
+#: Cluster-wide, where ArtifactStores are served.
+OPERATOR_STORES = {
+    ("pinnace.dev", "artifactstores"): {"get", "list", "watch"},
+    ("", "namespaces"): {"get", "list", "watch"},
+}
+API_STORES = {("pinnace.dev", "artifactstores"): {"get"}, ("", "namespaces"): {"get"}}
 TOKEN_REVIEW = {("authentication.k8s.io", "tokenreviews"): {"create"}}
 
 ROLE_KINDS = ("Role", "ClusterRole")
@@ -113,8 +119,8 @@ def test_without_webhooks_none_of_their_rights_is_there() -> None:
 
 def test_the_named_service_accounts_are_the_ones_bound_and_used() -> None:
     manifests = render(CHART / "ci" / "everything-values.yaml")
-    assert granted(manifests, "the-operator") == {"team-a": OPERATOR, NAMESPACE: LEASE}
-    assert granted(manifests, "the-api").keys() == {"*", "team-a"}
+    assert granted(manifests, "the-operator") == {"*": OPERATOR_STORES, "team-a": OPERATOR, NAMESPACE: LEASE}
+    assert granted(manifests, "the-api") == {"*": TOKEN_REVIEW | API_STORES, "team-a": API}
     used = {item["spec"]["template"]["spec"]["serviceAccountName"] for item in of_kind(manifests, "Deployment")}
     assert used == {item["metadata"]["name"] for item in of_kind(manifests, "ServiceAccount")}
 
@@ -152,4 +158,4 @@ def test_the_operators_role_is_what_its_own_code_says_it_needs() -> None:
         if entry := re.match(r" {4}(\(core\)|[a-z0-9.]+) +([a-z/]+) +([a-z]+(?:, [a-z]+)*)  ", line):
             group, resource, verbs = entry.groups()
             needed.setdefault((group.replace("(core)", ""), resource), set()).update(verbs.split(", "))
-    assert needed == OPERATOR | LEASE
+    assert needed == OPERATOR | OPERATOR_STORES | LEASE

@@ -115,6 +115,7 @@ LETS_IN = {
     "get_writers": READERS | {"sidecar", "rescuer"},
     "list_pod_artifacts": READERS | {"sidecar", "rescuer"},
     "list_pods": READERS,
+    "give_store_credentials": {"sidecar", "rescuer"},
     "find_contents": ADMINS | {"admin user, write", "sidecar", "rescuer"},
     "patch_project": WRITERS,
     "trash_project": PROJECT_ADMINS | ADMINS | {"project admin, write", "admin user, write"},
@@ -411,7 +412,7 @@ def test_an_operation_lets_in_whom_it_should_and_nobody_else(
         hidden = (
             kind in STRANGERS
             and not MISSING.keys().isdisjoint(names_in(path))
-            and operation not in ("put_pod_report", "find_contents")
+            and operation not in ("put_pod_report", "find_contents", "give_store_credentials")
         )
         status, code = (401, "unauthorized") if kind in UNKNOWN else (404, "") if hidden else (403, "forbidden")
         assert answer.status == status, f"{kind}: {answer.data!r}"

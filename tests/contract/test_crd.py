@@ -9,9 +9,11 @@ import pytest
 import yaml
 from msgspec import UNSET
 
+from pinnace.artifact_stores import ArtifactStore
 from pinnace_operator.acceptance import accept
 from pinnace_operator.experiment import ConditionType, Experiment, Manifest, Spec, Status, TemplateMetadata
-from support.crd import BAD, CRD, GOOD, Expectation, documents
+from pinnace_operator.stores import Offers
+from support.crd import BAD, CRD, GOOD, GOOD_STORES, Expectation, documents
 from support.operator_world import PLATFORM, UID
 
 DEFINITION = yaml.safe_load(CRD.read_text())
@@ -146,8 +148,11 @@ def test_a_good_sample_is_valid_and_can_be_carried_out(path: Any) -> None:
     [sample] = documents(path)
     jsonschema.Draft202012Validator(SCHEMA).validate(sample)
     sample["metadata"] |= {"uid": UID, "namespace": "team-a"}
-    accepted = accept(Experiment.from_manifest(sample), PLATFORM)
+    offered = ArtifactStore.from_manifest(documents(GOOD_STORES[0])[0] | {"metadata": {"name": "research"}})
+    offers = Offers(namespace="team-a", stores=[offered])
+    accepted = accept(Experiment.from_manifest(sample), PLATFORM, offers)
     assert accepted.search.count
+    assert accepted.withheld is None
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)

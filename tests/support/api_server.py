@@ -19,6 +19,7 @@ from uuid import UUID
 
 import uvicorn
 
+from pinnace.artifact_stores import ArtifactStore
 from pinnace.client import Client
 from pinnace.records import WriterEnd
 from pinnace.settings import ClientSettings
@@ -40,6 +41,8 @@ class FakeCluster:
     def __init__(self) -> None:
         self.accounts: dict[str, ServiceAccount] = {OPERATOR_TOKEN: ServiceAccount(subject=OPERATOR_SUBJECT)}
         self.pods: dict[tuple[str, str], Pod] = {}
+        self.stores: dict[str, ArtifactStore] = {}
+        self.namespaces: dict[str, dict[str, str]] = {}
         self.away = False
         self.reviews = 0
 
@@ -51,6 +54,14 @@ class FakeCluster:
     def pod(self, namespace: str, name: str) -> Pod | None:
         self._answer()
         return self.pods.get((namespace, name))
+
+    def artifact_store(self, name: str) -> ArtifactStore | None:
+        self._answer()
+        return self.stores.get(name)
+
+    def namespace_labels(self, namespace: str) -> dict[str, str] | None:
+        self._answer()
+        return self.namespaces.get(namespace)
 
     def add_pod(self, iteration: UUID | None, *, namespace: str, pod_uid: str) -> str:
         """A running pod called `pod-<uid>`; returns the token of its sidecar."""

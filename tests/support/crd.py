@@ -12,6 +12,11 @@ CRD = ROOT / "experiments.yaml"
 GOOD = sorted((ROOT / "samples" / "good").glob("*.yaml"))
 BAD = sorted((ROOT / "samples" / "bad").glob("*.yaml"))
 
+#: The same of ArtifactStores.
+STORE_CRD = ROOT / "artifactstores.yaml"
+GOOD_STORES = sorted((ROOT / "samples" / "artifactstores" / "good").glob("*.yaml"))
+BAD_STORES = sorted((ROOT / "samples" / "artifactstores" / "bad").glob("*.yaml"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:

@@ -37,6 +37,7 @@ from pinnace.records import (
 )
 from pinnace.settings import StoreSettings
 from pinnace_operator.acceptance import accept
+from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.experiment import ConditionType, Experiment, Status
 from pinnace_operator.job import build_job, labels
 from pinnace_operator.observed import job_view, pod_view
@@ -105,8 +106,10 @@ NOTHING = _manifest_of([])
 class World:
     """Time moves only by `pass_time`. Every change of an object gives it a new version, as in etcd."""
 
-    def __init__(self, body: dict[str, Any], platform: Platform = PLATFORM) -> None:
+    def __init__(self, body: dict[str, Any], platform: Platform = PLATFORM, catalogue: Catalogue | None = None) -> None:
         self.body = body
+        self.stores_by_name: dict[str, dict[str, Any]] = {}
+        self.labels: dict[str, str] = {}
         self.now = START
         self.jobs_by_name: dict[str, dict[str, Any]] = {}
         self.claims: dict[str, dict[str, Any]] = {}
@@ -144,7 +147,12 @@ class World:
         #: By Job and worker: failures that the Job does not count.
         self._ignored: dict[tuple[str, int], int] = {}
         self.reconciliation = Reconciliation(
-            cluster=self, api=WorldApi(self), platform=platform, now=lambda: self.now, instance="test"
+            cluster=self,
+            api=WorldApi(self),
+            platform=platform,
+            now=lambda: self.now,
+            instance="test",
+            catalogue=catalogue,
         )
         self.memory = Memory()
 
@@ -215,6 +223,30 @@ class World:
         self.body["spec"].update(spec)
         self.body["metadata"]["generation"] += 1
         self.touch(self.body)
+
+    def offer(self, name: str, **spec: Any) -> None:
+        """Put an ArtifactStore there, or change it; the watch shows it."""
+        access = {"source": "STS", "sts": {"secretRef": {"name": "admin-key"}}}
+        store = {
+            "metadata": {"name": name},
+            "spec": {"bucket": name, "namespaces": ["team-a"], "credentials": access, **spec},
+        }
+        self.stores_by_name[name] = store
+        self.touch(store)
+        self._show(store)
+
+    def withdraw(self, name: str) -> None:
+        """Delete an ArtifactStore."""
+        store = self.stores_by_name.pop(name)
+        self.touch(store)
+        self._show(store, deleted=True)
+
+    def label_namespace(self, **labels: str) -> None:
+        self.labels = labels
+        [namespace] = self.namespaces()[0]
+        self.touch(namespace)
+        assert self.reconciliation.catalogue is not None
+        self.reconciliation.catalogue.see_namespace(namespace)
 
     @property
     def status(self) -> Status:
@@ -496,6 +528,13 @@ class World:
         self._need_cluster()
         return copy.deepcopy(list(self.pods_by_name.values())), self._version
 
+    def artifact_stores(self) -> tuple[list[dict[str, Any]], int]:
+        self._need_cluster()
+        return list(self.stores_by_name.values()), self._version
+
+    def namespaces(self) -> tuple[list[dict[str, Any]], int]:
+        return [{"metadata": {"name": "team-a", "labels": self.labels, "resourceVersion": "1"}}], self._version
+
     def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         self._need_cluster()
         self.record(f"job {manifest['metadata']['name']}")
@@ -628,6 +667,10 @@ class World:
             self.events.append(manifest)
 
     # --- inside
+
+    def _show(self, store: dict[str, Any], *, deleted: bool = False) -> None:
+        assert self.reconciliation.catalogue is not None
+        self.reconciliation.catalogue.see_store(store, deleted=deleted)
 
     def count_request(self) -> None:
         if self.crash_after is not None:

@@ -1,4 +1,4 @@
-"""A token service on 127.0.0.1: AssumeRoleWithWebIdentity, with the tokens it was shown."""
+"""A token service on 127.0.0.1: AssumeRoleWithWebIdentity and AssumeRole, with what it was shown."""
 
 import threading
 from collections.abc import Iterator
@@ -21,7 +21,8 @@ class TokenService:
         self._numbers = count(1)
 
     def answer(self, form: dict[str, list[str]]) -> tuple[int, str]:
-        self.shown.append(form["WebIdentityToken"][0])
+        action = form["Action"][0]
+        self.shown.append(form["WebIdentityToken" if action == "AssumeRoleWithWebIdentity" else "Policy"][0])
         if self.refuses:
             return 400, (
                 f"<ErrorResponse><Error><Type>Sender</Type><Code>{self.refuses}</Code><Message>no</Message></Error>"
@@ -29,11 +30,11 @@ class TokenService:
             )
         ends = (datetime.now(UTC) + timedelta(seconds=self.seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
         return 200, (
-            '<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
-            "<AssumeRoleWithWebIdentityResult><Credentials>"
+            f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+            f"<{action}Result><Credentials>"
             f"<AccessKeyId>{self.access_key}</AccessKeyId><SecretAccessKey>{self.secret}</SecretAccessKey>"
             f"<SessionToken>session-{next(self._numbers)}</SessionToken><Expiration>{ends}</Expiration>"
-            "</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+            f"</Credentials></{action}Result></{action}Response>"
         )
 
 

@@ -4,8 +4,9 @@
 * operator: writes projects, experiments and iterations, and puts experiments into the trash; reads everything in them.
 * sidecar: writes artifacts, metrics and reports of the iteration that its pod is labelled with, as that pod, and tags
   and notes of that iteration; reads that iteration, its artifacts, what its own pod registered and how its own writers
-  ended. The iteration's experiment must name the pod's namespace. A pod that rescues the files of one that has ended
-  (identity.py) may do what that one could, and nothing in its own name; the API must not know that one by another name.
+  ended; gets credentials for a store. The iteration's experiment must name the pod's namespace. A pod that rescues the
+  files of one that has ended (identity.py) may do what that one could, and nothing in its own name; the API must not
+  know that one by another name.
 * user: what the role in the project of the request allows, within the scope of the token. What lies in a project that
   the user is nothing to does not exist for the user: NotFound, in the very words for what is not there.
 
@@ -66,6 +67,8 @@ _SIGN_OF_LIFE: Final = Rule(parts=_EVERYBODY, user=ProjectRole.EDITOR, scope=Sco
 _OUTCOME: Final = Rule(parts=_WRITERS, user=ProjectRole.EDITOR, scope=Scope.WRITE)
 #: What the operator takes for proof of a pod's work; no user may forge it.
 _EVIDENCE: Final = Rule(parts=_WRITERS, scope=Scope.WRITE)
+#: No person gets credentials of a store from here: whom they would be limited to is the pod's namespace.
+_IN_A_POD: Final = Rule(parts=frozenset({Role.SIDECAR}), scope=Scope.WRITE)
 _OWN: Final = Rule(parts=_ADMIN, user=ANYONE, scope=Scope.READ)
 _OWN_CHANGE: Final = Rule(parts=_ADMIN, user=ANYONE, scope=Scope.ADMIN)
 #: Who is in the project, what is removed from it by rule, and what nothing may remove.
@@ -161,6 +164,7 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "put_pod_report": _EVIDENCE,
     "get_writers": _READ_AS_POD,
     "list_pods": _READ,
+    "give_store_credentials": _IN_A_POD,
     "log_in": PUBLIC,
     "set_up": PUBLIC,
     "oidc_login": PUBLIC,

@@ -53,6 +53,8 @@ from pinnace_api.sessions import routes as sessions
 from pinnace_api.sessions import service as session_service
 from pinnace_api.settings import MAX_BODY_BYTES, ApiSettings
 from pinnace_api.storage.storage import storage_of
+from pinnace_api.store_credentials import routes as store_credentials
+from pinnace_api.store_credentials.sts import TokenServices
 from pinnace_api.tokens import routes as tokens
 from pinnace_api.tokens.service import StoredAccounts
 from pinnace_api.uploads import routes as uploads
@@ -81,6 +83,7 @@ _RESOURCES: Final = (
     retention,
     holds,
     pods,
+    store_credentials,
 )
 
 
@@ -170,6 +173,7 @@ def create_app(
             "database": _provide(database),
             "transfers": _provide(transfers),
             "reviewer": _provide(reviewer),
+            "tokens": _provide(TokenServices(Path(settings.store_keys_dir) if settings.store_keys_dir else None)),
             "meters": _provide(meters),
             "readiness": _provide(readiness),
             "settings": _provide(settings),

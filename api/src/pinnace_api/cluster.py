@@ -4,7 +4,7 @@ Importing this module imports the Kubernetes client, which is large: only where 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -14,7 +14,8 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
-from pinnace.naming import ITERATION_ID_LABEL, RESCUES_LABEL, RESCUES_POD_ANNOTATION, TOKEN_AUDIENCE
+from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL, ArtifactStore, MalformedStoreError
+from pinnace.naming import GROUP, ITERATION_ID_LABEL, RESCUES_LABEL, RESCUES_POD_ANNOTATION, TOKEN_AUDIENCE, VERSION
 from pinnace.records import WriterEnd
 from pinnace_api.identity import Pod, ServiceAccount
 from pinnace_api.refusals import Unavailable
@@ -30,12 +31,17 @@ _log = logging.getLogger(__name__)
 
 
 class KubernetesReviewer:
-    """The TokenReviewer of a real cluster. Needs `create tokenreviews` and `get pods`. Safe to use from threads."""
+    """The TokenReviewer of a real cluster. Safe to use from threads.
+
+    Needs `create tokenreviews` and `get pods`; where ArtifactStores give credentials, `get artifactstores`, and
+    `get namespaces` for those that are offered by labels.
+    """
 
     def __init__(self, api: client.ApiClient) -> None:
         # Any: the type stubs don't know `_preload_content=False`, which leaves the answer to us.
         self._tokens: Any = client.AuthenticationV1Api(api)
-        self._pods: Any = client.CoreV1Api(api)
+        self._core: Any = client.CoreV1Api(api)
+        self._custom: Any = client.CustomObjectsApi(api)
 
     @classmethod
     def from_surroundings(cls) -> "KubernetesReviewer":
@@ -71,7 +77,7 @@ class KubernetesReviewer:
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         found = _asked(
-            lambda: self._pods.read_namespaced_pod(
+            lambda: self._core.read_namespaced_pod(
                 name, namespace, _request_timeout=_TIMEOUT_SECONDS, _preload_content=False
             ),
             PodObject,
@@ -86,6 +92,31 @@ class KubernetesReviewer:
             rescues=found.metadata.labels.get(RESCUES_LABEL, ""),
             rescues_name=found.metadata.annotations.get(RESCUES_POD_ANNOTATION, ""),
         )
+
+    def artifact_store(self, name: str) -> ArtifactStore | None:
+        found = _asked(
+            lambda: self._custom.get_cluster_custom_object(
+                GROUP,
+                VERSION,
+                ARTIFACT_STORE_PLURAL,
+                name,
+                _request_timeout=_TIMEOUT_SECONDS,
+                _preload_content=False,
+            ),
+            dict[str, Any],
+        )
+        try:
+            return None if found is None else ArtifactStore.from_manifest(found)
+        except MalformedStoreError as error:
+            _log.warning("artifact_store.malformed", extra={"fields": {"store": name, "cause": str(error)}})
+            raise Unavailable("the ArtifactStore can't be read", hint=error.hint) from error
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        found = _asked(
+            lambda: self._core.read_namespace(namespace, _request_timeout=_TIMEOUT_SECONDS, _preload_content=False),
+            _NamespaceObject,
+        )
+        return None if found is None else found.metadata.labels
 
 
 class _Object(msgspec.Struct, frozen=True, rename="camel"):
@@ -144,6 +175,10 @@ class PodObject(_Object, frozen=True):
     metadata: Metadata = Metadata()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+
+class _NamespaceObject(_Object, frozen=True):
+    metadata: Metadata = Metadata()
 
 
 def writer_end(pod: PodObject) -> WriterEnd:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 from uuid import UUID
 
+from pinnace.artifact_stores import ArtifactStore
 from pinnace.naming import RESCUES_LABEL, RESCUES_POD_ANNOTATION
 from pinnace.records import ProjectRole, Scope, WriterEnd
 from pinnace_api.credentials import TOKEN_PREFIX
@@ -154,13 +155,19 @@ class Pod:
 
 @runtime_checkable
 class TokenReviewer(Protocol):
-    """Kubernetes, as far as the API asks it. Both raise Unavailable when it can't be asked."""
+    """Kubernetes, as far as the API asks it. All raise Unavailable when it can't be asked."""
 
     def review(self, token: str) -> ServiceAccount | None:
         """Whose token it is; None when it is nobody's, has expired, or is for another audience."""
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         """The pod as it is now; None when there is none."""
+
+    def artifact_store(self, name: str) -> ArtifactStore | None:
+        """None when there is none of that name."""
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        """None when there is no such namespace."""
 
 
 class NoKubernetes:
@@ -170,6 +177,12 @@ class NoKubernetes:
         return None
 
     def pod(self, namespace: str, name: str) -> Pod | None:  # noqa: ARG002
+        return None
+
+    def artifact_store(self, name: str) -> ArtifactStore | None:  # noqa: ARG002
+        return None
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:  # noqa: ARG002
         return None
 
 

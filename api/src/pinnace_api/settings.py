@@ -53,6 +53,9 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     #: Whether service-account tokens are accepted, by asking the Kubernetes that the API runs in.
     kubernetes: bool = False
+    #: A folder with a folder for each key that ArtifactStores name, as their Secrets are mounted; the API buys pods
+    #: short-lived credentials with them. Empty: there are none.
+    store_keys_dir: str = ""
     #: How often the API looks for iterations whose signs of life have stopped.
     sweep_seconds: Annotated[float, Meta(gt=0, le=3600)] = 10.0
     #: How often the API applies retention policies, one replica at a time. 0: never, `pinnace retention apply` does.

@@ -196,3 +196,15 @@ topologySpreadConstraints:
 {{- regexFind "[0-9]+$" $host -}}
 {{- else if hasPrefix "http://" . -}}80{{- else -}}443{{- end -}}
 {{- end -}}
+
+{{/* What operator and API read cluster-wide where ArtifactStores are served; the dot is the verbs. */}}
+{{- define "pinnace.artifactStoreRules" -}}
+# Which stores are offered.
+- apiGroups: [pinnace.dev]
+  resources: [artifactstores]
+  verbs: {{ . }}
+# By which labels of namespaces.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: {{ . }}
+{{- end -}}

@@ -128,6 +128,8 @@ class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: A file with the bearer token, read again for each request because it is rotated.
     api_token_file: str = ""
     api_ca_file: str = ""
+    #: The ArtifactStore that the API gives short-lived credentials for. Empty: the store's settings say whose to use.
+    artifact_store: Annotated[str, Meta(max_length=253)] = ""
     #: Port of /healthz and /metrics on every address; 0: none.
     health_port: Annotated[int, Meta(ge=0, le=65535)] = 8085
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"

@@ -23,6 +23,7 @@ from pinnace.probes import ProbeServer
 from pinnace.settings import SettingsError
 from pinnace_operator.admission.assembly import admission
 from pinnace_operator.attendance import Attendance
+from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.handlers import LOOP_STUCK_S, Pulse, build_registry
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.leadership import HOLD_S, RENEW_S, Leadership, LostError, lease_name
@@ -30,6 +31,7 @@ from pinnace_operator.metrics import Meters
 from pinnace_operator.ports import ClusterError
 from pinnace_operator.reconcile import Reconciliation
 from pinnace_operator.settings import OperatorSettings, Platform, from_env
+from pinnace_operator.stores import Offers
 from pinnace_operator.uninstalling import release_all
 from pinnace_operator.watches import Watches
 
@@ -72,8 +74,13 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
     identity = _identity(settings)
     leadership = _leadership(settings, cluster, identity) if settings.lease_namespace else None
     meters, watches, pulse = Meters(), Watches(), Pulse()
+    catalogue = Catalogue() if settings.artifact_stores else None
+
+    def offers(namespace: str) -> Offers | None:
+        return None if catalogue is None else catalogue.offers_now(namespace, cluster, _now())
+
     # Replicas that wait for the Lease answer the webhooks, too.
-    with Client(settings.client, timeout=API_TIMEOUT_S) as api, admission(settings, platform):
+    with Client(settings.client, timeout=API_TIMEOUT_S) as api, admission(settings, platform, offers):
         reconciliation = Reconciliation(
             cluster=cluster,
             api=api,
@@ -81,6 +88,7 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
             now=_now,
             instance=socket.gethostname(),
             note=meters.note,
+            catalogue=catalogue,
         )
         attendance = Attendance(meters.measured(reconciliation))
         meters.watch(attendance, watches, lambda: leadership is None or leadership.is_held())
@@ -93,7 +101,9 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
                     return 0
                 keeper.start()
             kopf.run(
-                registry=build_registry(attendance, selector=settings.selector, watches=watches, pulse=pulse),
+                registry=build_registry(
+                    attendance, catalogue, selector=settings.selector, watches=watches, pulse=pulse
+                ),
                 standalone=True,
                 # kopf would ask for the name of the user that it runs as, and a container's user id has none.
                 identity=Identity(identity),

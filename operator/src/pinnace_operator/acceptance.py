@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from pinnace.errors import PinnaceError
-from pinnace.settings import StoreSettings
 from pinnace_operator import quantity
-from pinnace_operator.experiment import AccessMode, Artifacts, ConfigMapKeyRef, Experiment, Store
+from pinnace_operator.experiment import AccessMode, Artifacts, Experiment, Store
 from pinnace_operator.search import Search, search_of
 from pinnace_operator.search.values import SearchError
 from pinnace_operator.settings import Platform
+from pinnace_operator.stores import ChosenStore, Offers, StoreError, choose
 from pinnace_operator.workers import RENDEZVOUS
 
 #: What the sidecar gets to end properly after its own drain deadline.
@@ -41,15 +39,25 @@ class Accepted:
 
     #: How many iterations there are, and how their parameters come to be.
     search: Search
-    #: Without credentials_dir and ca_file, which are the pod's.
-    store: StoreSettings
-    credentials_secret: str
-    #: None: the authorities that the sidecar's image trusts.
-    ca_bundle: ConfigMapKeyRef | None
+    #: Or why there is none for the moment: then no Job is begun, and what has begun goes on.
+    choice: ChosenStore | StoreError
+
+    @property
+    def withheld(self) -> StoreError | None:
+        return self.choice if isinstance(self.choice, StoreError) else None
+
+    @property
+    def store(self) -> ChosenStore:
+        """For the pods of Jobs, which there are none of while it is withheld."""
+        assert isinstance(self.choice, ChosenStore), self.choice
+        return self.choice
 
 
-def accept(experiment: Experiment, platform: Platform) -> Accepted:
-    """Raises NotAcceptedError with a message that names the field and says what to write instead."""
+def accept(experiment: Experiment, platform: Platform, offers: Offers | None = None) -> Accepted:
+    """Raises NotAcceptedError with a message that names the field and says what to write instead.
+
+    `offers` is what the Experiment's namespace is offered; None: the operator serves no ArtifactStores.
+    """
     try:
         search = search_of(experiment.spec.parameters, experiment.spec.objective)
     except SearchError as error:
@@ -66,13 +74,7 @@ def accept(experiment: Experiment, platform: Platform) -> Accepted:
         raise NotAcceptedError("InvalidPodFailurePolicy", mistake)
     _check_sizes(artifacts)
     _check_access(experiment)
-    reference = artifacts.store.credentials_secret_ref
-    return Accepted(
-        search=search,
-        store=_store(artifacts.store, platform.default_store),
-        credentials_secret=reference.name if reference else platform.store_credentials_secret,
-        ca_bundle=artifacts.store.ca_bundle_ref or platform.store_ca_bundle,
-    )
+    return Accepted(search=search, choice=_choice(artifacts.store, offers, platform))
 
 
 def grace_seconds(experiment: Experiment) -> int:
@@ -104,26 +106,13 @@ def _failure_policy_mistakes(experiment: Experiment) -> Iterator[str]:
             )
 
 
-def _store(wanted: Store, default: StoreSettings | None) -> StoreSettings:
-    fields = msgspec.structs.asdict(default) if default else {}
-    fields["credentials_dir"] = fields["ca_file"] = ""
-    for name in ("endpoint", "region", "bucket", "prefix", "server_side_encryption"):
-        value = getattr(wanted, name)
-        if value is not None:
-            fields[name] = value
-    for name, choice in (("addressing", wanted.addressing), ("checksums", wanted.checksums)):
-        if choice is not None:
-            fields[name] = choice.value.lower()
-    if "bucket" not in fields:
-        raise NotAcceptedError(
-            "StoreNotConfigured",
-            "spec.artifacts.store.bucket is not set and the operator has no default store: name a bucket there, "
-            "or have the administrator set the operator's default store",
-        )
+def _choice(wanted: Store, offers: Offers | None, platform: Platform) -> ChosenStore | StoreError:
     try:
-        return msgspec.convert(fields, StoreSettings)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise NotAcceptedError("InvalidStore", f"spec.artifacts.store: {error}: correct it there") from error
+        return choose(wanted, offers, platform)
+    except StoreError as error:
+        if not error.mendable:
+            raise NotAcceptedError(error.reason, str(error)) from error
+        return error
 
 
 def _check_sizes(artifacts: Artifacts) -> None:

@@ -15,6 +15,7 @@ from pinnace_operator.experiment import Experiment, MalformedError
 from pinnace_operator.observe import parsed
 from pinnace_operator.observed import job_view, pod_view
 from pinnace_operator.reconcile import Memory
+from pinnace_operator.stores import may_use
 
 #: Looks that run at the same time, each in a thread.
 WORKERS: Final = 8
@@ -90,6 +91,18 @@ class Attendance:
             for pod in parsed([manifest], pod_view):
                 attended.memory.sightings.see_pod(pod, deleted=deleted)
             attended.woken.set()
+
+    def see_store(self, name: str) -> None:
+        """The ArtifactStore has changed, or whom it is offered to: look at all whom that may concern."""
+        for attended in self._attended.values():
+            if may_use(attended.experiment.spec.artifacts.store, name):
+                attended.woken.set()
+
+    def see_namespace(self, name: str) -> None:
+        """Its labels have changed."""
+        for attended in self._attended.values():
+            if attended.experiment.namespace == name:
+                attended.woken.set()
 
     def stuck(self) -> list[str]:
         """The UIDs of Experiments whose look hangs: reason to be restarted. May be asked by any thread."""

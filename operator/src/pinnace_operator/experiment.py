@@ -194,8 +194,10 @@ class ConfigMapKeyRef(Manifest, frozen=True, kw_only=True):
 
 
 class Store(Manifest, frozen=True, kw_only=True):
-    """None: the operator's default store says."""
+    """None: the ArtifactStore says, or the operator's default store."""
 
+    #: The name of an ArtifactStore.
+    ref: str | None = None
     endpoint: str | None = None
     region: str | None = None
     bucket: str | None = None

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import kopf
 
+from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import EXPERIMENT_ID_LABEL, GROUP, PLURAL, VERSION
 from pinnace_operator.attendance import Attendance
+from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.watches import SILENCE_S, WATCH_S, Watches
 
 #: A loop that has not turned for so long is stuck.
@@ -40,7 +42,12 @@ class Pulse:
 
 
 def build_registry(
-    attendance: Attendance, *, selector: str = "", watches: Watches | None = None, pulse: Pulse | None = None
+    attendance: Attendance,
+    catalogue: Catalogue | None = None,
+    *,
+    selector: str = "",
+    watches: Watches | None = None,
+    pulse: Pulse | None = None,
 ) -> kopf.OperatorRegistry:
     """A registry of its own, so that several operators can live in one process (tests do)."""
     registry = kopf.OperatorRegistry()
@@ -79,7 +86,23 @@ def build_registry(
         seen.saw_event()
         attendance.see_pod(dict(event["object"]), deleted=event["type"] == "DELETED")
 
+    if catalogue is not None:
+        _watch_stores(registry, catalogue, attendance, seen)
     return registry
+
+
+def _watch_stores(registry: kopf.OperatorRegistry, catalogue: Catalogue, attendance: Attendance, seen: Watches) -> None:
+    @kopf.on.event(GROUP, VERSION, ARTIFACT_STORE_PLURAL, registry=registry, id="artifact-store")
+    async def artifact_store(event: kopf.RawEvent, name: str, **_: Any) -> None:
+        seen.saw_event()
+        if catalogue.see_store(dict(event["object"]), deleted=event["type"] == "DELETED"):
+            attendance.see_store(name)
+
+    @kopf.on.event("v1", "namespaces", registry=registry, id="namespace")
+    async def namespace(event: kopf.RawEvent, name: str, **_: Any) -> None:
+        seen.saw_event()
+        if catalogue.see_namespace(dict(event["object"]), deleted=event["type"] == "DELETED"):
+            attendance.see_namespace(name)
 
 
 def configure(settings: kopf.OperatorSettings, selector: str = "") -> None:

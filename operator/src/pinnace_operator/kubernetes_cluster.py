@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
 from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
 from pinnace_operator.kubernetes_api import JSON, KubernetesApi
@@ -33,10 +34,16 @@ class KubernetesCluster(KubernetesApi):
     """Safe to use from several threads at once."""
 
     def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
-        return self._list(f"/apis/batch/v1/namespaces/{namespace}/jobs", experiment_id)
+        return self._list(_of(f"/apis/batch/v1/namespaces/{namespace}/jobs", experiment_id))
 
     def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
-        return self._list(f"/api/v1/namespaces/{namespace}/pods", experiment_id)
+        return self._list(_of(f"/api/v1/namespaces/{namespace}/pods", experiment_id))
+
+    def artifact_stores(self) -> tuple[list[dict[str, Any]], int]:
+        return self._list(f"/apis/{GROUP}/{VERSION}/{ARTIFACT_STORE_PLURAL}")
+
+    def namespaces(self) -> tuple[list[dict[str, Any]], int]:
+        return self._list("/api/v1/namespaces")
 
     def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         try:
@@ -168,8 +175,8 @@ class KubernetesCluster(KubernetesApi):
     def create_event(self, manifest: dict[str, Any]) -> None:
         self._create(f"/apis/events.k8s.io/v1/namespaces/{manifest['metadata']['namespace']}/events", manifest)
 
-    def _list(self, path: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
-        answer = self._call("GET", f"{path}?labelSelector={EXPERIMENT_ID_LABEL}%3D{experiment_id}")
+    def _list(self, path: str) -> tuple[list[dict[str, Any]], int]:
+        answer = self._call("GET", path)
         return answer["items"], int(answer["metadata"]["resourceVersion"])
 
     def _create(self, path: str, manifest: dict[str, Any]) -> None:
@@ -186,6 +193,10 @@ def _leases_path(namespace: str) -> str:
 
 def _experiment_path(namespace: str, name: str) -> str:
     return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
+
+
+def _of(path: str, experiment_id: str) -> str:
+    return f"{path}?labelSelector={EXPERIMENT_ID_LABEL}%3D{experiment_id}"
 
 
 def _job_path(namespace: str, name: str) -> str:

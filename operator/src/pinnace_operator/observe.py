@@ -14,6 +14,7 @@ from pinnace_operator.perform import trouble_of
 from pinnace_operator.ports import Api, Cluster
 from pinnace_operator.search.stopping import POINTS, Comparison, compared_with, peers_of, suspects
 from pinnace_operator.sightings import Sightings
+from pinnace_operator.stores import Offers
 
 _ViewT = TypeVar("_ViewT")
 
@@ -45,6 +46,7 @@ def observe(
     written_at: datetime | None = None,
     namespace_ends: bool | None = None,
     is_trashed: bool = False,
+    offers: Offers | None = None,
 ) -> Observed:
     """The world as it is known now. That the API does not answer is part of the picture, not an error.
 
@@ -74,6 +76,7 @@ def observe(
         refusal=refusal,
         namespace_ends=namespace_ends,
         is_trashed=is_trashed,
+        offers=offers,
         images=images,
         comparison=comparison,
         rescues=sightings.rescues(),

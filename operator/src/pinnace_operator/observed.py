@@ -21,6 +21,7 @@ from pinnace_operator.job import (
 )
 from pinnace_operator.search.stopping import Comparison
 from pinnace_operator.search.values import Combination
+from pinnace_operator.stores import Offers
 from pinnace_operator.workers import INDEX_ANNOTATION
 
 _ManifestT = TypeVar("_ManifestT", bound=Manifest)
@@ -204,6 +205,8 @@ class Observed:
     namespace_ends: bool | None = None
     #: Whether this process has put its row into the trash.
     is_trashed: bool = False
+    #: None: the operator serves no ArtifactStores.
+    offers: Offers | None = None
     #: What of pods' images was recorded by this process, by iteration.
     images: Mapping[UUID, Mapping[str, str]] = field(default_factory=dict)
     #: How iterations that may be hopeless compare with others.

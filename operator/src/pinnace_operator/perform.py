@@ -17,6 +17,11 @@ What the operator's role must allow, and why:
     events.k8s.io       events                     create               one Event for each transition, and for an end
     coordination.k8s.io leases                     get, create, update  one operator at a time; in its own namespace
 
+and cluster-wide, where ArtifactStores are served (artifactStores.enabled of the chart):
+
+    pinnace.dev         artifactstores             get, list, watch     what is offered to whom
+    (core)              namespaces                 get, list, watch     by which labels
+
 The operator deletes nothing itself, and no Secret is read.
 """
 

@@ -20,7 +20,7 @@ from pinnace_operator.conditions import transitions
 from pinnace_operator.experiment import Condition, Experiment, Status
 from pinnace_operator.expiry import ExpireJob, expiries, released
 from pinnace_operator.job import build_job, build_service
-from pinnace_operator.observed import Observed, PodView, Refusal
+from pinnace_operator.observed import Observed, PodView, Refusal, Trouble
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
 from pinnace_operator.recipe import recipe
@@ -159,9 +159,10 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
             *_hold(experiment, has_jobs=False),
         )
     try:
-        accepted = accept(experiment, platform)
+        accepted = accept(experiment, platform, observed.offers)
     except NotAcceptedError as error:
         return tuple(_write_status(experiment, observed, status_of_refused(experiment, error, now), now))
+    observed = _with_withheld(experiment, observed, accepted)
     iterations = progress(experiment, observed, accepted)
     stops = to_stop(experiment, iterations, observed)
     free = _free(experiment, iterations)
@@ -203,9 +204,10 @@ def next_look(experiment: Experiment, observed: Observed, platform: Platform, no
 
 def _next_look_at_work(experiment: Experiment, observed: Observed, platform: Platform) -> float | None:
     try:
-        accepted = accept(experiment, platform)
+        accepted = accept(experiment, platform, observed.offers)
     except NotAcceptedError:
         return None
+    observed = _with_withheld(experiment, observed, accepted)
     iterations = progress(experiment, observed, accepted)
     if observed.rows is None:
         return platform.poll_seconds
@@ -262,10 +264,11 @@ def _last_rescues(experiment: Experiment, observed: Observed, platform: Platform
     if _holds_back(observed.refusal, experiment.metadata.generation, now):
         return
     try:
-        accepted = accept(experiment, platform)
+        accepted = accept(experiment, platform, observed.offers)
     except NotAcceptedError:
         return
-    yield from rescues(experiment, progress(experiment, observed, accepted), observed, accepted, platform)
+    if accepted.withheld is None:
+        yield from rescues(experiment, progress(experiment, observed, accepted), observed, accepted, platform)
 
 
 def _ends(observed: Observed) -> Iterator[EndJob]:
@@ -285,6 +288,14 @@ def _ended_row(row: Iteration, state: IterationState, now: datetime) -> Iteratio
         ended_at=row.ended_at or now,
         environment={},
     )
+
+
+def _with_withheld(experiment: Experiment, observed: Observed, accepted: Accepted) -> Observed:
+    """A store that is not to be had holds Jobs back as an API server does that refuses them."""
+    if accepted.withheld is None:
+        return observed
+    trouble = Trouble(reason=accepted.withheld.reason, message=str(accepted.withheld))
+    return replace(observed, refusal=Refusal(trouble=trouble, generation=experiment.metadata.generation, retry_at=None))
 
 
 def _creation(

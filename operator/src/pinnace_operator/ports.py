@@ -62,6 +62,12 @@ class Cluster(Protocol):
     def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
         """The Experiment's pods, and the version of the list."""
 
+    def artifact_stores(self) -> tuple[list[dict[str, Any]], int]:
+        """All ArtifactStores, and the version of the list."""
+
+    def namespaces(self) -> tuple[list[dict[str, Any]], int]:
+        """All namespaces, and the version of the list."""
+
     def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         """Create the Job. One that is there already is left as it is. The Job as it is now, if the answer tells."""
 

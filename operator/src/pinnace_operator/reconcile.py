@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from pinnace.records import ExperimentWrite
+from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.deletion import at_rest, is_deleted
 from pinnace_operator.experiment import Experiment, Status
 from pinnace_operator.observe import observe, parsed, relist
@@ -99,6 +100,8 @@ class Reconciliation:
     instance: str
     #: Told of what came of each round.
     note: Callable[[Outcome], None] = lambda _: None
+    #: None: no ArtifactStores are served.
+    catalogue: Catalogue | None = None
 
     def look(self, experiment: Experiment, memory: Memory) -> float | None:
         """Look once and act. Returns the seconds until the next look; None: when something changes.
@@ -111,6 +114,8 @@ class Reconciliation:
             return None
         try:
             relist(experiment, memory.sightings, self.cluster, self.now())
+            if self.catalogue is not None:
+                self.catalogue.refresh(self.cluster, self.now())
         except ClusterError as error:
             _log.warning("list.failed name=%s/%s error=%s", experiment.namespace, experiment.name, error)
             self.note(Outcome(unavailable=True))
@@ -143,6 +148,7 @@ class Reconciliation:
             is_trashed=memory.is_trashed,
             images=memory.images,
             written_at=memory.written_at,
+            offers=self.catalogue.offers(experiment.namespace) if self.catalogue is not None else None,
         )
         memory.experiment_row, memory.comparison = observed.experiment_row, observed.comparison
         actions = plan(experiment, observed, self.platform, now)

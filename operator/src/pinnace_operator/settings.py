@@ -41,6 +41,10 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     lease_namespace: Annotated[str, Meta(max_length=63)] = ""
     #: Who holds the Lease: of two processes that live at the same time never the same. Empty: made up.
     identity: Annotated[str, Meta(max_length=200)] = ""
+    #: Whether Experiments may name ArtifactStores; they and the labels of namespaces are watched then.
+    artifact_stores: bool = False
+    #: Whether Experiments may describe stores of their own.
+    allow_inline_stores: bool = True
     #: Port of /healthz and /metrics on every address.
     health_port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     #: How often to ask the API how the artifacts of an unfinished Experiment stand.
@@ -89,6 +93,7 @@ class Platform:
     default_store: StoreSettings | None
     poll_seconds: float
     store_ca_bundle: ConfigMapKeyRef | None = None
+    allow_inline_stores: bool = True
 
     @classmethod
     def from_settings(cls, settings: OperatorSettings, default_store: StoreSettings | None) -> "Platform":
@@ -100,6 +105,7 @@ class Platform:
             store_credentials_secret=settings.store_credentials_secret,
             default_store=default_store,
             poll_seconds=settings.poll_seconds,
+            allow_inline_stores=settings.allow_inline_stores,
             store_ca_bundle=ConfigMapKeyRef(name=settings.store_ca_config_map, key=settings.store_ca_key)
             if settings.store_ca_config_map
             else None,

@@ -39,6 +39,8 @@ _UID: Final = 65532
 #: Stands for the UID of the pod that the settings are read in.
 _OWN_UID: Final = "downward"
 
+_CREDENTIALS_MOUNT: Final = {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_DIR, "readOnly": True}
+
 
 def container(
     experiment: Experiment, iteration: UUID, accepted: Accepted, platform: Platform, *, injected: bool = False
@@ -86,8 +88,8 @@ def plain_container(
         "volumeMounts": [
             *mounts,
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIR, "readOnly": True},
-            {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_DIR, "readOnly": True},
-            *([{"name": CA_VOLUME, "mountPath": CA_DIR, "readOnly": True}] if accepted.ca_bundle else []),
+            *([_CREDENTIALS_MOUNT] if accepted.store.credentials_secret else []),
+            *([{"name": CA_VOLUME, "mountPath": CA_DIR, "readOnly": True}] if accepted.store.ca_bundle else []),
         ],
     }
 
@@ -110,11 +112,15 @@ def volumes(experiment: Experiment, accepted: Accepted, job_name: str) -> list[d
                 ]
             },
         },
-        # Optional: a Secret that is missing holds up the shipping, which the sidecar reports, and not the training.
-        # The kubelet brings it in when it appears.
-        {"name": CREDENTIALS_VOLUME, "secret": {"secretName": accepted.credentials_secret, "optional": True}},
-        *_ca_volume(accepted.ca_bundle),
+        *_credentials_volume(accepted.store.credentials_secret),
+        *_ca_volume(accepted.store.ca_bundle),
     ]
+
+
+def _credentials_volume(secret: str) -> list[dict[str, Any]]:
+    """Optional: a Secret that is missing holds up the shipping, which the sidecar reports, and not the training. The
+    kubelet brings it in when it appears."""
+    return [{"name": CREDENTIALS_VOLUME, "secret": {"secretName": secret, "optional": True}}] if secret else []
 
 
 def _ca_volume(bundle: ConfigMapKeyRef | None) -> list[dict[str, Any]]:
@@ -160,8 +166,13 @@ def _metrics_files(metrics: Metrics) -> tuple[str, ...]:
 
 
 def _environment(settings: SidecarSettings, accepted: Accepted) -> list[dict[str, Any]]:
-    ca_file = f"{CA_DIR}/{_CA_FILE}" if accepted.ca_bundle else ""
-    store = msgspec.structs.replace(accepted.store, credentials_dir=CREDENTIALS_DIR, ca_file=ca_file)
+    chosen = accepted.store
+    settings = msgspec.structs.replace(settings, artifact_store=chosen.given_by)
+    store = msgspec.structs.replace(
+        chosen.settings,
+        credentials_dir=CREDENTIALS_DIR if chosen.credentials_secret else "",
+        ca_file=f"{CA_DIR}/{_CA_FILE}" if chosen.ca_bundle else "",
+    )
     plain = dump(settings, SIDECAR_PREFIX) | dump(store, STORE_PREFIX)
     del plain[ENV_POD_UID]
     of_pod = {"name": ENV_POD_UID, "value": settings.pod_uid} if settings.pod_uid != _OWN_UID else pod_uid_variable()

@@ -9,7 +9,7 @@ from threading import Event
 from typing import Final
 
 from pinnace.client import Client
-from pinnace.settings import ClientSettings, SidecarSettings, load, load_store
+from pinnace.settings import ClientSettings, SidecarSettings, StoreSettings, load, load_store
 from pinnace.stores.credentials import CredentialsSource, credentials_for
 from pinnace.stores.s3 import S3Store
 from pinnace_sidecar import log_lines, settings
@@ -22,6 +22,7 @@ from pinnace_sidecar.handed import HandedCredentials, handed_folder
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Journal
 from pinnace_sidecar.sidecar import Sidecar, World, files_folder
+from pinnace_sidecar.vended import VendedCredentials
 from pinnace_sidecar.workers import ThreadWorkers
 
 API_TIMEOUT_S: Final = 15.0
@@ -46,21 +47,17 @@ def sidecar_of(
 ) -> Sidecar:
     """`api`: None is the API that the settings name, as the pod's sidecar. Raises SettingsError."""
     store = load_store(environ)
-    credentials: CredentialsSource = (
-        HandedCredentials(handed_folder(Path(own.buffer_dir)), Path(store.credentials_dir))
-        if store.credentials_dir
-        else credentials_for(store)
+    client = Client(
+        ClientSettings(api_url=own.api_url, api_token_file=own.api_token_file, api_ca_file=own.api_ca_file),
+        timeout=API_TIMEOUT_S,
     )
+    credentials = credentials_of(own, store, client)
     world = World(
         volume=volume,
         watcher=watcher,
         disk=LocalDisk(),
         store=S3Store(store, credentials),
-        api=api
-        or Client(
-            ClientSettings(api_url=own.api_url, api_token_file=own.api_token_file, api_ca_file=own.api_ca_file),
-            timeout=API_TIMEOUT_S,
-        ),
+        api=api or client,
         clock=SystemClock(),
         rng=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
         crash=_crash_at(environ.get("PINNACE_CRASH_AT", "")),
@@ -68,6 +65,15 @@ def sidecar_of(
         credentials_expire_at=lambda: ends.timestamp() if (ends := credentials.expires_at()) else None,
     )
     return Sidecar(own, load(settings.Tuning, environ, settings.PREFIX), store, world, journal)
+
+
+def credentials_of(own: SidecarSettings, store: StoreSettings, api: Client) -> CredentialsSource:
+    """Where the credentials of this pod's requests to the store come from."""
+    if own.artifact_store:
+        return VendedCredentials(lambda: api.store_credentials(own.iteration_id, own.artifact_store))
+    if store.credentials_dir:
+        return HandedCredentials(handed_folder(Path(own.buffer_dir)), Path(store.credentials_dir))
+    return credentials_for(store)
 
 
 def _crash_at(text: str) -> Crash:

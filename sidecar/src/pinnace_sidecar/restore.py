@@ -25,12 +25,12 @@ from pinnace.client import ApiError, Client, NotFound
 from pinnace.errors import PinnaceError
 from pinnace.records import Artifact
 from pinnace.settings import SIDECAR_PREFIX, ClientSettings, SidecarSettings, StoreSettings, load, load_store
-from pinnace.stores.credentials import credentials_for
+from pinnace.stores.credentials import CredentialsSource
 from pinnace.stores.retrieval import DigestMismatch, read, retrieve
 from pinnace.stores.s3 import S3Store
 from pinnace.stores.store import Store, StoreError
 from pinnace_sidecar import backoff, log_lines, summary
-from pinnace_sidecar.assembly import API_TIMEOUT_S
+from pinnace_sidecar.assembly import API_TIMEOUT_S, credentials_of
 from pinnace_sidecar.clock import Clock, SystemClock
 from pinnace_sidecar.files import LocalVolume, local_path
 from pinnace_sidecar.manifest import MAX_MANIFEST_BYTES, InvalidManifest, Member, is_manifest, parse
@@ -87,7 +87,7 @@ def main(environ: Mapping[str, str]) -> int:
                 settings=wanted,
                 volume=Path(own.artifacts_dir),
                 api=api,
-                store=_stores(store, stores),
+                store=_stores(store, credentials_of(own, store, api), stores),
                 clock=SystemClock(),
             ).run()
     except (PinnaceError, OSError) as error:
@@ -249,7 +249,7 @@ def _is(file: Artifact, path: Path) -> bool:
     return sha256.hexdigest() == file.sha256
 
 
-def _stores(own: StoreSettings, opened: ExitStack) -> Callable[[Artifact], Store]:
+def _stores(own: StoreSettings, credentials: CredentialsSource, opened: ExitStack) -> Callable[[Artifact], Store]:
     """By bucket: an artifact may lie where the store's settings pointed to earlier."""
     stores: dict[tuple[str, str], S3Store] = {}
 
@@ -257,7 +257,7 @@ def _stores(own: StoreSettings, opened: ExitStack) -> Callable[[Artifact], Store
         there = artifact.location
         if (there.bucket, there.region) not in stores:
             settings = msgspec.structs.replace(own, bucket=there.bucket, region=there.region or own.region)
-            store = S3Store(settings, credentials_for(settings))
+            store = S3Store(settings, credentials)
             opened.callback(store.close)
             stores[there.bucket, there.region] = store
         return stores[there.bucket, there.region]

@@ -18,6 +18,7 @@ from pinnace.stores.store import (
     Part,
     Stored,
     StoreError,
+    StoreRefused,
     TransientStoreError,
 )
 from pinnace_sidecar.buffer import Buffer, CopiesInTurn
@@ -185,8 +186,7 @@ class StoreCalls:
         evidence = self._same(job, info) if info else None
         uploads = [job.upload] if job.upload else []
         if len(job.file.kept.parts) > 1:
-            under_way = [upload for upload in self._store.list_multiparts(job.key) if upload.key == job.key]
-            uploads += [upload for upload in under_way if upload != job.upload]
+            uploads += [upload for upload in self._under_way(job.key) if upload != job.upload]
         if info and evidence:
             keep, found = None, Found(etag=info.etag, evidence=evidence)
         else:
@@ -196,6 +196,15 @@ class StoreCalls:
             if upload != keep:
                 self._store.abort_multipart(upload)
         return found
+
+    def _under_way(self, key: str) -> list[Multipart]:
+        """Uploads of this key; none where the credentials may not list them: no store can limit that to keys."""
+        try:
+            return [upload for upload in self._store.list_multiparts(key) if upload.key == key]
+        except StoreRefused as error:
+            if error.code != "AccessDenied":
+                raise
+            return []
 
     def _share(self, job: Job) -> Found:
         assert job.shared is not None

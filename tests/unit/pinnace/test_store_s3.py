@@ -371,3 +371,22 @@ def test_the_bucket_is_in_the_path_unless_it_is_in_the_host(addressing: str, lin
         with closing(S3Store(settings, StaticCredentials(KEY), connections=connections)) as store:
             assert store.head("a b") is None
     assert seen == [line]
+
+
+def test_nothing_there_is_found_out_where_the_store_only_says_that_it_is_forbidden(
+    server: S3Server, store: S3Store
+) -> None:
+    """Who may not list the whole bucket gets 403 from AWS for what is not there."""
+    put_bytes(store, "key/longer", b"x")
+
+    def deny(requests: int) -> None:
+        server.faults = [Fault(kind=Misbehaviour.STATUS, times=requests, status=403, code="AccessDenied")]
+
+    deny(2)
+    assert store.head("key") is None
+    deny(2)
+    with pytest.raises(StoreRefused):
+        store.head("key/longer")
+    deny(3)
+    with pytest.raises(StoreRefused):
+        store.head("key")

@@ -13,6 +13,7 @@ from pinnace_operator.admission.pods import PodHook
 from pinnace_operator.admission.review import MAX_WARNING, Decision, Kind, Request, UnreadableError, answer, read
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.ports import GoneError, UnavailableError
+from pinnace_operator.stores import Offers
 from support.operator_world import PLATFORM, manifest
 
 TWINS = {"grid": {"a-b": [1], "a_b": [2]}}
@@ -204,3 +205,10 @@ def test_answers_say_what_the_api_server_is_to_do() -> None:
     assert json.loads(base64.b64decode(said["patch"])) == list(patch)
     assert (said["patchType"], len(said["warnings"][0])) == ("JSONPatch", MAX_WARNING)
     assert json.loads(answer("u-3", Decision()))["response"] == {"uid": "u-3", "allowed": True}
+
+
+def test_a_store_that_is_not_offered_yet_is_a_warning_because_the_offer_may_come_next() -> None:
+    body = manifest(artifacts={"store": {"ref": "research"}})
+    decision = decide(request(body), PLATFORM, lambda namespace: Offers(namespace=namespace))
+    assert decision.refusal == ""
+    assert any("no ArtifactStore research is offered" in warning for warning in decision.warnings)

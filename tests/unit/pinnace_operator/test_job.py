@@ -391,7 +391,7 @@ def test_without_any_bucket_the_spec_is_not_accepted() -> None:
         accept(experiment(), platform)
     assert caught.value.reason == "StoreNotConfigured"
     assert "spec.artifacts.store.bucket" in str(caught.value)
-    assert accept(experiment(artifacts={"store": {"bucket": "mine"}}), platform).store.bucket == "mine"
+    assert accept(experiment(artifacts={"store": {"bucket": "mine"}}), platform).store.settings.bucket == "mine"
 
 
 def test_system_metrics_are_asked_of_the_training_and_read_by_the_sidecar() -> None:

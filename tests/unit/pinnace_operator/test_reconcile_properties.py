@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pinnace.records import ENDED_STATES, Problem
+from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.deletion import FORCE_ANNOTATION
 from pinnace_operator.experiment import ConditionType, Experiment
 from support.operator_world import Crash, World, manifest, measure_at
@@ -72,7 +73,7 @@ class ExperimentMachine(RuleBasedStateMachine):
         if persistent:
             spec["artifacts"] |= {"volume": {"persistentVolumeClaim": {"size": "50Gi", "accessMode": "ReadWriteMany"}}}
         self.persistent = persistent
-        self.world = World(manifest(**spec))
+        self.world = World(manifest(**spec), catalogue=Catalogue())
         self.values, self.parallelism, self.backoff = values, parallelism, backoff
         self.highest_parallelism = parallelism
         #: By index and worker.
@@ -108,6 +109,17 @@ class ExperimentMachine(RuleBasedStateMachine):
     @rule()
     def look(self) -> None:
         self.world.look()
+
+    @rule(several=st.booleans())
+    def stores_are_offered(self, several: bool) -> None:
+        """One is a namespace's default, two leave open which."""
+        for name in ("first", "second")[: 1 + several]:
+            self.world.offer(name, default=True)
+
+    @rule()
+    def stores_are_withdrawn(self) -> None:
+        for name in list(self.world.stores_by_name):
+            self.world.withdraw(name)
 
     @rule()
     def look_until_quiet(self) -> None:
@@ -401,6 +413,7 @@ class ExperimentMachine(RuleBasedStateMachine):
             return
         world = self.world
         world.api_is_up = world.cluster_is_up = True
+        self.stores_are_withdrawn()
         if self.is_deleted:
             self.comes_to_its_end()
             return

@@ -41,6 +41,8 @@ from pinnace.records import (
     RecordedContent,
     RecordedContents,
     Shown,
+    StoreCredentials,
+    StoreCredentialsQuery,
     WriterStatus,
 )
 from pinnace.settings import ClientSettings
@@ -135,6 +137,11 @@ class Client(TrackingCalls, FileCalls, ModelCalls, RetentionCalls, AccountCalls)
     def recorded_contents(self, iteration_id: UUID, query: ContentQuery) -> tuple[RecordedContent, ...]:
         """Which of these contents the iteration's experiment has recorded already, and in which objects."""
         return self._connection.post(f"/iterations/{iteration_id}/contents", query, RecordedContents).items
+
+    def store_credentials(self, iteration_id: UUID, store: str) -> StoreCredentials:
+        """New ones for the ArtifactStore `store`, for the keys of the caller's own namespace."""
+        query = StoreCredentialsQuery(store=store)
+        return self._connection.post(f"/iterations/{iteration_id}/credentials", query, StoreCredentials)
 
     def project(self, name: str) -> Project:
         return self._connection.get(f"/projects/{quote(name, safe='')}", Project)

@@ -61,6 +61,7 @@ from pinnace.records.comparisons import (
     ComparedMetric,
     Comparison,
 )
+from pinnace.records.credentials import StoreCredentials, StoreCredentialsQuery
 from pinnace.records.curves import (
     MAX_CURVE_ITERATIONS,
     MAX_CURVE_KEYS,
@@ -313,6 +314,8 @@ __all__ = [
     "Sha256",
     "Shown",
     "StageWrite",
+    "StoreCredentials",
+    "StoreCredentialsQuery",
     "Stored",
     "Subtree",
     "TagKey",

@@ -36,6 +36,7 @@ from pinnace.stores.store import (
     Sink,
     Source,
     Stored,
+    StoreRefused,
     check_range,
 )
 
@@ -90,6 +91,11 @@ class S3Store:
         try:
             self._bucket.call(Call(method="GET", key=key, headers={"range": "bytes=0-0"}, expected=(206, 200)))
         except NoSuchObject:
+            return None
+        except StoreRefused:
+            # Who may not list the bucket is not told that nothing is there; below the key itself one may still look.
+            if answer.status != 403 or self._is_listed(key):
+                raise
             return None
         raise self._bucket.refused(call, answer)
 
@@ -237,6 +243,17 @@ class S3Store:
             return stored
 
         return self._dialect.call(wanted, send)
+
+    def _is_listed(self, key: str) -> bool:
+        """Whether something is there, or it can't be known."""
+        query = (("list-type", "2"), ("prefix", key), ("max-keys", "1"), ("encoding-type", "url"))
+        try:
+            root = self._bucket.document(Call(method="GET", key=None, query=query))
+        except StoreRefused:
+            return True
+        encoded = s3_xml.is_url_encoded(root)
+        # The shortest of those that begin so comes first.
+        return any(s3_xml.key(element, "Key", encoded=encoded) == key for element in s3_xml.each(root, "Contents"))
 
     def _pages(self, key: str | None, query: tuple[tuple[str, str], ...], markers: dict[str, str]) -> Iterator[Element]:
         """All pages of a listing. `markers`: query parameter → the element of the page before that has its value."""

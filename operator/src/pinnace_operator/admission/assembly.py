@@ -14,19 +14,20 @@ from pinnace_operator.admission.rotation import Plan
 from pinnace_operator.admission.server import AdmissionServer, Hook
 from pinnace_operator.kubernetes_api import surroundings
 from pinnace_operator.settings import OperatorSettings, Platform
+from pinnace_operator.stores import OffersTo
 
 #: The chart's webhook configurations name them.
 EXPERIMENTS_PATH: Final = "/experiments"
 PODS_PATH: Final = "/pods"
 
 
-def admission(settings: OperatorSettings, platform: Platform) -> AbstractContextManager[object]:
+def admission(settings: OperatorSettings, platform: Platform, offers: OffersTo) -> AbstractContextManager[object]:
     """They answer within the context, which does nothing where they are switched off."""
     if not settings.webhook_port:
         return nullcontext()
     hooks: dict[str, Hook] = {
-        EXPERIMENTS_PATH: partial(experiments.decide, platform=platform),
-        PODS_PATH: PodHook(KubernetesLookup.connected(read_timeout=TIMEOUT_S), platform).decide,
+        EXPERIMENTS_PATH: partial(experiments.decide, platform=platform, offers=offers),
+        PODS_PATH: PodHook(KubernetesLookup.connected(read_timeout=TIMEOUT_S), platform, offers).decide,
     }
     return AdmissionServer(hooks, _keeper(settings), port=settings.webhook_port)
 

@@ -23,6 +23,7 @@ from pinnace_operator.job import job_name, labels
 from pinnace_operator.pod import fitted
 from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
+from pinnace_operator.stores import Offers
 from pinnace_operator.volumes import is_persistent
 
 INJECT: Final = "true"
@@ -53,10 +54,16 @@ def experiment_of(pod: Mapping[str, Any]) -> str:
     return name
 
 
-def inject(pod: Mapping[str, Any], experiment: Experiment, platform: Platform) -> Decision:
+def inject(
+    pod: Mapping[str, Any], experiment: Experiment, platform: Platform, offers: Offers | None = None
+) -> Decision:
     """The decision about a pod that wants the sidecar of `experiment`, which is the one that it names."""
     try:
-        accepted = accept(experiment, platform)
+        accepted = accept(experiment, platform, offers)
+        if accepted.withheld is not None:
+            return refused(
+                f"Experiment {experiment.name} has no store, so its pods get no sidecar: {accepted.withheld}"
+            )
         index = _index(pod, experiment, accepted.search.count)
         wanted = labels(experiment, index)
         _check_labels(pod, wanted)

@@ -9,6 +9,7 @@ from pinnace_operator.admission.review import Decision, Request, UnreadableError
 from pinnace_operator.experiment import Experiment, MalformedError
 from pinnace_operator.ports import ClusterError, GoneError
 from pinnace_operator.settings import Platform
+from pinnace_operator.stores import OffersTo
 
 #: The first Kubernetes that starts init containers with restartPolicy Always as sidecars by itself.
 NATIVE_SIDECARS: Final = (1, 29)
@@ -17,9 +18,10 @@ NATIVE_SIDECARS: Final = (1, 29)
 class PodHook:
     """Safe to use from several threads. Only reads, so it is the same in a dry run."""
 
-    def __init__(self, cluster: Lookup, platform: Platform) -> None:
+    def __init__(self, cluster: Lookup, platform: Platform, offers: OffersTo = lambda _: None) -> None:
         self._cluster = cluster
         self._platform = platform
+        self._offers = offers
         self._version: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
@@ -51,7 +53,7 @@ class PodHook:
                 f"there is no Experiment {name} in namespace {request.namespace}: create it before the pod, "
                 "or correct the label"
             ) from error
-        return inject(pod, Experiment.from_manifest(manifest), self._platform)
+        return inject(pod, Experiment.from_manifest(manifest), self._platform, self._offers(request.namespace))
 
     def _server_version(self) -> tuple[int, int]:
         """Asked for once: a cluster is not downgraded below what the chart asks for while we run."""

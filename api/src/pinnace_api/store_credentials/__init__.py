@@ -1,0 +1,1 @@
+"""Short-lived credentials for pods, limited to the keys of their namespace."""
