@@ -58,6 +58,13 @@ bench-api: $(VENV)/ready $(VENV)-bench/ready ## what the API takes, beside MLflo
 bench-api-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with less in under two minutes; shows the tables only
 	$(BIN)/python -m bench api --quick
 
+.PHONY: bench-operator bench-operator-quick
+bench-operator: $(VENV)/ready ## what 100 to 2,000 Experiments cost the operator on a real API server; writes its table of docs/benchmarks.md
+	PINNACE_KUBE="$$($(PYTHON) -m cluster kube-binary)" PYTHONPATH=tests $(BIN)/python -m bench operator
+
+bench-operator-quick: $(VENV)/ready ## the same with 100 and 500 in under three minutes; shows the table only
+	PINNACE_KUBE="$$($(PYTHON) -m cluster kube-binary)" PYTHONPATH=tests $(BIN)/python -m bench operator --quick
+
 .PHONY: cluster-up cluster-down images
 cluster-up: ## bring the kind cluster up
 	$(PYTHON) -m cluster up

@@ -7,34 +7,25 @@ import shutil
 import signal
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
-from bench import (
-    report,
-    table_api,
-    table_idle,
-    table_limits,
-    table_sidecar,
-    table_tls,
-    table_uploads,
-    table_writer,
-)
+from bench import report
 from bench.contestants import ROOT
 from bench.facts import facts
 from bench.harness import say, write_rows
 from bench.servers import PEERS, Missing
-from bench.table import Wishes
+from bench.table import Table, Wishes
 
 _NEEDED_BYTES = 30 * 10**9
-#: What is compared → its tables.
+#: What is compared → the modules of its tables. Each is imported when it is wanted: some need what others don't.
 SUBJECTS = {
-    "uploads": [
-        table
-        for part in (table_limits, table_uploads, table_tls, table_sidecar, table_idle, table_writer)
-        for table in part.TABLES
-    ],
-    "api": list(table_api.TABLES),
+    "uploads": ("limits", "uploads", "tls", "sidecar", "idle", "writer"),
+    "api": ("api",),
+    "operator": ("operator",),
 }
+#: The others measure us alone.
+WITH_PEERS = ("uploads", "api")
 
 
 def main(arguments: list[str]) -> int:
@@ -47,13 +38,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--results", type=Path, help="a JSON file (default: below build/)")
     wished = parser.parse_args(arguments)
     subject = wished.subject
-    tables = [table for table in SUBJECTS[subject] if table.name in (wished.only or [table.name])]
+    known: list[Table] = [table for name in SUBJECTS[subject] for table in import_module(f"bench.table_{name}").TABLES]
+    tables = [table for table in known if table.name in (wished.only or [table.name])]
     if missing := {*(wished.only or ())} - {table.name for table in tables}:
         parser.error(f"{subject} has no table {', '.join(sorted(missing))}")
     results = wished.results or ROOT / f"build/bench-{subject}{'-quick' if wished.quick else ''}.json"
     rounds = wished.rounds or (2 if wished.quick else 5)
     load = os.getloadavg()[0]
-    if platform.system() != "Linux" or not PEERS.is_dir():
+    if platform.system() != "Linux" or (subject in WITH_PEERS and not PEERS.is_dir()):
         say("the peers are missing: `make bench` makes their environment (Linux only)")
         return 2
     scratch = Path(tempfile.mkdtemp(prefix="pinnace-bench-"))

@@ -21,14 +21,16 @@ _PYTHON_PEERS = {
 
 def facts(subject: str, *, rounds: int, quick: bool, load: float) -> dict[str, str]:
     """Name → value, in the order in which they are shown. `load` as it was before anything was measured."""
-    command = {"uploads": "make bench", "api": "make bench-api"}[subject]
+    command = {"uploads": "make bench", "api": "make bench-api", "operator": "make bench-operator"}[subject]
+    names = _PYTHON_PEERS.get(subject)
+    peers = [*(_python_peers(names) if names else ()), *(_programs() if subject == "uploads" else ())]
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"{command}{'-quick' if quick else ''}, {rounds} rounds",
         "machine": f"{os.cpu_count()} x {_processor()}, {_memory_gib()} GiB, Linux {platform.release().split('-')[0]}",
         "load before": f"{load:.2f} runnable processes in the last minute, on {os.cpu_count()} cores",
         "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
-        "peers": ", ".join([*_python_peers(_PYTHON_PEERS[subject]), *(_programs() if subject == "uploads" else ())]),
+        **({"peers": ", ".join(peers)} if peers else {}),
     }
 
 

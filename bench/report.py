@@ -163,6 +163,21 @@ def _api(rows: list[Row]) -> str:
     return "\n".join(texts)
 
 
+def _operator(rows: list[Row]) -> str:
+    heads = (
+        "Experiments",
+        "API server's requests, each",
+        "metadata API's requests, each",
+        "requests in 20 idle s",
+        "peak MiB",
+        "drained in s",
+    )
+    names = (("requests", 1), ("api_requests", 1), ("idle", 0), ("peak_mib", 0), ("seconds", 0))
+    return _table(
+        heads, [(row.name, *(f"{row.figures[name][0]:.{digits}f}" for name, digits in names)) for row in rows]
+    )
+
+
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.0f}" if seconds >= 0.1 else f"{seconds * 1000:.3g}"
 
@@ -182,6 +197,7 @@ _RENDERERS: dict[str, Callable[[list[Row]], str]] = {
     "api-writes": _api,
     "api-reads": _api,
     "api-artifacts": _api,
+    "operator": _operator,
 }
 
 

@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     status = verbs.add_parser("status", help="say what is up")
     status.add_argument("--json", action="store_true", help="as a JSON object")
     verbs.add_parser("minio-binary", help="print the path of MinIO's server, building it when it is missing")
+    verbs.add_parser("kube-binary", help="print the path of Kubernetes' parts in one program, building it when missing")
     return top
 
 
@@ -100,6 +101,8 @@ def _do(asked: argparse.Namespace, session: Session) -> int:
             return Exit.DONE if told["cluster"] == "up" else Exit.DOWN
         case "minio-binary":
             print(session.minio_binary())
+        case "kube-binary":
+            print(session.kube_binary())
     return Exit.DONE
 
 
