@@ -5,13 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from minio import Minio
 
-from cluster.installation import experiment_namespace, found, install, uninstall
+from cluster.installation import experiment_namespace
 from cluster.kubectl import apply, kubectl
-from pinnace.client import Client
-from pinnace.settings import ClientSettings
-from support.system import Experiment, System, diagnose, experiment_manifest
+from support.system import Experiment, System, diagnose, experiment_manifest, installed_system
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,14 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
-    before = found()
-    installation = install(lambda line: None)
-    host = installation.store_url.removeprefix("http://")
-    bucket = Minio(host, access_key=installation.access_key, secret_key=installation.secret_key, secure=False)
-    with Client(ClientSettings(api_url=installation.api_url, api_token=installation.admin_token)) as api:
-        yield System(installation, api, bucket)
-    if before is None:
-        uninstall()
+    with installed_system() as whole:
+        yield whole
 
 
 @pytest.fixture

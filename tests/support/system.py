@@ -1,18 +1,19 @@
 """The installed system and Experiments on it, seen from outside: kubectl, the API's client, a client of the store."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from minio import Minio
 
-from cluster.installation import STORE_NAMESPACE, SYSTEM_NAMESPACE, Installation
+from cluster.installation import STORE_NAMESPACE, SYSTEM_NAMESPACE, Installation, found, install, uninstall
 from cluster.kubectl import CommandFailed, get, items, kubectl, run
 from pinnace.client import Client, NotFound
 from pinnace.naming import SIDECAR_CONTAINER
 from pinnace.records import Artifact
+from pinnace.settings import ClientSettings
 from support.eventually import eventually
 from support.ledger import WRITER, Ledger, differences
 
@@ -86,6 +87,19 @@ class System:
             eventually(
                 lambda: not items("pods", namespace, labels), timeout=90, interval=0.5, what=f"{deployment} gone"
             )
+
+
+@contextlib.contextmanager
+def installed_system() -> Iterator[System]:
+    """The whole system on the cluster; afterwards it is gone again unless it was there before."""
+    before = found()
+    installation = install(lambda line: None)
+    host = installation.store_url.removeprefix("http://")
+    bucket = Minio(host, access_key=installation.access_key, secret_key=installation.secret_key, secure=False)
+    with Client(ClientSettings(api_url=installation.api_url, api_token=installation.admin_token)) as api:
+        yield System(installation, api, bucket)
+    if before is None:
+        uninstall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +200,15 @@ def experiment_manifest(
     environment: dict[str, str],
     image: str = IMAGE,
     python: Sequence[str] = ("python3",),
+    program: str = WRITER,
     memory: str = "512Mi",
     **spec: Any,
 ) -> dict[str, Any]:
-    """An Experiment whose container runs the ledger's writer and may use so much `memory`."""
+    """An Experiment whose container runs `program`, the ledger's writer, and may use so much `memory`."""
     container = {
         "name": TRAINING,
         "image": image,
-        "command": [*python, "-c", WRITER],
+        "command": [*python, "-c", program],
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         "resources": {"limits": {"memory": memory}},
         "securityContext": {
