@@ -3,7 +3,6 @@
 import random
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import count
 from typing import Final
 
 
@@ -114,10 +113,8 @@ def _strikes(rng: random.Random, seconds: float) -> list[Strike]:
     found: list[Strike] = []
     due: list[Fault] = []
     last: dict[Fault, float] = {}
-    at = rng.uniform(8, 12)  # the first pods are there
-    for _ in count():
-        if at >= seconds:
-            return found
+    at = round(rng.uniform(8, 12), 1)  # the first pods are there
+    while at < seconds:
         if not due:
             due = rng.sample(list(Fault), len(Fault))
         allowed = [fault for fault in due if at - last.get(fault, -1e9) >= _PAUSES.get(fault, 0.0)]
@@ -128,6 +125,7 @@ def _strikes(rng: random.Random, seconds: float) -> list[Strike]:
             due.clear()
         last[fault] = at
         lasts = round(rng.uniform(3, 15), 1) if fault is Fault.STORE_FROZEN else 0.0
-        found.append(Strike(at=round(at, 1), fault=fault, draw=rng.random(), seconds=lasts))
-        at += rng.uniform(*_GAP)
+        found.append(Strike(at=at, fault=fault, draw=rng.random(), seconds=lasts))
+        at = round(at + rng.uniform(*_GAP), 1)
+    return found
     return found
