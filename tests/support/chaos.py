@@ -133,6 +133,8 @@ def _start(trial: Trial, namespace: str) -> None:
         parallelism=trial.parallelism,
         backoffLimit=0 if trial.exit_code else 6,
     )
+    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    container["env"].append({"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
 
     def applied() -> bool:
         # The cluster's API may be away at the moment.

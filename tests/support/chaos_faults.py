@@ -16,12 +16,12 @@ from support.eventually import eventually
 _STORE: Final = "minio server"
 #: Their processes' command lines, and labels and namespace of their pods.
 _PARTS: Final = {
-    Fault.OPERATOR_KILLED: ("-m pinnace_operator", "app.kubernetes.io/component=operator", SYSTEM_NAMESPACE),
-    Fault.API_KILLED: ("-m pinnace_api", "app.kubernetes.io/component=api", SYSTEM_NAMESPACE),
+    Fault.OPERATOR_KILLED: ("pinnace_operator", "app.kubernetes.io/component=operator", SYSTEM_NAMESPACE),
+    Fault.API_KILLED: ("pinnace_api", "app.kubernetes.io/component=api", SYSTEM_NAMESPACE),
     Fault.STORE_KILLED: (_STORE, "app.kubernetes.io/name=minio", STORE_NAMESPACE),
 }
 #: In a pod of an Experiment.
-_PROCESSES: Final = {Fault.SIDECAR_KILLED: "-m pinnace_sidecar", Fault.TRAINING_KILLED: "hashlib.shake_256"}
+_PROCESSES: Final = {Fault.SIDECAR_KILLED: "pinnace_sidecar", Fault.TRAINING_KILLED: "hashlib.shake_256"}
 _SIGNALS: Final = {
     Fault.STORE_FROZEN: ("STOP", _STORE),
     Fault.API_SERVER_KILLED: ("KILL", "^kube-apiserver"),
@@ -98,17 +98,17 @@ class Faults:
 
     def _kill_process(self, pattern: str, strike: Strike) -> str:
         found = [
-            (pid, variables)
+            (variables.get("PINNACE_POD_UID") or variables.get("POD_UID", ""), variables["PINNACE_ITERATION_ID"], pid)
             for pid, variables in self._node.processes(pattern)
             if self._may_end(strike.fault, variables.get("PINNACE_ITERATION_ID", ""))
             and variables.get("HOSTNAME", "").startswith("trial-")
         ]
         if not found:
             return ""
-        pid, variables = sorted(found, key=lambda one: one[1]["HOSTNAME"])[int(strike.draw * len(found))]
-        self._note(strike.fault, variables["HOSTNAME"], variables["PINNACE_ITERATION_ID"])
+        uid, iteration, pid = sorted(found)[int(strike.draw * len(found))]
+        self._note(strike.fault, uid, iteration)
         self._node.kill(pid)
-        return variables["HOSTNAME"]
+        return f"of pod {uid}"
 
     def _end_pod(self, strike: Strike) -> str:
         pods = [
@@ -123,13 +123,13 @@ class Faults:
             return ""
         meta = pods[int(strike.draw * len(pods))]["metadata"]
         name, namespace = meta["name"], meta["namespace"]
-        self._note(strike.fault, name, meta["labels"][ITERATION_ID_LABEL])
+        self._note(strike.fault, meta["uid"], meta["labels"][ITERATION_ID_LABEL])
         if strike.fault is Fault.POD_EVICTED:
             self._evict(name, namespace)
         else:
             at_once = ["--grace-period=0", "--force"] if strike.fault is Fault.POD_DELETED_AT_ONCE else []
             kubectl("delete", "pod", name, *at_once, "--wait=false", namespace=namespace, timeout=20)
-        return str(name)
+        return f"{name} {meta['uid']}"
 
     def _evict(self, name: str, namespace: str) -> None:
         eviction: dict[str, Any] = {

@@ -59,7 +59,7 @@ class World:
     stuck: Sequence[str] = ()
 
 
-#: What was done to which pod, by its name.
+#: What was done to which pod, by its UID.
 Struck = Mapping[str, frozenset[Fault]]
 
 
@@ -98,9 +98,9 @@ def silent(one: Seen) -> list[Told]:
 def _experiment(one: Seen, world: World, struck: Struck) -> list[str]:
     broken = Broken(one.trial.name)
     for pod in silent(one):
-        what = sorted(struck.get(pod.pod, frozenset()))
+        what = sorted(struck.get(pod.uid, frozenset()))
         broken.unless(
-            SILENCING & struck.get(pod.pod, frozenset()),
+            SILENCING & struck.get(pod.uid, frozenset()),
             f"pod {pod.pod} left no final report, and nothing was done to it that excuses that: {what}",
         )
     _bytes(broken, one, world)
@@ -150,12 +150,12 @@ def _points(broken: Broken, one: Seen) -> None:
         broken.unless(not doubled, f"metric points that arrived more than once: {doubled[:5]}")
         pods = [pod for pod in one.pods if pod.iteration == iteration]
         # A line may have been written and not yet told of.
-        known = {(step, loss(pod.pod, step)) for pod in pods for step in range(pod.steps + 1)}
+        known = {(step, loss(pod.uid, step)) for pod in pods for step in range(pod.steps + 1)}
         broken.unless(set(counted) <= known, f"metric points that nobody wrote: {sorted(set(counted) - known)[:5]}")
     for pod in one.pods:
         if pod.uid in last_words and pod.ended is not None:
             arrived = {(point.step, float(point.value)) for point in one.points.get(pod.iteration, ())}
-            missing = [step for step in range(pod.steps) if (step, loss(pod.pod, step)) not in arrived]
+            missing = [step for step in range(pod.steps) if (step, loss(pod.uid, step)) not in arrived]
             broken.unless(not missing, f"metric points of pod {pod.pod} are lost: steps {missing[:5]}")
 
 
@@ -193,7 +193,7 @@ def _conditions(broken: Broken, one: Seen, struck: Struck) -> None:
 
 def _never_began(one: Seen, struck: Struck) -> bool:
     last_words = proven(one)
-    seen = [pod.pod for pod in one.pods if not pod.iteration and pod.uid not in last_words]
+    seen = [pod.uid for pod in one.pods if not pod.iteration and pod.uid not in last_words]
     return any(SILENCING & struck.get(pod, frozenset()) for pod in seen)
 
 

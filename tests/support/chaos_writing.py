@@ -1,6 +1,6 @@
 """What trainings write while everything around them fails, and what they say of it.
 
-Each content follows from the pod's name and the path, so that whatever arrives can be told from what nobody wrote, also
+Each content follows from the pod's UID and the path, so that whatever arrives can be told from what nobody wrote, also
 when it was torn off in the middle. The words go to standard output, which the node keeps.
 """
 
@@ -19,7 +19,7 @@ METRICS: Final = "metrics.jsonl"
 PROGRAM: Final = """
 import hashlib, json, os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as PID 1 it would not end by it
-root, pod, files = os.environ["PINNACE_ARTIFACTS_DIR"], os.environ["HOSTNAME"], int(os.environ["SMALL_FILES"])
+root, pod, files = os.environ["PINNACE_ARTIFACTS_DIR"], os.environ["POD_UID"], int(os.environ["SMALL_FILES"])
 seconds, completed, digest = float(os.environ["SECONDS_TO_RUN"]), [], hashlib.sha256()
 offset = int(hashlib.sha256(pod.encode()).hexdigest()[:6], 16)
 
@@ -104,9 +104,9 @@ class Told:
             return True
         if path == METRICS:
             # One line may have been written and not yet told of.
-            meant = metrics_content(self.pod, self.steps + 1)
+            meant = metrics_content(self.uid, self.steps + 1)
         elif path in self.begun and not path.startswith(RENAMED):
-            meant = content(self.pod, path, self.begun[path])
+            meant = content(self.uid, path, self.begun[path])
         else:
             return False
         return size <= len(meant) and hashlib.sha256(meant[:size]).hexdigest() == sha256

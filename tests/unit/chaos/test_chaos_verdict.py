@@ -22,7 +22,7 @@ MOMENT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 TRIAL = Trial(
     name="trial-0", starts_at=0, iterations=1, parallelism=1, small_files=2, big_mib=0, seconds=3, exit_code=0
 )
-SILENCED = {"trial-0-a": frozenset({Fault.POD_DELETED_AT_ONCE})}
+SILENCED = {"uid-of-trial-0-a": frozenset({Fault.POD_DELETED_AT_ONCE})}
 
 
 def pod(name: str, *, ended: int | None = 0) -> Told:
@@ -30,15 +30,15 @@ def pod(name: str, *, ended: int | None = 0) -> Told:
     one = Told(pod=name, uid=f"uid-of-{name}", namespace="chaos-1-0", iteration=str(ITERATION), experiment="trial-0")
     for path, size in (("renamed/0.bin", 40), ("plain/1.bin", 940)):
         one.begun[path] = size
-        one.completed[path] = hashlib.sha256(content(name, path, size)).hexdigest()
+        one.completed[path] = hashlib.sha256(content(one.uid, path, size)).hexdigest()
     one.steps, one.ended = 3, ended
-    one.completed[METRICS] = hashlib.sha256(metrics_content(name, 3)).hexdigest()
+    one.completed[METRICS] = hashlib.sha256(metrics_content(one.uid, 3)).hexdigest()
     return one
 
 
 def written(one: Told) -> dict[str, bytes]:
-    return {path: content(one.pod, path, size) for path, size in one.begun.items()} | {
-        METRICS: metrics_content(one.pod, 3)
+    return {path: content(one.uid, path, size) for path, size in one.begun.items()} | {
+        METRICS: metrics_content(one.uid, 3)
     }
 
 
@@ -62,7 +62,7 @@ def standing(one: Told, *, final: bool = True, **fields: Any) -> PodStanding:
 
 
 def points(one: Told) -> list[MetricPoint]:
-    return [MetricPoint(key="loss", step=step, value=loss(one.pod, step)) for step in range(3)]
+    return [MetricPoint(key="loss", step=step, value=loss(one.uid, step)) for step in range(3)]
 
 
 def condition(type_: str, status: str, reason: str, message: str = "") -> Condition:
@@ -155,7 +155,7 @@ def test_a_training_that_fails_as_it_was_told_to_is_in_order() -> None:
 def test_a_file_that_was_torn_off_while_it_was_written_may_arrive() -> None:
     seen = in_order()
     seen.pods[0].begun["plain/3.bin"] = 5000
-    torn = artifact(ITERATION, "plain/3.bin", content("trial-0-a", "plain/3.bin", 5000)[:70], recorded_at=MOMENT)
+    torn = artifact(ITERATION, "plain/3.bin", content("uid-of-trial-0-a", "plain/3.bin", 5000)[:70], recorded_at=MOMENT)
     seen = replace(seen, rows=[*seen.rows, torn])
     assert verdict([seen], world(seen), {}) == []
 
@@ -177,7 +177,7 @@ PLANTED: dict[str, tuple[Callable[[Seen], Seen], str]] = {
     ),
     "a part of a file that is renamed when it is whole": (
         _more_rows(
-            artifact(ITERATION, "renamed/0.bin", content("trial-0-a", "renamed/0.bin", 9), recorded_at=MOMENT),
+            artifact(ITERATION, "renamed/0.bin", content("uid-of-trial-0-a", "renamed/0.bin", 9), recorded_at=MOMENT),
         ),
         "a part of renamed/0.bin",
     ),
@@ -267,7 +267,7 @@ def test_a_silenced_pod_excuses_nothing_else(change: Callable[[Seen], Seen], exp
 @pytest.mark.parametrize("fault", sorted(ENDING - {Fault.POD_DELETED_AT_ONCE}))
 def test_no_other_end_excuses_a_pod_without_a_last_word(fault: Fault) -> None:
     seen = after_a_silenced_pod()
-    found = verdict([seen], world(seen), {"trial-0-a": frozenset({fault})})
+    found = verdict([seen], world(seen), {"uid-of-trial-0-a": frozenset({fault})})
     assert any("pod trial-0-a left no final report" in sentence for sentence in found), found
 
 
@@ -291,7 +291,7 @@ def test_bytes_are_compared_and_leftovers_are_found() -> None:
 
 def test_a_pod_struck_before_its_training_began_may_be_told_as_unproven_or_not_at_all() -> None:
     unborn = Told(pod="trial-0-z", uid="uid-z", namespace="chaos-1-0")
-    struck = {"trial-0-z": frozenset({Fault.POD_DELETED_AT_ONCE})}
+    struck = {"uid-z": frozenset({Fault.POD_DELETED_AT_ONCE})}
     quiet = replace(in_order(), pods=[*in_order().pods, unborn])
     careful = replace(
         quiet,
@@ -328,7 +328,7 @@ def test_what_the_training_writes_is_what_the_judge_expects(
         "PINNACE_ARTIFACTS_DIR": str(tmp_path),
         "PINNACE_ITERATION_ID": str(ITERATION),
         "PINNACE_EXPERIMENT": "trial-0",
-        "HOSTNAME": "trial-0-a",
+        "POD_UID": "uid",
         "SMALL_FILES": "4",
         "BIG_MIB": "1",
         "SECONDS_TO_RUN": "0.1",
@@ -347,7 +347,7 @@ def test_what_the_training_writes_is_what_the_judge_expects(
         if path.is_file() and path.suffix != ".done"
     }
     assert {path: hashlib.sha256(body).hexdigest() for path, body in there.items()} == one.completed
-    assert there[METRICS] == metrics_content("trial-0-a", one.steps)
+    assert there[METRICS] == metrics_content("uid", one.steps)
     for path, body in there.items():
         assert one.explains(path, hashlib.sha256(body).hexdigest(), len(body))
 
