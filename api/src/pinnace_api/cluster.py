@@ -187,6 +187,9 @@ def writer_end(pod: PodObject) -> WriterEnd:
     When the pod has ended they have, whatever is missing of their statuses: one that is evicted may have none. A
     container that waits for a restart in a pod that is being deleted will not start again: its last end counts,
     and one that never ran wrote nothing.
+
+    Of a pod that is being deleted the kubelet says nothing new before the last of its containers has ended, the sidecar
+    included, which it tells to end after all others. To wait for its word would mean to wait for ourselves.
     """
     codes: list[int] = []
     for status in pod.status.container_statuses:
@@ -208,7 +211,7 @@ def _by_phase(pod: PodObject) -> WriterEnd:
         case "Succeeded":
             return WriterEnd.CLEAN
         case _:
-            return WriterEnd.RUNNING
+            return WriterEnd.UNKNOWN if pod.metadata.deletion_timestamp else WriterEnd.RUNNING
 
 
 def _asked(call: Callable[[], Any], answer: type[_T]) -> _T | None:

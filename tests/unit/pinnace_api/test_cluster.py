@@ -49,7 +49,9 @@ def pod(*states: dict[str, Any], containers: int = 0, leaving: bool = False, las
         (pod(WAITING, last=ended(1), leaving=True), WriterEnd.FAILED),
         (pod(WAITING, last=ended(0), leaving=True), WriterEnd.CLEAN),
         (pod(WAITING, leaving=True), WriterEnd.CLEAN),
-        (pod(RUNNING, leaving=True), WriterEnd.RUNNING),
+        (pod(RUNNING, leaving=True), WriterEnd.UNKNOWN),
+        (pod(ended(0), RUNNING, leaving=True), WriterEnd.UNKNOWN),
+        (pod(RUNNING), WriterEnd.RUNNING),
         (PodObject(), WriterEnd.RUNNING),
     ],
 )
