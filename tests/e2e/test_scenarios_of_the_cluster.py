@@ -3,6 +3,7 @@
 The numbers are those of docs/operations/failure-scenarios.md.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from pinnace.naming import SIDECAR_CONTAINER
 from support.eventually import eventually
 from support.ledger import Ledger, differences
 from support.store_keys import disable_key, make_key
-from support.system import HOLD, TRAINING, Experiment, System, on_node
+from support.system import HOLD, TRAINING, Experiment, System, evict, on_node
 
 Start = Callable[..., Experiment]
 
@@ -101,6 +102,48 @@ def test_b02_a_sidecar_killed_for_its_memory_starts_again_and_goes_on(start: Sta
     experiment.wait_for("ArtifactsSynced", "True")
     assert experiment.differences() == []
     assert len(system.rows(experiment.id)) == 3 + 3 + 1
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("way", ["deleted", "evicted"])
+def test_b11_a_pod_that_is_asked_to_go_ships_what_it_has_and_goes_at_once(
+    start: Start, system: System, way: str
+) -> None:
+    experiment = start(f"asked-{way}", environment=HOLDS | {"LATE_FILES": "3", "STAY": "1"})
+    experiment.wait_until_holding(files=3)
+    experiment.release()
+    eventually(lambda: len(system.rows(experiment.id)) >= 4, timeout=60, interval=0.3, what="a late file recorded")
+    written, [pod] = experiment.ledger(), experiment.pods()
+    name, asked = pod["metadata"]["name"], time.monotonic()
+    if way == "evicted":
+        evict(name, experiment.namespace)
+    else:
+        kubectl("delete", "pod", name, "--wait=false", namespace=experiment.namespace)
+    experiment.wait_for("ArtifactsSynced", "True", timeout=90)
+    assert time.monotonic() - asked < 60, "what it waited for was itself"
+    assert experiment.condition("Succeeded")["status"] == "False"
+    assert completed_files_ashore(system, experiment, written) == []
+    # Nobody can say any more how its training ended, so what it wrote last may be torn.
+    assert "metrics.jsonl" in [row.path for row in system.rows(experiment.id) if row.suspect]
+
+
+@pytest.mark.timeout(300)
+def test_b24_a_secret_that_is_missing_is_named_and_used_when_it_appears(
+    start: Start, namespace: str, system: System
+) -> None:
+    kubectl("delete", "secret", "pinnace-store", namespace=namespace)
+    experiment = start("no-secret", environment=HOLDS)
+    missing = experiment.wait_for("ArtifactsSynced", "False", reason="CredentialsMissing", timeout=120)
+    assert missing["message"]
+    assert experiment.condition("Running")["status"] == "True"
+    bring_store_key(namespace, system.installation.access_key, system.installation.secret_key)
+    [pod] = experiment.pods()
+    # A change of the pod has the kubelet look at its volumes at once; by itself it does so every minute.
+    kubectl("annotate", "pod", pod["metadata"]["name"], "example.com/look=now", namespace=namespace)
+    eventually(lambda: len(system.rows(experiment.id)) == 3, timeout=120, interval=0.3, what="what waited is ashore")
+    experiment.release()
+    experiment.wait_for("ArtifactsSynced", "True")
+    assert experiment.differences() == []
 
 
 @pytest.mark.timeout(300)

@@ -1,10 +1,9 @@
 """The faults of a schedule, done to the cluster, and who they hit."""
 
-import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from cluster.installation import STORE_NAMESPACE, SYSTEM_NAMESPACE
 from cluster.kubectl import CommandFailed, items, kubectl
@@ -12,6 +11,7 @@ from pinnace.naming import EXPERIMENT_LABEL, ITERATION_ID_LABEL
 from support.chaos_node import Node
 from support.chaos_schedule import ENDING, MAX_ENDINGS, Fault, Strike
 from support.eventually import eventually
+from support.system import evict
 
 _STORE: Final = "minio server"
 #: Their processes' command lines, and labels and namespace of their pods.
@@ -125,20 +125,11 @@ class Faults:
         name, namespace = meta["name"], meta["namespace"]
         self._note(strike.fault, meta["uid"], meta["labels"][ITERATION_ID_LABEL])
         if strike.fault is Fault.POD_EVICTED:
-            self._evict(name, namespace)
+            evict(name, namespace)
         else:
             at_once = ["--grace-period=0", "--force"] if strike.fault is Fault.POD_DELETED_AT_ONCE else []
             kubectl("delete", "pod", name, *at_once, "--wait=false", namespace=namespace, timeout=20)
         return f"{name} {meta['uid']}"
-
-    def _evict(self, name: str, namespace: str) -> None:
-        eviction: dict[str, Any] = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": name, "namespace": namespace},
-        }
-        path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
-        kubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction), timeout=20)
 
     def _may_end(self, fault: Fault, iteration: str) -> bool:
         return fault not in ENDING or self._endings[iteration] < MAX_ENDINGS

@@ -43,6 +43,19 @@ class ControlPlane:
     kubeconfig: Path
     authority: Path
     audit_log: Path
+    etcd_url: str
+    api_server: "Server"
+
+    def compact(self) -> None:
+        """Have etcd forget every version but the present one."""
+        http = urllib3.PoolManager(retries=False, timeout=5.0)
+        known = http.request("POST", f"{self.etcd_url}/v3/kv/range", json={"key": "AA=="}).json()
+        body = {"revision": known["header"]["revision"], "physical": True}
+        answer = http.request("POST", f"{self.etcd_url}/v3/kv/compaction", json=body)
+        assert answer.status == 200, answer.data
+
+    def wait_until_ready(self) -> None:
+        eventually(self.ready, timeout=START_S, interval=0.2, what=f"the API server on {self.url} is ready")
 
     def ready(self) -> bool:
         http = urllib3.PoolManager(ca_certs=str(self.authority), retries=False, timeout=5.0)
@@ -53,6 +66,35 @@ class ControlPlane:
         return answer.status == 200
 
 
+class Server:
+    """One of the processes; a test may end it and start it again."""
+
+    def __init__(self, log: Path, command: Sequence[str]) -> None:
+        self._log = log
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str) -> None:
+        """With further arguments."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen([*self._command, *arguments], stdout=output, stderr=subprocess.STDOUT)
+
+    def end(self) -> None:
+        """Safe to call twice."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
 @contextmanager
 def control_plane(
     folder: Path, *, controllers: Sequence[str] = (), arguments: Sequence[str] = ()
@@ -61,41 +103,43 @@ def control_plane(
     kube = tool("kube")
     port, etcd, peers = _ports(3)
     token = secrets.token_hex(16)
+    etcd_url = f"http://127.0.0.1:{etcd}"
     plane = ControlPlane(
         url=f"https://127.0.0.1:{port}",
         token=token,
         kubeconfig=folder / "kubeconfig",
         authority=folder / "certificates/apiserver.crt",
         audit_log=folder / "audit.jsonl",
-    )
-    _write_files(folder, plane)
-    with ExitStack() as processes:
-        _start(
-            processes,
-            folder / "etcd.log",
-            [kube, "etcd", f"--data-dir={folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=warn"]
-            + [f"--{name}=http://127.0.0.1:{etcd}" for name in ("listen-client-urls", "advertise-client-urls")]
-            + [f"--{name}=http://127.0.0.1:{peers}" for name in ("listen-peer-urls", "initial-advertise-peer-urls")]
-            + [f"--initial-cluster=default=http://127.0.0.1:{peers}"],
-        )
-        _start(
-            processes,
+        etcd_url=etcd_url,
+        api_server=Server(
             folder / "apiserver.log",
             [
-                *(kube, "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd}", f"--secure-port={port}"),
+                *(kube, "kube-apiserver", f"--etcd-servers={etcd_url}", f"--secure-port={port}"),
                 *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--authorization-mode=RBAC"),
                 *(f"--cert-dir={folder / 'certificates'}", f"--token-auth-file={folder / 'tokens.csv'}"),
                 *("--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/16"),
                 f"--service-account-key-file={folder / 'service-accounts.key'}",
                 f"--service-account-signing-key-file={folder / 'service-accounts.key'}",
-                *(f"--audit-policy-file={folder / 'audit.yaml'}", f"--audit-log-path={plane.audit_log}"),
+                *(f"--audit-policy-file={folder / 'audit.yaml'}", f"--audit-log-path={folder / 'audit.jsonl'}"),
                 *arguments,
             ],
+        ),
+    )
+    _write_files(folder, plane)
+    with ExitStack() as processes:
+        keeper = Server(
+            folder / "etcd.log",
+            [kube, "etcd", f"--data-dir={folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=warn"]
+            + [f"--{name}={etcd_url}" for name in ("listen-client-urls", "advertise-client-urls")]
+            + [f"--{name}=http://127.0.0.1:{peers}" for name in ("listen-peer-urls", "initial-advertise-peer-urls")]
+            + [f"--initial-cluster=default=http://127.0.0.1:{peers}"],
         )
-        eventually(plane.ready, timeout=START_S, interval=0.2, what=f"the API server on {plane.url} is ready")
+        for server in (keeper, plane.api_server):
+            processes.callback(server.end)
+            server.start()
+        plane.wait_until_ready()
         if controllers:
-            _start(
-                processes,
+            acting = Server(
                 folder / "controllers.log",
                 [
                     *(kube, "kube-controller-manager", f"--kubeconfig={plane.kubeconfig}", "--leader-elect=false"),
@@ -105,6 +149,8 @@ def control_plane(
                     f"--root-ca-file={plane.authority}",
                 ],
             )
+            processes.callback(acting.end)
+            acting.start()
         yield plane
 
 
@@ -141,18 +187,3 @@ def _write_files(folder: Path, plane: ControlPlane) -> None:
         "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "admin"}}],
     }
     plane.kubeconfig.write_text(yaml.safe_dump(config))
-
-
-def _start(processes: ExitStack, log: Path, command: Sequence[str]) -> None:
-    output = processes.enter_context(log.open("w"))
-    process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-
-    def end() -> None:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    processes.callback(end)

@@ -1,6 +1,7 @@
 """The installed system and Experiments on it, seen from outside: kubectl, the API's client, a client of the store."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -247,6 +248,13 @@ def diagnose(namespace: str) -> None:
         with contextlib.suppress(CommandFailed):
             log = kubectl("logs", f"deployment/pinnace-{deployment}", "--tail=60", namespace=SYSTEM_NAMESPACE)
             print(f"--- {deployment}\n{log}")
+
+
+def evict(pod: str, namespace: str) -> None:
+    """As a node that is drained asks a pod to go."""
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+    kubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction), timeout=20)
 
 
 def on_node(*command: str, timeout: float = 60) -> str:

@@ -1,0 +1,256 @@
+"""What happens to Experiments when the cluster's own API dies, forgets, refuses, or is given what is large and strange.
+
+Operators are real processes on a real API server; pods are played. The numbers are those of
+docs/operations/failure-scenarios.md.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from cluster.kubectl import CommandFailed, apply, get, items, kubectl
+from support.api_process import ApiProcess, api_processes
+from support.control_plane import CONTROLLERS, ControlPlane, control_plane
+from support.crd import CRD
+from support.eventually import eventually
+from support.operator_process import OperatorProcess
+from support.operator_world import manifest
+from support.pod_player import Behaviour, PodPlayer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scenarios")
+
+
+@pytest.fixture(scope="module")
+def plane(folder: Path) -> Iterator[ControlPlane]:
+    with control_plane(folder, controllers=CONTROLLERS) as started, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(started.kubeconfig))
+        kubectl("apply", "--server-side", "-f", str(CRD))
+        kubectl("wait", "--for=condition=Established", "crd/experiments.pinnace.dev", "--timeout=30s")
+        yield started
+
+
+@pytest.fixture(scope="module")
+def api(folder: Path) -> Iterator[ApiProcess]:
+    with api_processes(folder, f"sqlite:///{folder / 'api.db'}", 1) as [process]:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def held() -> set[str]:
+    """Names of Experiments whose pods run until they are taken out."""
+    return set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def player(plane: ControlPlane, api: ApiProcess, held: set[str]) -> Iterator[None]:
+    def behave(pod: dict[str, Any]) -> Behaviour:
+        return Behaviour.RUN if pod["metadata"]["labels"]["pinnace.dev/experiment"] in held else Behaviour.SUCCEED
+
+    with api.admin() as client:
+        player = PodPlayer(plane, client, behave)
+        player.start()
+        yield
+        player.close()
+
+
+@pytest.fixture(scope="module")
+def operator(folder: Path, plane: ControlPlane, api: ApiProcess) -> Iterator[OperatorProcess]:
+    """One for all tests: it has to survive them."""
+    process = OperatorProcess(folder, plane, api, name="only", lease_namespace="")
+    process.start()
+    yield process
+    assert process.is_running(), process.log[-3000:]
+    process.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def namespace(operator: OperatorProcess, request: pytest.FixtureRequest) -> str:
+    name = f"team-{abs(hash(request.node.name)) % 10**6}"
+    kubectl("create", "namespace", name)
+    return name
+
+
+def start(name: str, namespace: str, **spec: Any) -> None:
+    body = manifest(name, **spec)
+    body["metadata"] = {"name": name}
+    apply(body, namespace=namespace)
+
+
+def synced(namespace: str, name: str) -> bool:
+    try:
+        found = get("experiment", name, namespace) or {}
+    except CommandFailed:
+        return False
+    conditions = found.get("status", {}).get("conditions", ())
+    return any(c["type"] == "ArtifactsSynced" and c["status"] == "True" for c in conditions)
+
+
+def soon(probe: Callable[[], object], what: str, timeout: float = 60) -> None:
+    eventually(probe, timeout=timeout, interval=0.3, what=what)
+
+
+def iterations(count: int) -> dict[str, Any]:
+    return {"parameters": {"grid": {"n": list(range(count))}}, "parallelism": 2}
+
+
+@pytest.mark.timeout(180)
+def test_b20_an_api_server_that_is_killed_is_gone_on_with_when_it_is_back(
+    plane: ControlPlane, namespace: str, held: set[str]
+) -> None:
+    held.add("sweep")
+    start("sweep", namespace, **iterations(4))
+    soon(lambda: len(items("jobs", namespace)) == 2, "the first two are at work")
+    uids = {job["metadata"]["uid"] for job in items("jobs", namespace)}
+    plane.api_server.kill()
+    held.discard("sweep")
+    plane.api_server.start()
+    plane.wait_until_ready()
+    # What is played follows changes of pods only.
+    kubectl("annotate", "pods", "--all", "example.com/look=again", namespace=namespace)
+    soon(partial(synced, namespace, "sweep"), "the sweep is synced")
+    after = {job["metadata"]["uid"] for job in items("jobs", namespace)}
+    assert len(after) == 4
+    assert uids < after
+
+
+@pytest.mark.timeout(180)
+def test_b20_an_operator_whose_versions_are_forgotten_sees_what_it_missed(
+    plane: ControlPlane, namespace: str, operator: OperatorProcess
+) -> None:
+    start("before", namespace)
+    soon(partial(synced, namespace, "before"), "the first is synced")
+    listed = json.loads(kubectl("get", "--raw=/apis/pinnace.dev/v1alpha1/experiments"))
+    version = listed["metadata"]["resourceVersion"]
+    os.kill(operator.pid, signal.SIGSTOP)
+    try:
+        start("meanwhile", namespace)
+        kubectl("delete", "experiment", "before", "--cascade=background", "--wait=false", namespace=namespace)
+        plane.compact()
+        plane.api_server.kill()
+        plane.api_server.start()
+        plane.wait_until_ready()
+        assert is_forgotten(plane, version), "the API server still knows the version: nothing is proven"
+    finally:
+        os.kill(operator.pid, signal.SIGCONT)
+    soon(partial(synced, namespace, "meanwhile"), "what was made meanwhile is synced")
+    soon(lambda: get("experiment", "before", namespace) is None, "what was deleted meanwhile is gone")
+
+
+def is_forgotten(plane: ControlPlane, version: str) -> bool:
+    http = urllib3.PoolManager(ca_certs=str(plane.authority), retries=False, timeout=10.0)
+    path = f"/apis/pinnace.dev/v1alpha1/experiments?watch=true&timeoutSeconds=1&resourceVersion={version}"
+
+    def watched() -> bytes | None:
+        answer = http.request("GET", plane.url + path, headers={"Authorization": f"Bearer {plane.token}"})
+        # 429 while it still reads its storage.
+        return None if answer.status == 429 else answer.data + b" "
+
+    return b'"code":410' in eventually(watched, timeout=30, interval=0.2, what="a watch is answered")
+
+
+@pytest.mark.timeout(180)
+def test_b21_an_api_server_that_refuses_most_requests_is_asked_again_until_all_is_done(
+    plane: ControlPlane, namespace: str
+) -> None:
+    plane.api_server.end()
+    few = ("--enable-priority-and-fairness=false", "--max-requests-inflight=2", "--max-mutating-requests-inflight=1")
+    plane.api_server.start(*few)
+    try:
+        plane.wait_until_ready()
+        before = refused(plane)
+        with crowd(plane):
+            soon(lambda: refused(plane) > before + 50, "requests are refused")
+            for number in range(4):
+                eventually(lambda number=number: attempt(f"storm-{number}", namespace), timeout=60, what="it is taken")
+            # Whoever was refused asks again, so the end comes through the storm.
+            soon(lambda: len(jobs(namespace)) >= 4, "Jobs are made in the midst of it", timeout=90)
+        for number in range(4):
+            soon(partial(synced, namespace, f"storm-{number}"), f"storm-{number} is synced")
+        assert len(items("jobs", namespace)) == 8
+    finally:
+        plane.api_server.end()
+        plane.api_server.start()
+        plane.wait_until_ready()
+
+
+def attempt(name: str, namespace: str) -> bool:
+    try:
+        start(name, namespace, **iterations(2))
+    except CommandFailed:
+        return False
+    return True
+
+
+def jobs(namespace: str) -> list[Any]:
+    try:
+        return items("jobs", namespace)
+    except CommandFailed:
+        return []
+
+
+def refused(plane: ControlPlane) -> int:
+    http = urllib3.PoolManager(ca_certs=str(plane.authority), retries=False, timeout=10.0)
+    answer = http.request("GET", f"{plane.url}/metrics", headers={"Authorization": f"Bearer {plane.token}"})
+    lines = answer.data.decode().splitlines() if answer.status == 200 else []
+    counted = [line for line in lines if line.startswith("apiserver_request_terminations_total{") and '"429"' in line]
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in counted)
+
+
+class crowd:  # noqa: N801 - used as a with-block
+    """Others who ask more than the API server answers."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(6)]
+
+    def __enter__(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        http = urllib3.PoolManager(ca_certs=str(self._plane.authority), retries=False, timeout=10.0)
+        headers = {"Authorization": f"Bearer {self._plane.token}", "Content-Type": "application/json"}
+        body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "crowd-"}})
+        path = "/api/v1/namespaces/default/configmaps?dryRun=All"
+        while not self._over.is_set():
+            http.request("POST", self._plane.url + path, body=body, headers=headers)
+
+
+@pytest.mark.timeout(180)
+def test_b23_what_is_large_long_or_in_another_script_is_carried_out_like_anything_else(namespace: str) -> None:
+    long = "a-very-long-name-" + "x" * 233
+    twin = long + ".b"
+    names = ["s", long, twin, "dots.and-hyphens.9"]
+    big = {"env": [{"name": "TABLE", "value": "ü" * 100_000}]}
+    for name in names:
+        start(
+            name,
+            namespace,
+            description="Größe, 大きさ, размер: \u202e and a 🚀",
+            tags=["überblick=größe"],
+            parameters={"list": [{"größe": "5 µm"}]} if name == "s" else {"list": [{"size": "5 µm"}]},
+            pod={"containers": [{"name": "train", "image": "training:1", **(big if name == "s" else {})}]},
+        )
+    for name in names:
+        soon(partial(synced, namespace, name), f"{name[:30]} is synced")
+    found = items("jobs", namespace)
+    assert len({job["metadata"]["name"] for job in found}) == len(names)
+    owners = {job["metadata"]["ownerReferences"][0]["name"] for job in found}
+    assert owners == set(names)
