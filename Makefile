@@ -1,4 +1,4 @@
-# Verbs: demo, demo-down, test, check, fix, e2e, soak, bench, images, cluster-up, cluster-down. `make help` says more.
+# Verbs: demo, demo-down, test, check, fix, e2e, soak, chaos, bench, images, cluster-up, cluster-down. `make help` says more.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -36,6 +36,10 @@ soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cl
 	PYTHONPATH=tests:. $(BIN)/python -m support.soak --kills 500
 	PYTHONPATH=tests:. $(BIN)/python -m support.many_files --files 100000
 	$(BIN)/pytest -q --times 50 --timeout 7200 tests/contract/test_api_as_documented.py
+
+.PHONY: chaos
+chaos: $(VENV)/ready ## whatever carries fifty Experiments is killed by chance for ten minutes; CHAOS="--seed N" repeats
+	$(WITH_CLUSTER) env PYTHONPATH=tests:. $(BIN)/python -m support.chaos $(CHAOS)
 
 e2e: $(VENV)/ready ## the stories on the cluster only
 	$(WITH_CLUSTER) $(BIN)/pytest tests/e2e

@@ -36,11 +36,15 @@ START_S = 90
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
-    """Where it listens. `kubeconfig` is an administrator's; `audit_log` has one JSON object for each request."""
+    """Where it listens. `kubeconfig` and `token` are an administrator's, for whom no limit of the server holds, and
+    those of `member` are of one who is in the group `members` alone; `audit_log` has one JSON object for each request.
+    """
 
     url: str
     token: str
     kubeconfig: Path
+    member_token: str
+    member_kubeconfig: Path
     authority: Path
     audit_log: Path
     etcd_url: str
@@ -108,6 +112,8 @@ def control_plane(
         url=f"https://127.0.0.1:{port}",
         token=token,
         kubeconfig=folder / "kubeconfig",
+        member_token=secrets.token_hex(16),
+        member_kubeconfig=folder / "kubeconfig-of-a-member",
         authority=folder / "certificates/apiserver.crt",
         audit_log=folder / "audit.jsonl",
         etcd_url=etcd_url,
@@ -163,7 +169,9 @@ def _ports(count: int) -> list[int]:
 
 
 def _write_files(folder: Path, plane: ControlPlane) -> None:
-    (folder / "tokens.csv").write_text(f'{plane.token},admin,admin,"system:masters"\n')
+    (folder / "tokens.csv").write_text(
+        f'{plane.token},admin,admin,"system:masters"\n{plane.member_token},member,member,"members"\n'
+    )
     subprocess.run(
         [tool("openssl"), "genrsa", "-out", str(folder / "service-accounts.key"), "2048"],
         check=True,
@@ -178,12 +186,13 @@ def _write_files(folder: Path, plane: ControlPlane) -> None:
     (folder / "audit.yaml").write_text(yaml.safe_dump(policy))
     # The server makes its certificate when it starts, and this file is read afterwards.
     cluster = {"server": plane.url, "certificate-authority": str(plane.authority)}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "tests",
-        "clusters": [{"name": "tests", "cluster": cluster}],
-        "users": [{"name": "admin", "user": {"token": plane.token}}],
-        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "admin"}}],
-    }
-    plane.kubeconfig.write_text(yaml.safe_dump(config))
+    for file, token in ((plane.kubeconfig, plane.token), (plane.member_kubeconfig, plane.member_token)):
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "tests",
+            "clusters": [{"name": "tests", "cluster": cluster}],
+            "users": [{"name": "user", "user": {"token": token}}],
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "user"}}],
+        }
+        file.write_text(yaml.safe_dump(config))
