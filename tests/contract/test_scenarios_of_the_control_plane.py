@@ -238,7 +238,7 @@ def test_b23_what_is_large_long_or_in_another_script_is_carried_out_like_anythin
             pod={"containers": [{"name": "train", "image": "training:1", **(big if name == "s" else {})}]},
         )
     for name in names:
-        soon(partial(synced, namespace, name), f"{name[:30]} is synced", timeout=30)
+        soon(partial(synced, namespace, name), f"{name[:30]} is synced", timeout=90)
     found = items("jobs", namespace)
     assert len({job["metadata"]["name"] for job in found}) == len(names)
     owners = {job["metadata"]["ownerReferences"][0]["name"] for job in found}
