@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from support.chart import CHART, NAMESPACE, ROOT, Manifest, of_kind, one, render
+from pinnace_operator.engines.kinds import ENGINES as ENGINES_BY_KIND
+from support.chart import CHART, NAMESPACE, ROOT, Manifest, RefusedByHelm, of_kind, one, render
 
 #: What each part may do where it serves Experiments.
 OPERATOR = {
@@ -26,6 +27,11 @@ CONFIGURATIONS = {
 }
 #: And in its own namespace.
 LEASE = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
+#: And what is enabled beside Jobs.
+ENGINES = {
+    (ENGINES_BY_KIND[kind].resource.group, ENGINES_BY_KIND[kind].resource.plural): OPERATOR["batch", "jobs"]
+    for kind in ENGINES_BY_KIND
+}
 API = {("", "pods"): {"get"}}
 #: Cluster-wide, where ArtifactStores are served.
 OPERATOR_STORES = {
@@ -117,9 +123,22 @@ def test_without_webhooks_none_of_their_rights_is_there() -> None:
     }
 
 
+def test_only_the_engines_that_are_named_may_be_made_and_watched_and_the_operator_is_told_which() -> None:
+    manifests = render(store__bucket="abc", operator__engines=["RayJob"])
+    ray = {("ray.io", "rayjobs"): OPERATOR["batch", "jobs"]}
+    assert granted(manifests, "pinnace-operator")["*"] == OPERATOR | CONFIGURATIONS | ray
+    [container] = one(manifests, "Deployment", "-operator")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "PINNACE_OPERATOR_ENGINES", "value": '["RayJob"]'} in container["env"]
+
+
+def test_engines_without_the_webhook_are_refused_with_what_to_do() -> None:
+    with pytest.raises(RefusedByHelm, match="enable it, or leave"):
+        render(store__bucket="abc", operator__engines=["RayJob"], webhook__enabled=False)
+
+
 def test_the_named_service_accounts_are_the_ones_bound_and_used() -> None:
     manifests = render(CHART / "ci" / "everything-values.yaml")
-    assert granted(manifests, "the-operator") == {"*": OPERATOR_STORES, "team-a": OPERATOR, NAMESPACE: LEASE}
+    assert granted(manifests, "the-operator") == {"*": OPERATOR_STORES, "team-a": OPERATOR | ENGINES, NAMESPACE: LEASE}
     assert granted(manifests, "the-api") == {"*": TOKEN_REVIEW | API_STORES, "team-a": API}
     used = {item["spec"]["template"]["spec"]["serviceAccountName"] for item in of_kind(manifests, "Deployment")}
     assert used == {item["metadata"]["name"] for item in of_kind(manifests, "ServiceAccount")}

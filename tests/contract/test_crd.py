@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from pinnace.artifact_stores import ArtifactStore
 from pinnace_operator.acceptance import accept
-from pinnace_operator.experiment import ConditionType, Experiment, Manifest, Spec, Status, TemplateMetadata
+from pinnace_operator.experiment import ConditionType, Experiment, Manifest, Spec, Status, Template, TemplateMetadata
 from pinnace_operator.stores import Offers
 from support.crd import BAD, CRD, GOOD, GOOD_STORES, Expectation, documents
 from support.operator_world import PLATFORM, UID
@@ -70,7 +70,16 @@ def test_schema_and_operator_know_the_same_fields_with_the_same_defaults(path: s
         expected = {} if isinstance(schema["default"], dict) else msgspec.json.decode(msgspec.json.encode(default))
         assert schema["default"] == expected
     elif path.startswith("spec"):
-        nothing: tuple[object, ...] = (None, UNSET, "", (), {}, msgspec.NODEFAULT, TemplateMetadata())
+        nothing: tuple[object, ...] = (
+            None,
+            UNSET,
+            "",
+            (),
+            {},
+            msgspec.NODEFAULT,
+            TemplateMetadata(),
+            Template(spec={}),
+        )
         assert field.default in nothing
         assert field.required == (path.rpartition(".")[2] in required_at(path))
 
@@ -101,11 +110,11 @@ def test_every_field_is_described_and_bounded(path: str, node: dict[str, Any]) -
         assert {"minimum", "maximum"} <= node.keys()
 
 
-def test_unknown_fields_are_kept_inside_the_pod_template_and_nowhere_else() -> None:
+def test_unknown_fields_are_kept_inside_pod_template_and_engine_object_and_nowhere_else() -> None:
     keepers = {path for path, node in nodes(SCHEMA) if node.get("x-kubernetes-preserve-unknown-fields")}
     values = {"spec.parameters.grid.*[]", "spec.parameters.list[].*"}
     values |= {f"spec.parameters.{way}.space.*.choice[]" for way in ("random", "optuna")}
-    assert all(path.startswith("spec.template.spec") for path in keepers - values)
+    assert all(path.startswith(("spec.template.spec", "spec.engine.spec")) for path in keepers - values)
 
 
 def test_every_rule_has_a_message_that_says_what_to_write() -> None:

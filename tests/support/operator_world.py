@@ -38,7 +38,7 @@ from pinnace.records import (
 from pinnace.settings import StoreSettings
 from pinnace_operator.acceptance import accept
 from pinnace_operator.catalogue import Catalogue
-from pinnace_operator.experiment import ConditionType, Experiment, Status
+from pinnace_operator.experiment import ConditionType, EngineKind, Experiment, Status
 from pinnace_operator.job import build_job, labels
 from pinnace_operator.observed import job_view, pod_view
 from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RejectedError, UnavailableError
@@ -57,6 +57,8 @@ PLATFORM = Platform(
     store_credentials_secret="pinnace-store",
     default_store=StoreSettings(endpoint="http://minio.test:9000", bucket="experiments"),
     poll_seconds=5,
+    engines=frozenset(EngineKind) - {EngineKind.JOB},
+    injects=True,
 )
 
 
@@ -520,7 +522,9 @@ class World:
 
     # --- the Cluster of the operator's ports
 
-    def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
+    def jobs(
+        self, namespace: str, experiment_id: str, engine: EngineKind = EngineKind.JOB
+    ) -> tuple[list[dict[str, Any]], int]:
         self._need_cluster()
         return copy.deepcopy(list(self.jobs_by_name.values())), self._version
 
@@ -574,7 +578,15 @@ class World:
         self.claims.setdefault(manifest["metadata"]["name"], copy.deepcopy(manifest))
 
     def suspend_job(
-        self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        suspend: bool,
+        engine: EngineKind = EngineKind.JOB,
+        pods: Collection[str] = (),
+        for_good: str = "",
     ) -> None:
         self._need_cluster()
         self.record(f"suspend {name} {suspend}{' for good' if for_good else ''}")

@@ -19,6 +19,9 @@ ITERATION_LABEL: Final = f"{GROUP}/iteration"  # the index
 #: objectSelector is this label, and the operator does not count such pods among those of its Jobs.
 INJECT_LABEL: Final = f"{GROUP}/inject"
 
+#: On pods that an engine (spec.engine) makes for an iteration, beside INJECT_LABEL: the engine's kind.
+ENGINE_LABEL: Final = f"{GROUP}/engine"
+
 #: On a pod that ships what another one left on a claim: that one's UID as a label and, because names are longer than
 #: labels, its name as an annotation. The API lets it write in that one's name once that one has ended.
 RESCUES_LABEL: Final = f"{GROUP}/rescues"

@@ -102,7 +102,12 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
                 keeper.start()
             kopf.run(
                 registry=build_registry(
-                    attendance, catalogue, selector=settings.selector, watches=watches, pulse=pulse
+                    attendance,
+                    catalogue,
+                    selector=settings.selector,
+                    engines=settings.engines,
+                    watches=watches,
+                    pulse=pulse,
                 ),
                 standalone=True,
                 # kopf would ask for the name of the user that it runs as, and a container's user id has none.

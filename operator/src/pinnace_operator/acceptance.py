@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from pinnace.errors import PinnaceError
 from pinnace_operator import quantity
-from pinnace_operator.experiment import AccessMode, Artifacts, Experiment, Store
+from pinnace_operator.engines import mistakes as engines
+from pinnace_operator.experiment import AccessMode, Artifacts, EngineKind, Experiment, Store
 from pinnace_operator.search import Search, search_of
 from pinnace_operator.search.values import SearchError
 from pinnace_operator.settings import Platform
@@ -68,7 +69,10 @@ def accept(experiment: Experiment, platform: Platform, offers: Offers | None = N
             "spec.earlyStopping needs spec.objective, because it compares values of its metric: name the metric there",
         )
     artifacts = experiment.spec.artifacts
-    for clash in _template_clashes(experiment):
+    for reason, mistake in engines.mistakes(experiment, platform):
+        raise NotAcceptedError(reason, mistake)
+    is_job = experiment.spec.engine.kind is EngineKind.JOB
+    for clash in _template_clashes(experiment) if is_job else _engine_clashes(experiment):
         raise NotAcceptedError("NameClash", clash)
     for mistake in _failure_policy_mistakes(experiment):
         raise NotAcceptedError("InvalidPodFailurePolicy", mistake)
@@ -153,6 +157,17 @@ def clashes(pod: Mapping[str, Any], field: str, mount_path: str) -> Iterator[str
             yield f"{field}.volumes: {_name(volume)} is a name of Pinnace's: rename the volume"
     for kind, position, container in _containers(pod):
         yield from _container_clashes(container, f"{field}.{kind}[{position}]", mount_path)
+
+
+def _engine_clashes(experiment: Experiment) -> Iterator[str]:
+    for label in experiment.spec.engine.metadata.labels:
+        if label.startswith(LABEL_PREFIX):
+            yield f"spec.engine.metadata.labels: {label} is set by Pinnace: choose another prefix"
+    for field, template in engines.pods(experiment):
+        for label in (template.get("metadata") or {}).get("labels") or ():
+            if label.startswith(LABEL_PREFIX):
+                yield f"{field}.metadata.labels: {label} is set by Pinnace: choose another prefix"
+        yield from clashes(template["spec"], f"{field}.spec", experiment.spec.artifacts.mount_path)
 
 
 def _template_clashes(experiment: Experiment) -> Iterator[str]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pinnace.naming import EXPERIMENT_ID_LABEL
+from pinnace_operator.engines.views import work_view
 from pinnace_operator.experiment import Experiment, MalformedError
 from pinnace_operator.observe import parsed
-from pinnace_operator.observed import job_view, pod_view
+from pinnace_operator.observed import pod_view
 from pinnace_operator.reconcile import Memory
 from pinnace_operator.stores import may_use
 
@@ -79,9 +80,10 @@ class Attendance:
         attended.woken.set()
 
     def see_job(self, manifest: dict[str, Any], *, deleted: bool = False) -> None:
+        """A Job, or the object of another engine."""
         attended = self._owner(manifest)
         if attended is not None:
-            for job in parsed([manifest], job_view):
+            for job in parsed([manifest], work_view):
                 attended.memory.sightings.see_job(job, deleted=deleted)
             attended.woken.set()
 

@@ -89,6 +89,21 @@ class DeletionPolicy(StrEnum):
     DELETE = "Delete"
 
 
+class EngineKind(StrEnum):
+    """What runs an iteration."""
+
+    #: Kubernetes' own, of spec.template.
+    JOB = "Job"
+    #: Kubeflow's training operator.
+    PYTORCH_JOB = "PyTorchJob"
+    #: Kubeflow Trainer.
+    TRAIN_JOB = "TrainJob"
+    #: KubeRay.
+    RAY_JOB = "RayJob"
+    #: Argo Workflows.
+    WORKFLOW = "Workflow"
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of everything read from or written to the cluster: camelCase there, unknown fields ignored."""
 
@@ -253,6 +268,14 @@ class Template(Manifest, frozen=True, kw_only=True):
     spec: dict[str, Any]
 
 
+class Engine(Manifest, frozen=True, kw_only=True):
+    kind: EngineKind = EngineKind.JOB
+    #: Of the object; its pods have their own.
+    metadata: TemplateMetadata = TemplateMetadata()
+    #: The object's spec as the user wrote it; None for a Job.
+    spec: dict[str, Any] | None = None
+
+
 class OnExitCodes(Manifest, frozen=True, kw_only=True, omit_defaults=True):
     #: None: any container's.
     container_name: str | None = None
@@ -297,7 +320,9 @@ class Spec(Manifest, frozen=True, kw_only=True):
     artifacts: Artifacts = Artifacts()
     restore: Restore = Restore()
     metrics: Metrics = Metrics()
-    template: Template
+    engine: Engine = Engine()
+    #: Of Jobs; with other engines there is none, which reads as an empty one.
+    template: Template = Template(spec={})
 
 
 class Condition(Manifest, frozen=True, kw_only=True):

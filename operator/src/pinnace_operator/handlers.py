@@ -7,6 +7,7 @@ knows stands in the status and in the cluster, never in kopf.
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import kopf
@@ -15,6 +16,8 @@ from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import EXPERIMENT_ID_LABEL, GROUP, PLURAL, VERSION
 from pinnace_operator.attendance import Attendance
 from pinnace_operator.catalogue import Catalogue
+from pinnace_operator.engines.kinds import JOB, Resource, resource_of
+from pinnace_operator.experiment import EngineKind
 from pinnace_operator.watches import SILENCE_S, WATCH_S, Watches
 
 #: A loop that has not turned for so long is stuck.
@@ -46,12 +49,18 @@ def build_registry(
     catalogue: Catalogue | None = None,
     *,
     selector: str = "",
+    engines: Iterable[EngineKind] = (),
     watches: Watches | None = None,
     pulse: Pulse | None = None,
 ) -> kopf.OperatorRegistry:
-    """A registry of its own, so that several operators can live in one process (tests do)."""
+    """A registry of its own, so that several operators can live in one process (tests do).
+
+    Of other engines than Job only `engines` are watched. One whose CRD is not there when we start is not, and does not
+    hold up the others.
+    """
     registry = kopf.OperatorRegistry()
     seen = watches or Watches()
+    resources = [JOB, *map(resource_of, engines)]
     felt = pulse or Pulse()
     beating: list[asyncio.Task[None]] = []
 
@@ -62,7 +71,7 @@ def build_registry(
 
     @kopf.on.startup(registry=registry, id="start")
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-        configure(settings, selector)
+        configure(settings, selector, resources)
         beating.append(asyncio.create_task(felt.beat(), name="pulse"))
 
     @kopf.on.cleanup(registry=registry, id="stop")
@@ -76,10 +85,12 @@ def build_registry(
         seen.saw_event()
         attendance.see_experiment(dict(event["object"]), deleted=event["type"] == "DELETED")
 
-    @kopf.on.event("batch", "v1", "jobs", registry=registry, id="job")
     async def job(event: kopf.RawEvent, **_: Any) -> None:
         seen.saw_event()
         attendance.see_job(dict(event["object"]), deleted=event["type"] == "DELETED")
+
+    for resource in resources:
+        kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)(job)
 
     @kopf.on.event("v1", "pods", registry=registry, id="pod")
     async def pod(event: kopf.RawEvent, **_: Any) -> None:
@@ -105,7 +116,7 @@ def _watch_stores(registry: kopf.OperatorRegistry, catalogue: Catalogue, attenda
             attendance.see_namespace(name)
 
 
-def configure(settings: kopf.OperatorSettings, selector: str = "") -> None:
+def configure(settings: kopf.OperatorSettings, selector: str = "", resources: Iterable[Resource] = (JOB,)) -> None:
     """What kopf leaves open, each with its reason."""
     # A watch without time-outs can go silent for ever (a lost connection behind a load balancer).
     settings.watching.server_timeout = WATCH_S
@@ -118,7 +129,8 @@ def configure(settings: kopf.OperatorSettings, selector: str = "") -> None:
     # An API server that is away is waited for, some twenty minutes; after that a restart is the better try.
     settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, *([30] * 40))
     # Only what carries our label is worth the traffic and the memory.
-    settings.watching.label_selectors["batch", "v1", "jobs"] = EXPERIMENT_ID_LABEL
+    for resource in resources:
+        settings.watching.label_selectors[resource.group, resource.version, resource.plural] = EXPERIMENT_ID_LABEL
     settings.watching.label_selectors["v1", "pods"] = EXPERIMENT_ID_LABEL
     if selector:
         settings.watching.label_selectors[GROUP, VERSION, PLURAL] = selector

@@ -86,7 +86,7 @@ def build_job(
             "name": name,
             "namespace": experiment.namespace,
             "labels": {**queueing, MANAGED_BY_LABEL: MANAGED_BY, **ours},
-            **_chosen(parameters, accepted),
+            **({"annotations": chosen} if (chosen := remembered(parameters, accepted)) else {}),
             "ownerReferences": [owner(experiment)],
         },
         "spec": {
@@ -108,10 +108,11 @@ def build_job(
     }
 
 
-def _chosen(parameters: Combination, accepted: Accepted) -> dict[str, Any]:
+def remembered(parameters: Combination, accepted: Accepted) -> dict[str, str]:
+    """The annotation that keeps what nobody could work out again; none where all is known from the start."""
     if isinstance(accepted.search, Listed):
         return {}
-    return {"annotations": {PARAMETERS_ANNOTATION: msgspec.json.encode(parameters).decode()}}
+    return {PARAMETERS_ANNOTATION: msgspec.json.encode(parameters).decode()}
 
 
 def build_service(experiment: Experiment, index: int, job: dict[str, Any]) -> dict[str, Any] | None:

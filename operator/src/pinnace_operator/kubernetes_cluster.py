@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
+from pinnace_operator.engines.kinds import resource_of, suspension
+from pinnace_operator.experiment import EngineKind
 from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
 from pinnace_operator.kubernetes_api import JSON, KubernetesApi
 from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RefusedError, RejectedError
@@ -33,8 +35,10 @@ _IMMUTABLE: Final = "field is immutable"
 class KubernetesCluster(KubernetesApi):
     """Safe to use from several threads at once."""
 
-    def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
-        return self._list(_of(f"/apis/batch/v1/namespaces/{namespace}/jobs", experiment_id))
+    def jobs(
+        self, namespace: str, experiment_id: str, engine: EngineKind = EngineKind.JOB
+    ) -> tuple[list[dict[str, Any]], int]:
+        return self._list(_of(_path(engine, namespace), experiment_id))
 
     def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
         return self._list(_of(f"/api/v1/namespaces/{namespace}/pods", experiment_id))
@@ -46,8 +50,9 @@ class KubernetesCluster(KubernetesApi):
         return self._list("/api/v1/namespaces")
 
     def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        meta = manifest["metadata"]
         try:
-            return self._apply(_job_path(manifest["metadata"]["namespace"], manifest["metadata"]["name"]), manifest)
+            return self._apply(_path(EngineKind(manifest["kind"]), meta["namespace"], meta["name"]), manifest)
         except RejectedError as error:
             # It exists with another template, made by another version of the operator: that one goes on.
             if _IMMUTABLE not in str(error):
@@ -59,7 +64,15 @@ class KubernetesCluster(KubernetesApi):
         self._create(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/persistentvolumeclaims", manifest)
 
     def suspend_job(
-        self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        suspend: bool,
+        engine: EngineKind = EngineKind.JOB,
+        pods: Collection[str] = (),
+        for_good: str = "",
     ) -> None:
         annotations = {SUSPENDED_ANNOTATION: "true"} if suspend else {}
         if pods:
@@ -67,17 +80,17 @@ class KubernetesCluster(KubernetesApi):
         if for_good:
             annotations[STOPPED_ANNOTATION] = for_good
         manifest = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
+            "apiVersion": resource_of(engine).api_version,
+            "kind": engine.value,
             "metadata": {
                 "name": name,
                 "namespace": namespace,
                 "uid": uid,
                 "annotations": annotations,
             },
-            "spec": {"suspend": suspend},
+            "spec": suspension(engine, suspend=suspend, for_good=bool(for_good)),
         }
-        self._apply(_job_path(namespace, name), manifest, manager=SUSPEND_MANAGER)
+        self._apply(_path(engine, namespace, name), manifest, manager=SUSPEND_MANAGER)
 
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         manifest = {
@@ -86,7 +99,7 @@ class KubernetesCluster(KubernetesApi):
             "metadata": {"name": name, "namespace": namespace, "uid": uid},
             "spec": {"ttlSecondsAfterFinished": seconds},
         }
-        self._apply(_job_path(namespace, name), manifest, manager=EXPIRY_MANAGER)
+        self._apply(_path(EngineKind.JOB, namespace, name), manifest, manager=EXPIRY_MANAGER)
 
     def end_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         manifest = {
@@ -96,7 +109,7 @@ class KubernetesCluster(KubernetesApi):
             # The time of a suspended one does not run.
             "spec": {"activeDeadlineSeconds": seconds, "suspend": False},
         }
-        self._apply(_job_path(namespace, name), manifest, manager=END_MANAGER)
+        self._apply(_path(EngineKind.JOB, namespace, name), manifest, manager=END_MANAGER)
 
     def create_service(self, manifest: dict[str, Any]) -> None:
         self._create(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/services", manifest)
@@ -199,5 +212,7 @@ def _of(path: str, experiment_id: str) -> str:
     return f"{path}?labelSelector={EXPERIMENT_ID_LABEL}%3D{experiment_id}"
 
 
-def _job_path(namespace: str, name: str) -> str:
-    return f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+def _path(engine: EngineKind, namespace: str, name: str = "") -> str:
+    resource = resource_of(engine)
+    path = f"/apis/{resource.api_version}/namespaces/{namespace}/{resource.plural}"
+    return f"{path}/{name}" if name else path

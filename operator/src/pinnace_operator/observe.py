@@ -8,10 +8,11 @@ from uuid import UUID
 
 from pinnace.client import ApiError, NotFound
 from pinnace.records import ExperimentWrite, Shown
+from pinnace_operator.engines.views import work_view
 from pinnace_operator.experiment import Experiment, MalformedError
-from pinnace_operator.observed import Observed, Refusal, Rows, Trouble, job_view, pod_view
+from pinnace_operator.observed import Observed, Refusal, Rows, Trouble, pod_view
 from pinnace_operator.perform import trouble_of
-from pinnace_operator.ports import Api, Cluster
+from pinnace_operator.ports import Api, Cluster, GoneError
 from pinnace_operator.search.stopping import POINTS, Comparison, compared_with, peers_of, suspects
 from pinnace_operator.sightings import Sightings
 from pinnace_operator.stores import Offers
@@ -25,9 +26,13 @@ def relist(experiment: Experiment, sightings: Sightings, cluster: Cluster, now: 
     """Correct `sightings` by a full list when it is due. Raises ClusterError."""
     if not sightings.is_due(now):
         return
-    jobs, jobs_version = cluster.jobs(experiment.namespace, experiment.metadata.uid)
+    try:
+        jobs, jobs_version = cluster.jobs(experiment.namespace, experiment.metadata.uid, experiment.spec.engine.kind)
+    except GoneError:
+        # The cluster knows no such kind of object, so there are none.
+        jobs, jobs_version = [], 0
     pods, pods_version = cluster.pods(experiment.namespace, experiment.metadata.uid)
-    sightings.replace(parsed(jobs, job_view), jobs_version, parsed(pods, pod_view), pods_version)
+    sightings.replace(parsed(jobs, work_view), jobs_version, parsed(pods, pod_view), pods_version)
     sightings.listed_at = now
 
 

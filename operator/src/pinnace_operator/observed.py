@@ -9,9 +9,16 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.naming import INJECT_LABEL, ITERATION_LABEL, RESCUES_LABEL, RESTORE_CONTAINER, SIDECAR_CONTAINER
+from pinnace.naming import (
+    ENGINE_LABEL,
+    INJECT_LABEL,
+    ITERATION_LABEL,
+    RESCUES_LABEL,
+    RESTORE_CONTAINER,
+    SIDECAR_CONTAINER,
+)
 from pinnace.records import ExperimentWrite, Iteration, PodReport, PodStanding
-from pinnace_operator.experiment import MalformedError, Manifest, Metadata, PodFailurePolicy
+from pinnace_operator.experiment import EngineKind, MalformedError, Manifest, Metadata, PodFailurePolicy
 from pinnace_operator.job import (
     PARAMETERS_ANNOTATION,
     QUEUE_LABEL_PREFIX,
@@ -55,6 +62,8 @@ class JobView:
     name: str
     index: int
     version: int = 0
+    #: Which object it really is; other engines than Job don't count their pods.
+    engine: EngineKind = EngineKind.JOB
     suspended: bool = False
     #: By us, not by a queue.
     suspended_by_us: bool = False
@@ -104,7 +113,7 @@ class PodView:
     index: int
     version: int = 0
     created_at: datetime | None = None
-    #: Another owner's, with the sidecar put in by the webhook; no Job of ours counts it.
+    #: Another owner's, with the sidecar put in by the webhook; no Job of ours counts it. Not an engine's.
     injected: bool = False
     #: Some container has run, so there may be files.
     started: bool = False
@@ -181,6 +190,8 @@ class Refusal:
     #: When to try again; None: not before the spec changes.
     retry_at: datetime | None
     attempts: int = 1
+    #: The cluster knows no such kind of object.
+    engine_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,14 +240,14 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
     return JobView(
         uid=meta.uid,
         name=meta.name,
-        index=_index(meta),
+        index=index_of(meta),
         version=meta.version,
         suspended=job.spec.suspend,
         suspended_by_us=job.spec.suspend and SUSPENDED_ANNOTATION in meta.annotations,
         suspended_pods=frozenset(meta.annotations.get(SUSPENDED_PODS_ANNOTATION, "").split()),
         stopped=meta.annotations.get(STOPPED_ANNOTATION, ""),
         at_rest=job.spec.suspend and _is_at_rest(status),
-        parameters=_parameters(meta),
+        parameters=parameters_of(meta),
         queued=any(label.startswith(QUEUE_LABEL_PREFIX) for label in meta.labels),
         is_ending=job.spec.active_deadline_seconds == END_S and not job.spec.suspend,
         created_at=meta.creation_timestamp,
@@ -264,10 +275,10 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
     return PodView(
         uid=meta.uid,
         name=meta.name,
-        index=_index(meta),
+        index=index_of(meta),
         version=meta.version,
         created_at=meta.creation_timestamp,
-        injected=INJECT_LABEL in meta.labels,
+        injected=INJECT_LABEL in meta.labels and ENGINE_LABEL not in meta.labels,
         # What is restored is recorded already: a pod that came no farther wrote nothing.
         started=any(container.has_run for container in containers if container.name != RESTORE_CONTAINER),
         trained=any(container.has_run for container in status.container_statuses),
@@ -378,7 +389,7 @@ _WAITING = {
 }
 
 
-def _index(meta: Metadata) -> int:
+def index_of(meta: Metadata) -> int:
     text = meta.labels.get(ITERATION_LABEL, "")
     if not text.isdigit():
         raise MalformedError(f"{meta.name} has no index in its label {ITERATION_LABEL}: {text!r}")
@@ -390,7 +401,7 @@ def _is_at_rest(status: _JobStatus) -> bool:
     return is_seen and not status.active and not status.terminating
 
 
-def _parameters(meta: Metadata) -> Combination:
+def parameters_of(meta: Metadata) -> Combination:
     try:
         return msgspec.json.decode(meta.annotations.get(PARAMETERS_ANNOTATION, "{}"), type=Combination)
     except msgspec.DecodeError:

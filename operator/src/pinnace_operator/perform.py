@@ -10,6 +10,8 @@ What the operator's role must allow, and why:
     batch               jobs                       get, list, watch     how the iterations stand
     batch               jobs                       create, patch        server-side apply of a Job; suspend, resume, and
                                                                         when it may go
+    (an engine's)       trainjobs, rayjobs, …      get, list, watch     the same of those in operator.engines, and of no
+                                                   create, patch        others
     (core)              services                   create               one for each iteration with several workers,
                                                                         for their names in the cluster's DNS
     (core)              pods                       get, list, watch     termination messages, and why a pod waits
@@ -35,8 +37,9 @@ from uuid import UUID
 from pinnace.client import ApiError, NotFound, Unavailable, Unexpected, Unreachable
 from pinnace.records import ExperimentWrite, IterationPatch
 from pinnace_operator.deletion import FINALIZER
+from pinnace_operator.engines.kinds import ENGINES
 from pinnace_operator.events import build_announcement, build_event
-from pinnace_operator.experiment import Experiment, Status
+from pinnace_operator.experiment import EngineKind, Experiment, Status
 from pinnace_operator.expiry import ExpireJob
 from pinnace_operator.observed import END_S, Refusal, Trouble
 from pinnace_operator.plan import (
@@ -239,7 +242,7 @@ def _create_jobs(
             _log.warning("job.failed name=%s error=%s", action.manifest["metadata"]["name"], error)
             return None, created, True
         except ClusterError as error:
-            return _refusal(error, experiment, now, last), created, False
+            return _refusal(error, experiment, action.manifest["kind"], now, last), created, False
         _log.info("job.created name=%s/%s", experiment.namespace, action.manifest["metadata"]["name"])
         refusal = None
         if job is not None:
@@ -247,23 +250,37 @@ def _create_jobs(
     return refusal, created, False
 
 
-def _refusal(error: ClusterError, experiment: Experiment, now: datetime, last: Refusal | None) -> Refusal:
+def _refusal(error: ClusterError, experiment: Experiment, kind: str, now: datetime, last: Refusal | None) -> Refusal:
     generation = experiment.metadata.generation
+    is_job = kind == EngineKind.JOB.value
     if isinstance(error, RejectedError):
+        source = "spec.template" if is_job else "spec.engine.spec"
         return Refusal(
             trouble=Trouble(
                 reason="TemplateRejected",
-                message=f"the Job of spec.template is not valid: {error}; correct spec.template",
+                message=f"the {kind} of {source} is not valid: {error}; correct {source}",
             ),
             generation=generation,
             retry_at=None,
         )
     attempts = last.attempts + 1 if last is not None and last.generation == generation else 1
     pause = min(FIRST_RETRY * 2 ** min(attempts - 1, 10), LAST_RETRY)
+    if isinstance(error, GoneError) and not is_job:
+        return Refusal(
+            trouble=Trouble(
+                reason="EngineMissing",
+                message=f"the cluster knows no {kind}: ask the administrator to install "
+                f"{ENGINES[EngineKind(kind)].operator} and to restart this operator; it is tried again by itself",
+            ),
+            generation=generation,
+            retry_at=now + pause,
+            attempts=attempts,
+            engine_missing=True,
+        )
     return Refusal(
         trouble=Trouble(
             reason="JobRefused",
-            message=f"a Job can't be created: {error}; it is tried again by itself once that is mended",
+            message=f"a {kind} can't be created: {error}; it is tried again by itself once that is mended",
         ),
         generation=generation,
         retry_at=now + pause,
@@ -281,6 +298,7 @@ def _change_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Clu
                     action.name,
                     action.uid,
                     suspend=action.suspend,
+                    engine=action.engine,
                     pods=action.pods,
                     for_good=action.for_good,
                 )

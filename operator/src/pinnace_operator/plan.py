@@ -17,10 +17,11 @@ from pinnace.records import ExperimentWrite, Iteration, IterationState, Iteratio
 from pinnace_operator import deletion
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept
 from pinnace_operator.conditions import transitions
-from pinnace_operator.experiment import Condition, Experiment, Status
+from pinnace_operator.engines.objects import build_object
+from pinnace_operator.experiment import Condition, EngineKind, Experiment, Status
 from pinnace_operator.expiry import ExpireJob, expiries, released
 from pinnace_operator.job import build_job, build_service
-from pinnace_operator.observed import Observed, PodView, Refusal, Trouble
+from pinnace_operator.observed import JobView, Observed, PodView, Refusal, Trouble
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
 from pinnace_operator.recipe import recipe
@@ -73,6 +74,7 @@ class SuspendJob:
     name: str
     uid: str
     suspend: bool
+    engine: EngineKind = EngineKind.JOB
     #: UIDs of pods that end by it, or did before.
     pods: frozenset[str] = frozenset()
     for_good: str = ""
@@ -239,7 +241,7 @@ def _deletion(experiment: Experiment, observed: Observed, platform: Platform, no
                 if job.end is None and not job.suspended and not job.queued:
                     started = {pod.uid for pod in observed.pods if pod.index == job.index and pod.started}
                     pods = job.suspended_pods | started
-                    yield SuspendJob(name=job.name, uid=job.uid, suspend=True, pods=pods)
+                    yield _halt(job, pods)
             yield from _last_rescues(experiment, observed, platform, now)
         message = deletion.waits(experiment, observed)
         status = status_of_deleted(experiment, observed, message, now)
@@ -271,11 +273,20 @@ def _last_rescues(experiment: Experiment, observed: Observed, platform: Platform
         yield from rescues(experiment, progress(experiment, observed, accepted), observed, accepted, platform)
 
 
-def _ends(observed: Observed) -> Iterator[EndJob]:
+def _ends(observed: Observed) -> Iterator[EndJob | SuspendJob]:
     """In a namespace that is being deleted: it waits for the pods, and they for their Job, which can't replace them."""
     for job in observed.jobs.values():
-        if job.end is None and not job.is_ending:
+        if job.engine is not EngineKind.JOB:
+            if job.end is None and not job.suspended and not job.queued:
+                yield _halt(job, job.suspended_pods)
+        elif job.end is None and not job.is_ending:
             yield EndJob(name=job.name, uid=job.uid)
+
+
+def _halt(job: JobView, pods: frozenset[str]) -> SuspendJob:
+    """With its Experiment. An engine's object is stopped for good, because suspension may let its pods go on."""
+    why = "" if job.engine is EngineKind.JOB else "its Experiment is deleted"
+    return _suspension(job, suspend=True, pods=pods, for_good=why)
 
 
 def _ended_row(row: Iteration, state: IterationState, now: datetime) -> IterationWrite:
@@ -302,6 +313,8 @@ def _creation(
     experiment: Experiment, iteration: IterationProgress, accepted: Accepted, platform: Platform
 ) -> CreateJob:
     index = iteration.index
+    if experiment.spec.engine.kind is not EngineKind.JOB:
+        return CreateJob(index=index, manifest=build_object(experiment, index, iteration.parameters, accepted))
     manifest = build_job(experiment, index, iteration.parameters, accepted, platform)
     return CreateJob(
         index=index,
@@ -322,16 +335,20 @@ def _suspensions(
         pods = job.suspended_pods | {pod.uid for pod in iteration.pods if pod.started and not pod.ended}
         if why is not None:
             if not (job.stopped and job.suspended):
-                yield SuspendJob(name=job.name, uid=job.uid, suspend=True, pods=pods, for_good=why)
+                yield _suspension(job, suspend=True, pods=pods, for_good=why)
         elif iteration.stage is not Stage.ACTIVE:
             continue
         elif experiment.spec.suspend:
             # A queue would start again at once what it has admitted.
             if not job.suspended and not job.queued:
-                yield SuspendJob(name=job.name, uid=job.uid, suspend=True, pods=pods)
+                yield _suspension(job, suspend=True, pods=pods)
         elif job.suspended_by_us and free > 0:
             free -= 1
-            yield SuspendJob(name=job.name, uid=job.uid, suspend=False, pods=job.suspended_pods)
+            yield _suspension(job, suspend=False, pods=job.suspended_pods)
+
+
+def _suspension(job: JobView, *, suspend: bool, pods: frozenset[str], for_good: str = "") -> SuspendJob:
+    return SuspendJob(name=job.name, uid=job.uid, engine=job.engine, suspend=suspend, pods=pods, for_good=for_good)
 
 
 def _free(experiment: Experiment, iterations: Sequence[IterationProgress]) -> int:

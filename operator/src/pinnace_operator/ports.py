@@ -23,6 +23,7 @@ from pinnace.records import (
     PodStanding,
     Shown,
 )
+from pinnace_operator.experiment import EngineKind
 
 
 class ClusterError(PinnaceError):
@@ -56,8 +57,11 @@ class UnavailableError(ClusterError):
 class Cluster(Protocol):
     """Every method is one request, idempotent, bounded in time, and raises ClusterError."""
 
-    def jobs(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
-        """The Experiment's Jobs, and the version of the list."""
+    def jobs(
+        self, namespace: str, experiment_id: str, engine: EngineKind = EngineKind.JOB
+    ) -> tuple[list[dict[str, Any]], int]:
+        """The Experiment's Jobs, or the objects of another engine, and the version of the list. Raises GoneError where
+        the cluster knows no such kind of object."""
 
     def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
         """The Experiment's pods, and the version of the list."""
@@ -69,13 +73,22 @@ class Cluster(Protocol):
         """All namespaces, and the version of the list."""
 
     def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
-        """Create the Job. One that is there already is left as it is. The Job as it is now, if the answer tells."""
+        """Create the Job, or the object of another engine. A Job that is there already is left as it is. What was made,
+        as it is now, if the answer tells."""
 
     def create_claim(self, manifest: dict[str, Any]) -> None:
         """Create the PersistentVolumeClaim; one of that name that is there already is left as it is."""
 
     def suspend_job(
-        self, namespace: str, name: str, uid: str, *, suspend: bool, pods: Collection[str] = (), for_good: str = ""
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        suspend: bool,
+        engine: EngineKind = EngineKind.JOB,
+        pods: Collection[str] = (),
+        for_good: str = "",
     ) -> None:
         """Suspend or resume this very Job. The Job says from then on itself which `pods` that ended, and `for_good`:
         why it is not to be resumed."""

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from pinnace.ids import iteration_id
 from pinnace.records import Iteration, IterationState, PodStanding
 from pinnace_operator.acceptance import Accepted
-from pinnace_operator.experiment import Experiment, Status
+from pinnace_operator.experiment import EngineKind, Experiment, Status
 from pinnace_operator.indexes import IndexSet
 from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Rescue, Trouble
 from pinnace_operator.proof import (
@@ -125,11 +125,14 @@ class IterationProgress:
                     "look at kubectl describe pod",
                 )
         live = [pod for pod in self.pods if not pod.ended and not pod.injected]
-        if not live and not self.job.pods_active and not self.job.pods_ended and _slow(self.job.created_at, now):
+        # An engine counts no pods, and may have none between two of its steps.
+        none_yet = not live and not self.job.pods_active and not self.job.pods_ended
+        if (none_yet if self.job.engine is EngineKind.JOB else not self.had_pods) and _slow(self.job.created_at, now):
+            kind = self.job.engine
             return Trouble(
                 reason="PodNotCreated",
-                message=f"Job {self.job.name} has no pod yet; a quota or an admission rule may refuse it: look at "
-                f"kubectl describe job {self.job.name}",
+                message=f"{kind} {self.job.name} has no pod yet; a quota or an admission rule may refuse it: look at "
+                f"kubectl describe {kind.lower()} {self.job.name}",
             )
         return None
 

@@ -4,6 +4,9 @@ A pod's proof is its sidecar's final report (the termination message, or the sam
 manifest equal to what the API itself recorded of that pod. An iteration is proven when its Job is over, every pod
 that ran is proven, and no pod that the Job counted, or says that it left out of its count, is missing among them. Pods
 of other owners, which carry the label for injection, have to be proven too, and never stand for one of the Job's.
+
+The objects of other engines count no pods. There, every pod that was seen or heard of is to be proven, and at least one
+where the object ended well; a pod that neither watch nor API ever saw is missed by nobody.
 """
 
 from collections import Counter
@@ -13,8 +16,9 @@ from enum import IntEnum
 from typing import Final
 
 from pinnace.records import FileState, PodReport, PodStanding
+from pinnace_operator.experiment import EngineKind
 from pinnace_operator.failures import is_ignored
-from pinnace_operator.observed import JobView, PodEnd, PodView, Rescue
+from pinnace_operator.observed import JobEnd, JobView, PodEnd, PodView, Rescue
 
 
 class Standing(IntEnum):
@@ -105,7 +109,7 @@ def judge_ended(
     by_pod = {standing.pod_uid: standing for standing in standings}
     verdicts = [
         *_judge_pods(pods, by_pod, job.suspended_pods, rescues, persistent=persistent),
-        _judge_count(job, pods, by_pod),
+        _judge_count(job, pods, by_pod) if job.engine is EngineKind.JOB else _judge_presence(job, pods, by_pod),
     ]
     if any(not pod.ended for pod in pods):
         verdicts.append(Verdict(standing=Standing.DRAINING))
@@ -268,6 +272,24 @@ def _judge_count(job: JobView, pods: Sequence[PodView], standings: Mapping[str, 
             standing=Standing.UNPROVEN,
             message=f"{missing} of the {sum(expected.values())} pods of Job {job.name} left neither a report nor a "
             "trace, so files that they wrote may be missing: compare the recorded artifacts with what should be there",
+        )
+    return Verdict(standing=Standing.SYNCED)
+
+
+def _judge_presence(job: JobView, pods: Sequence[PodView], standings: Mapping[str, PodStanding]) -> Verdict:
+    """Whether any pod was seen or heard of, where an engine's object ended well. Nobody says how many there were."""
+    known = {pod.uid for pod in pods if pod.started and not pod.injected} | job.suspended_pods
+    seen = {pod.uid for pod in pods}
+    known |= {
+        uid
+        for uid, standing in standings.items()
+        if uid not in seen and (standing.report is None or not standing.report.injected)
+    }
+    if job.end is JobEnd.SUCCEEDED and not known:
+        return Verdict(
+            standing=Standing.UNPROVEN,
+            message=f"{job.engine} {job.name} ended well, and no pod of it left a report or a trace, so files that "
+            "they wrote may be missing: compare the recorded artifacts with what should be there",
         )
     return Verdict(standing=Standing.SYNCED)
 

@@ -16,9 +16,14 @@ from pinnace_operator.experiment import Experiment
 def recipe(experiment: Experiment) -> dict[str, Any]:
     """The Experiment as it was declared; values that look like secrets are hidden."""
     spec: dict[str, Any] = _said(msgspec.to_builtins(experiment.spec))
-    template = experiment.spec.template
+    template, engine = experiment.spec.template, experiment.spec.engine
     # As the user wrote it, with what Kubernetes means by an empty value.
-    spec["template"] = {**spec.get("template", {}), "spec": _shown(template.spec)}
+    if engine.spec is None:
+        spec.pop("engine", None)
+        spec["template"] = {**spec.get("template", {}), "spec": _shown(template.spec)}
+    else:
+        spec.pop("template", None)
+        spec["engine"] = {**spec["engine"], "spec": _shown_anywhere(engine.spec)}
     return {RECIPE: {"name": experiment.name, "namespace": experiment.namespace, "spec": spec}}
 
 
@@ -32,6 +37,19 @@ def _said(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: said for name, part in value.items() if (said := _said(part)) not in (None, {})}
     return value
+
+
+def _shown_anywhere(value: Any) -> Any:
+    """Whatever has containers in it, at any depth: an environment is known by its name."""
+    if isinstance(value, list):
+        return [_shown_anywhere(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    parts = {name: part if name in _HIDING else _shown_anywhere(part) for name, part in value.items()}
+    return _shown_container(parts)
+
+
+_HIDING = ("env", "command", "args")
 
 
 def _shown(pod: Mapping[str, Any]) -> dict[str, Any]:

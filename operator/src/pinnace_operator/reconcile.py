@@ -15,9 +15,10 @@ import msgspec
 from pinnace.records import ExperimentWrite
 from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.deletion import at_rest, is_deleted
+from pinnace_operator.engines.views import work_view
 from pinnace_operator.experiment import Experiment, Status
 from pinnace_operator.observe import observe, parsed, relist
-from pinnace_operator.observed import Refusal, Trouble, job_view
+from pinnace_operator.observed import Refusal, Trouble
 from pinnace_operator.perform import Outcome, perform
 from pinnace_operator.plan import next_look, plan
 from pinnace_operator.ports import Api, Cluster, ClusterError
@@ -69,7 +70,7 @@ class Memory:
     def take(self, outcome: Outcome, now: datetime) -> bool:
         """Remember what came of a plan; True when the next look would see something new in it."""
         news = (outcome.refusal, outcome.api_trouble) != (self.refusal, self.api_trouble) or outcome.asked
-        for job in parsed(outcome.jobs, job_view):
+        for job in parsed(outcome.jobs, work_view):
             self.sightings.see_job(job)
         if outcome.unsure:
             self.sightings.listed_at = None
@@ -113,7 +114,8 @@ class Reconciliation:
         if at_rest(experiment) and (is_deleted(experiment) or (experiment.settled and seen)):
             return None
         try:
-            relist(experiment, memory.sightings, self.cluster, self.now())
+            if self.platform.runs(experiment.spec.engine.kind):
+                relist(experiment, memory.sightings, self.cluster, self.now())
             if self.catalogue is not None:
                 self.catalogue.refresh(self.cluster, self.now())
         except ClusterError as error:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from pinnace.settings import STORE_PREFIX, ClientSettings, SettingsError, StoreSettings, check_http_url, load
-from pinnace_operator.experiment import ConfigMapKeyRef
+from pinnace_operator.experiment import ConfigMapKeyRef, EngineKind
 
 OPERATOR_PREFIX: Final = "PINNACE_OPERATOR_"
 
@@ -29,6 +29,8 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     sidecar_resources: str = DEFAULT_RESOURCES
     #: The namespaces to serve, as a JSON list. Empty: all of them.
     namespaces: tuple[str, ...] = ()
+    #: What may run iterations beside Jobs, as a JSON list. Their objects are watched, which takes rights.
+    engines: tuple[EngineKind, ...] = ()
     #: The Secret, in each Experiment's own namespace, with the credentials of the store.
     store_credentials_secret: Annotated[str, Meta(min_length=1, max_length=253)] = "pinnace-store"  # noqa: S105 - a name
     #: The ConfigMap, in each Experiment's own namespace, with the authorities that sign the store's certificate, and
@@ -94,6 +96,13 @@ class Platform:
     poll_seconds: float
     store_ca_bundle: ConfigMapKeyRef | None = None
     allow_inline_stores: bool = True
+    #: Those that are enabled beside Jobs.
+    engines: frozenset[EngineKind] = frozenset()
+    #: Whether pods of other owners get the sidecar.
+    injects: bool = False
+
+    def runs(self, engine: EngineKind) -> bool:
+        return engine is EngineKind.JOB or engine in self.engines
 
     @classmethod
     def from_settings(cls, settings: OperatorSettings, default_store: StoreSettings | None) -> "Platform":
@@ -109,6 +118,8 @@ class Platform:
             store_ca_bundle=ConfigMapKeyRef(name=settings.store_ca_config_map, key=settings.store_ca_key)
             if settings.store_ca_config_map
             else None,
+            engines=frozenset(settings.engines),
+            injects=settings.webhook_port > 0,
         )
 
 

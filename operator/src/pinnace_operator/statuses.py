@@ -139,7 +139,8 @@ def _best(experiment: Experiment, iterations: Sequence[IterationProgress]) -> tu
 
 def _accepted(experiment: Experiment, observed: Observed) -> Finding:
     refusal = observed.refusal
-    if refusal is not None and refusal.retry_at is None and refusal.generation == experiment.metadata.generation:
+    is_of_spec = refusal is not None and (refusal.retry_at is None or refusal.engine_missing)
+    if refusal is not None and is_of_spec and refusal.generation == experiment.metadata.generation:
         return conditions.false(refusal.trouble.reason, refusal.trouble.message)
     return conditions.true("Valid", "the spec can be carried out")
 

@@ -64,7 +64,7 @@ def server() -> Iterator[Answering]:
     answering.close()
 
 
-JOB = {"metadata": {"name": "sweep-0", "namespace": "team-a"}}
+JOB = {"kind": "Job", "metadata": {"name": "sweep-0", "namespace": "team-a"}}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import kopf
 import pytest
 
 from pinnace_operator.attendance import Attendance
+from pinnace_operator.experiment import EngineKind
 from pinnace_operator.handlers import build_registry, configure
 from pinnace_operator.observed import job_view
 from support.operator_world import World, manifest
@@ -17,8 +18,9 @@ def settings() -> kopf.OperatorSettings:
 
 
 def test_only_event_handlers_are_registered_so_kopf_writes_to_no_object() -> None:
-    registry = build_registry(Attendance(World(manifest()).reconciliation))
-    assert {handler.id for handler in registry._watching.get_all_handlers()} == {"experiment", "job", "pod"}
+    registry = build_registry(Attendance(World(manifest()).reconciliation), engines=[EngineKind.RAY_JOB])
+    watched = {handler.id for handler in registry._watching.get_all_handlers()}
+    assert watched == {"experiment", "jobs", "rayjobs", "pod"}
     assert list(registry._changing.get_all_handlers()) == []
     assert list(registry._spawning.get_all_handlers()) == []
 

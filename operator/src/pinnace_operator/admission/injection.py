@@ -7,8 +7,11 @@ webhook changed the pod, it adds what is missing to containers that came since, 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from pinnace.ids import iteration_id
 from pinnace.naming import (
+    ENGINE_LABEL,
     ENV_ITERATION_ID,
     EXPERIMENT_ID_LABEL,
     EXPERIMENT_LABEL,
@@ -18,8 +21,8 @@ from pinnace.naming import (
 )
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept, clashes, grace_seconds
 from pinnace_operator.admission.review import Decision, refused
-from pinnace_operator.experiment import Experiment
-from pinnace_operator.job import job_name, labels
+from pinnace_operator.experiment import EngineKind, Experiment
+from pinnace_operator.job import PARAMETERS_ANNOTATION, job_name, labels
 from pinnace_operator.pod import fitted
 from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
@@ -69,7 +72,8 @@ def inject(
         _check_labels(pod, wanted)
         _check_names(pod["spec"], experiment, index)
         _check_volume(experiment)
-        parameters = _parameters(experiment, accepted, index)
+        parameters = _parameters(pod, experiment, accepted, index)
+        _check_engine(pod, experiment)
     except NotAcceptedError as error:
         return refused(f"Experiment {experiment.name} can't be carried out, so its pods get no sidecar: {error}")
     except RefusedPodError as error:
@@ -84,7 +88,7 @@ def inject(
         platform,
         job=job_name(experiment, index),
         parameters=parameters,
-        injected=True,
+        injected=ENGINE_LABEL not in _labels(pod),
     )
     patch = [
         *_changes("/metadata", dict(pod["metadata"]), {**pod["metadata"], "labels": {**_labels(pod), **wanted}}),
@@ -124,8 +128,22 @@ def _check_volume(experiment: Experiment) -> None:
         )
 
 
-def _parameters(experiment: Experiment, accepted: Accepted, index: int) -> Combination:
-    found = accepted.search.parameters_of(index, {})
+def _check_engine(pod: Mapping[str, Any], experiment: Experiment) -> None:
+    given, kind = _labels(pod).get(ENGINE_LABEL), experiment.spec.engine.kind
+    if given is not None and (given != kind.value or kind is EngineKind.JOB):
+        raise RefusedPodError(
+            f"metadata.labels: {ENGINE_LABEL} is {given}, and Experiment {experiment.name} runs with {kind}: remove "
+            "the label, which is for the operator to set"
+        )
+
+
+def _parameters(pod: Mapping[str, Any], experiment: Experiment, accepted: Accepted, index: int) -> Combination:
+    """What was chosen for an engine's pods stands on them."""
+    text = pod["metadata"].get("annotations", {}).get(PARAMETERS_ANNOTATION, "{}")
+    try:
+        found = accepted.search.parameters_of(index, msgspec.json.decode(text, type=dict[str, Any]))
+    except msgspec.DecodeError as error:
+        raise RefusedPodError(f"metadata.annotations: {PARAMETERS_ANNOTATION} is no JSON object: remove it") from error
     if found is None:
         raise RefusedPodError(
             f"the parameters of iteration {index} of Experiment {experiment.name} are chosen when the operator starts "

@@ -1,0 +1,1 @@
+"""What runs an iteration instead of a Job: the object of another operator, made, watched and read by a table."""

@@ -1,0 +1,230 @@
+"""The table of engines: where each kind of object has its pods, its switch, and its say on how it ended. Pure.
+
+A new engine is a further entry here, one in the enumeration, and the rights in the chart.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pinnace_operator.experiment import EngineKind
+
+#: Names of fields, from the outside in; `*` stands for every item of a list or map.
+Path = tuple[str, ...]
+
+#: What a status says, all of it: a path, or the type of a condition, with the word that it has to have.
+Signs = Mapping[Path | str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What the API server calls objects of a kind."""
+
+    api_version: str
+    plural: str
+
+    @property
+    def group(self) -> str:
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        return self.api_version.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Paths are below `spec`, and below `status` in what is said of the end."""
+
+    resource: Resource
+    #: Who has to be in the cluster.
+    operator: str
+    #: PodTemplateSpecs. There has to be at least one in an object, where any is named here.
+    templates: tuple[Path, ...] = ()
+    #: Metadata that all pods get.
+    pod_metadata: tuple[Path, ...] = ()
+    #: A list that gets one more item, made of the metadata that all pods get.
+    appended: tuple[str, Callable[[dict[str, Any]], dict[str, Any]]] | None = None
+    suspend: Path
+    #: What ends it for good, instead of `suspend`, where that lets pods go on.
+    stop: tuple[Path, str] | None = None
+    #: It ended well: one of these.
+    succeeded: tuple[Signs, ...]
+    #: It failed: one of these, and none of the above.
+    failed: tuple[Signs, ...]
+    #: Its controller has seen that it is suspended, and took its pods away. None: it never tells.
+    at_rest: Signs | None = None
+    started: tuple[Path, ...] = ()
+    ended: tuple[Path, ...] = ()
+    message: tuple[Path, ...] = ()
+    #: Fields that must have this value, each with the reason.
+    required: Mapping[Path, tuple[Any, str]] = field(default_factory=dict)
+    #: What to write instead of a field of the Experiment that means nothing to this engine.
+    instead: Mapping[str, str]
+
+
+JOB: Final = Resource(api_version="batch/v1", plural="jobs")
+
+
+def _runtime_patch(metadata: dict[str, Any]) -> dict[str, Any]:
+    """A TrainJob has no pods of its own: it changes those of its runtime, whose training job is called `node`."""
+    job = {"name": "node", "template": {"spec": {"template": {"metadata": metadata}}}}
+    return {
+        "manager": "pinnace.dev/operator",
+        "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}},
+    }
+
+
+ENGINES: Final[Mapping[EngineKind, Engine]] = {
+    EngineKind.PYTORCH_JOB: Engine(
+        resource=Resource(api_version="kubeflow.org/v1", plural="pytorchjobs"),
+        operator="the Kubeflow Training Operator",
+        templates=(("pytorchReplicaSpecs", "*", "template"),),
+        suspend=("runPolicy", "suspend"),
+        succeeded=({"Succeeded": "True"},),
+        failed=({"Failed": "True"},),
+        at_rest={"Suspended": "True"},
+        started=(("startTime",),),
+        ended=(("completionTime",),),
+        instead={
+            "workers": "pytorchReplicaSpecs.Worker.replicas",
+            "backoffLimit": "runPolicy.backoffLimit",
+            "podFailurePolicy": "pytorchReplicaSpecs.Worker.restartPolicy: ExitCode",
+            "activeDeadlineSeconds": "runPolicy.activeDeadlineSeconds",
+            "ttlSecondsAfterFinished": "runPolicy.ttlSecondsAfterFinished",
+        },
+    ),
+    EngineKind.TRAIN_JOB: Engine(
+        resource=Resource(api_version="trainer.kubeflow.org/v1alpha1", plural="trainjobs"),
+        operator="the Kubeflow Trainer, with spec.runtimePatches",
+        appended=("runtimePatches", _runtime_patch),
+        suspend=("suspend",),
+        succeeded=({"Complete": "True"},),
+        failed=({"Failed": "True"},),
+        at_rest={"Suspended": "True"},
+        instead={
+            "workers": "trainer.numNodes",
+            "backoffLimit": "the Jobs of the runtime",
+            "podFailurePolicy": "the Jobs of the runtime",
+            "activeDeadlineSeconds": "activeDeadlineSeconds",
+            "ttlSecondsAfterFinished": "the JobSet of the runtime",
+        },
+    ),
+    EngineKind.RAY_JOB: Engine(
+        resource=Resource(api_version="ray.io/v1", plural="rayjobs"),
+        operator="KubeRay",
+        templates=(
+            ("rayClusterSpec", "headGroupSpec", "template"),
+            ("rayClusterSpec", "workerGroupSpecs", "*", "template"),
+        ),
+        suspend=("suspend",),
+        succeeded=({("jobDeploymentStatus",): "Complete", ("jobStatus",): "SUCCEEDED"},),
+        failed=(
+            {("jobDeploymentStatus",): "Complete"},
+            {("jobDeploymentStatus",): "Failed"},
+            {("jobDeploymentStatus",): "ValidationFailed"},
+        ),
+        at_rest={("jobDeploymentStatus",): "Suspended"},
+        started=(("startTime",),),
+        ended=(("endTime",),),
+        message=(("reason",), ("message",)),
+        required={
+            ("shutdownAfterJobFinishes",): (True, "the pods of its cluster never end otherwise, nor are they proven")
+        },
+        instead={
+            "workers": "rayClusterSpec.workerGroupSpecs[].replicas",
+            "backoffLimit": "backoffLimit",
+            "podFailurePolicy": "backoffLimit",
+            "activeDeadlineSeconds": "activeDeadlineSeconds",
+            "ttlSecondsAfterFinished": "ttlSecondsAfterFinished",
+        },
+    ),
+    EngineKind.WORKFLOW: Engine(
+        resource=Resource(api_version="argoproj.io/v1alpha1", plural="workflows"),
+        operator="Argo Workflows",
+        pod_metadata=(("podMetadata",),),
+        # A suspended Workflow begins no further step, and lets those that run go on.
+        suspend=("suspend",),
+        stop=(("shutdown",), "Terminate"),
+        succeeded=({("phase",): "Succeeded"},),
+        failed=({("phase",): "Failed"}, {("phase",): "Error"}),
+        started=(("startedAt",),),
+        ended=(("finishedAt",),),
+        message=(("message",),),
+        instead={
+            "workers": "parallelism and its steps",
+            "backoffLimit": "templates[].retryStrategy",
+            "podFailurePolicy": "templates[].retryStrategy",
+            "activeDeadlineSeconds": "activeDeadlineSeconds",
+            "ttlSecondsAfterFinished": "ttlStrategy",
+        },
+    ),
+}
+
+
+def resource_of(kind: EngineKind) -> Resource:
+    return JOB if kind is EngineKind.JOB else ENGINES[kind].resource
+
+
+def suspension(kind: EngineKind, *, suspend: bool, for_good: bool) -> dict[str, Any]:
+    """What of the spec says so."""
+    if kind is EngineKind.JOB:
+        return {"suspend": suspend}
+    engine = ENGINES[kind]
+    if for_good and engine.stop is not None:
+        return nested(*engine.stop)
+    return nested(engine.suspend, suspend)
+
+
+def at(value: Any, path: Path) -> Any:
+    """What is at `path`; None where it does not lead anywhere."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def found(value: Any, path: Path, field_: str) -> Iterator[tuple[str, Any]]:
+    """What there is at `path`, `*` followed, each with the name of its field, which begins with `field_`."""
+    if not path:
+        yield field_, value
+    elif path[0] == "*" and isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from found(item, path[1:], f"{field_}[{position}]")
+    elif isinstance(value, Mapping):
+        for name in value if path[0] == "*" else (path[0],):
+            if name in value:
+                yield from found(value[name], path[1:], f"{field_}.{name}")
+
+
+def changed(value: Any, path: Path, change: Mapping[str, Any]) -> Any:
+    """`value` with each object at `path` joined with `change`. The last object comes into being if it isn't there."""
+    if not path:
+        return _joined(value if isinstance(value, Mapping) else {}, change)
+    name, rest = path[0], path[1:]
+    if name == "*" and isinstance(value, list):
+        return [changed(item, rest, change) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if name == "*":
+        return {key: changed(item, rest, change) for key, item in value.items()}
+    if name not in value and rest:
+        return value
+    return {**value, name: changed(value.get(name), rest, change)}
+
+
+def nested(path: Path, value: Any) -> dict[str, Any]:
+    """`{"a": {"b": value}}` for a and b."""
+    for name in reversed(path):
+        value = {name: value}
+    return dict(value)
+
+
+def _joined(value: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Maps within maps are joined, too."""
+    return {
+        **value,
+        **{
+            name: _joined(value.get(name) or {}, part) if isinstance(part, Mapping) else part
+            for name, part in change.items()
+        },
+    }

@@ -1,0 +1,318 @@
+"""Other engines than Jobs on a real API server; their controllers are the test's, their pods pass our injection."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.client import Configuration
+from kubernetes.config import load_kube_config
+
+from cluster.kubectl import CommandFailed, apply, get, items, kubectl
+from pinnace.digests import manifest_sha256
+from pinnace.naming import ENGINE_LABEL, SIDECAR_CONTAINER
+from pinnace.records import Manifest, PodReport, PodStanding
+from pinnace_operator.acceptance import accept
+from pinnace_operator.admission.injection import inject
+from pinnace_operator.engines.kinds import ENGINES, found
+from pinnace_operator.experiment import ConditionType, EngineKind, Experiment
+from pinnace_operator.kubernetes_cluster import KubernetesCluster
+from pinnace_operator.reconcile import Memory, Reconciliation
+from support.control_plane import CONTROLLERS, ControlPlane, control_plane
+from support.crd import BAD, CRD, Expectation, documents
+from support.engine_crds import DEFINITIONS
+from support.eventually import eventually
+from support.operator_world import PLATFORM, START, UID, World, WorldApi
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "engines.md").read_text()
+EXAMPLES = {
+    example["spec"]["engine"]["kind"]: example
+    for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    if (example := yaml.safe_load(text)).get("kind") == "Experiment"
+}
+NAMESPACE = "engines"
+SYNCED, RUNNING, ACCEPTED = ConditionType.ARTIFACTS_SYNCED, ConditionType.RUNNING, ConditionType.ACCEPTED
+
+#: What each controller says at the end, and when it has suspended its object.
+SUCCEEDED: Mapping[str, dict[str, Any]] = {
+    "PyTorchJob": {"conditions": [{"type": "Succeeded", "status": "True"}], "startTime": "2026-01-01T00:00:05Z"},
+    "TrainJob": {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"}]},
+    "RayJob": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", "endTime": "2026-01-01T00:01:00Z"},
+    "Workflow": {"phase": "Succeeded", "startedAt": "2026-01-01T00:00:05Z", "finishedAt": "2026-01-01T00:01:00Z"},
+}
+FAILED: Mapping[str, dict[str, Any]] = {
+    "PyTorchJob": {"conditions": [{"type": "Failed", "status": "True", "message": "it broke"}]},
+    "TrainJob": {"conditions": [{"type": "Failed", "status": "True", "message": "it broke"}]},
+    "RayJob": {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": "it broke"},
+    "Workflow": {"phase": "Error", "message": "it broke"},
+}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path_factory.mktemp("plane"), controllers=CONTROLLERS) as started:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KUBECONFIG", str(started.kubeconfig))
+            apply(yaml.safe_load(CRD.read_text()))
+            kubectl("wait", "--for=condition=Established", "crd/experiments.pinnace.dev")
+            kubectl("create", "namespace", NAMESPACE)
+            eventually(lambda: items("serviceaccounts", NAMESPACE), timeout=30)
+            # Before the definitions are there: a test needs them missing.
+            started_without = Running(started, "without", EXAMPLES["RayJob"])
+            started_without.look()
+            assert started_without.condition(ACCEPTED) == ("False", "EngineMissing")
+            apply(*DEFINITIONS)
+            for definition in DEFINITIONS:
+                kubectl("wait", "--for=condition=Established", f"crd/{definition['metadata']['name']}")
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def chosen(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+
+
+class Running:
+    """An Experiment on the API server, with an operator, a metadata API and a controller of the test's own."""
+
+    def __init__(self, plane: ControlPlane, name: str, example: dict[str, Any], **spec: Any) -> None:
+        configuration = Configuration()
+        load_kube_config(config_file=str(plane.kubeconfig), client_configuration=configuration)
+        body = {**example, "metadata": {"name": name}, "spec": {**example["spec"], **spec}}
+        apply(body, namespace=NAMESPACE)
+        self.name = name
+        self.kind = EngineKind(body["spec"]["engine"]["kind"])
+        self.engine = ENGINES[self.kind]
+        self.model = World(body)
+        self.now = START
+        self.reconciliation = Reconciliation(
+            cluster=KubernetesCluster(configuration),
+            api=WorldApi(self.model),
+            platform=PLATFORM,
+            now=lambda: self.now,
+            instance="test",
+        )
+        self.memory = Memory()
+
+    def read(self) -> Experiment:
+        stored = get("experiment", self.name, NAMESPACE)
+        assert stored is not None
+        return Experiment.from_manifest(stored)
+
+    def look(self) -> Experiment:
+        """With a full list each time; what was seen of pods is remembered."""
+        for _ in range(3):
+            self.now += timedelta(minutes=11)
+            self.reconciliation.look(self.read(), self.memory)
+        return self.read()
+
+    def condition(self, type_: ConditionType) -> tuple[str, str]:
+        condition = self.read().status.condition(type_)
+        assert condition is not None
+        return condition.status.value, condition.reason
+
+    def objects(self) -> list[dict[str, Any]]:
+        made = items(f"{self.engine.resource.plural}.{self.engine.resource.group}", NAMESPACE)
+        mine = [one for one in made if one["metadata"]["labels"]["pinnace.dev/experiment"] == self.name]
+        return sorted(mine, key=lambda one: one["metadata"]["name"])
+
+    def say(self, made: dict[str, Any], status: dict[str, Any]) -> None:
+        """As the engine's controller does."""
+        options = [] if self.kind is EngineKind.WORKFLOW else ["--subresource=status"]
+        name = f"{self.engine.resource.plural}.{self.engine.resource.group}/{made['metadata']['name']}"
+        kubectl(
+            "patch", name, *options, "--type=merge", f"--patch={json.dumps({'status': status})}", namespace=NAMESPACE
+        )
+
+    def pod_labels(self, made: dict[str, Any]) -> dict[str, Any]:
+        spec = made["spec"]
+        if self.kind is EngineKind.TRAIN_JOB:
+            [patch] = spec["runtimePatches"]
+            [job] = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+            assert job["name"] == "node"
+            return dict(job["template"]["spec"]["template"]["metadata"]["labels"])
+        paths = [*((*path, "metadata") for path in self.engine.templates), *self.engine.pod_metadata]
+        labels = [metadata["labels"] for path in paths for _, metadata in found(spec, path, "spec")]
+        assert all(one == labels[0] for one in labels)
+        return dict(labels[0])
+
+    def start_pod(self, made: dict[str, Any], suffix: str = "a") -> dict[str, Any]:
+        """The controller makes a pod with the template's labels, and the webhook's decision is applied to it."""
+        pod: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"{made['metadata']['name']}-{suffix}", "labels": self.pod_labels(made)},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "train", "image": "training:1"}]},
+        }
+        decision = inject(pod, self.read(), PLATFORM)
+        assert decision.refusal == ""
+        for change in decision.patch:
+            _, part, name = change["path"].split("/")
+            pod[part][name] = change["value"]
+        apply(pod, namespace=NAMESPACE)
+        started = {"state": {"running": {}}, "ready": True, "restartCount": 0, "image": "training:1", "imageID": ""}
+        self._pod_status(pod["metadata"]["name"], "Running", started)
+        stored = get("pod", pod["metadata"]["name"], NAMESPACE)
+        assert stored is not None
+        return stored
+
+    def end_pod(self, pod: dict[str, Any], *, exit_code: int = 0, proven: bool = True) -> None:
+        """The training ends; `proven`: with the sidecar's last report."""
+        uid = pod["metadata"]["uid"]
+        index = int(pod["metadata"]["labels"]["pinnace.dev/iteration"])
+        row = next(row for row in self.model.rows.values() if row.index == index)
+        nothing = Manifest(count=0, sha256=manifest_sha256([]))
+        if proven:
+            report = PodReport(
+                iteration_id=row.id, pod_uid=uid, sequence=1, final=True, files={}, bytes_recorded=0, manifest=nothing
+            )
+            self.model.standings[uid] = PodStanding(
+                iteration_id=row.id, pod_uid=uid, report=report, recorded=nothing, bytes_recorded=0, reported_at=START
+            )
+        ended = {"state": {"terminated": {"exitCode": exit_code}}, "ready": False, "restartCount": 0}
+        ended |= {"image": "training:1", "imageID": ""}
+        self._pod_status(pod["metadata"]["name"], "Failed" if exit_code else "Succeeded", ended)
+
+    def _pod_status(self, name: str, phase: str, container: dict[str, Any]) -> None:
+        status = {
+            "phase": phase,
+            "containerStatuses": [{"name": "train", **container}],
+            "initContainerStatuses": [{"name": SIDECAR_CONTAINER, **container}],
+        }
+        patch = json.dumps({"status": status})
+        kubectl("patch", "pod", name, "--subresource=status", "--type=merge", f"--patch={patch}", namespace=NAMESPACE)
+
+
+def test_the_page_has_an_example_of_each_kind() -> None:
+    assert EXAMPLES.keys() == {kind.value for kind in ENGINES}
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in ENGINES])
+def test_from_apply_to_synced(plane: ControlPlane, kind: str) -> None:
+    run = Running(plane, f"well-{kind.lower()}", EXAMPLES[kind], parallelism=2)
+    run.look()
+    made = run.objects()
+    assert len(made) == accept(run.read(), PLATFORM).search.count
+    assert items("jobs", NAMESPACE) == []
+    for one in made:
+        assert one["metadata"]["ownerReferences"][0]["kind"] == "Experiment"
+        assert run.pod_labels(one)[ENGINE_LABEL] == kind
+    pods = [run.start_pod(one, suffix) for one in made for suffix in ("a", "b")]
+    variables = {variable["name"] for variable in pods[0]["spec"]["containers"][0]["env"]}
+    assert {"PINNACE_ITERATION_ID", "PINNACE_ARTIFACTS_DIR"} <= variables
+    assert any(name.startswith("PINNACE_PARAM_") for name in variables)
+    run.look()
+    assert run.condition(RUNNING) == ("True", "Running")
+    for pod in pods:
+        run.end_pod(pod)
+    run.look()
+    assert run.condition(SYNCED)[0] == "False", "nobody has said yet that there is no further pod"
+    for one in made:
+        run.say(one, SUCCEEDED[kind])
+    run.look()
+    assert run.condition(ConditionType.SUCCEEDED) == ("True", "AllSucceeded")
+    assert run.condition(SYNCED) == ("True", "AllRecorded")
+    before = [one["metadata"]["resourceVersion"] for one in run.objects()]
+    run.look()
+    assert [one["metadata"]["resourceVersion"] for one in run.objects()] == before
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in ENGINES])
+def test_what_failed_says_why_and_a_pod_without_its_report_is_unproven(plane: ControlPlane, kind: str) -> None:
+    run = Running(plane, f"badly-{kind.lower()}", EXAMPLES[kind], parameters={"list": [{"lr": 0.1}]})
+    run.look()
+    [made] = run.objects()
+    pod = run.start_pod(made)
+    run.look()
+    run.end_pod(pod, exit_code=137, proven=False)
+    run.say(made, FAILED[kind])
+    status = run.look().status
+    assert run.condition(ConditionType.SUCCEEDED) == ("False", "IterationsFailed")
+    assert run.condition(SYNCED) == ("False", "Unproven")
+    assert status.iterations.failed == 1
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in ENGINES])
+def test_it_is_suspended_and_goes_on_in_the_engines_own_words(plane: ControlPlane, kind: str) -> None:
+    run = Running(plane, f"pause-{kind.lower()}", EXAMPLES[kind], parameters={"list": [{"lr": 0.1}]})
+    run.look()
+    [made] = run.objects()
+    path = run.engine.suspend
+    patch = ["patch", "experiment", run.name, "--type=merge"]
+    kubectl(*patch, '--patch={"spec":{"suspend":true}}', namespace=NAMESPACE)
+    run.look()
+    assert [value for _, value in found(run.objects()[0]["spec"], path, "")] == [True]
+    kubectl(*patch, '--patch={"spec":{"suspend":false}}', namespace=NAMESPACE)
+    run.look()
+    [after] = run.objects()
+    assert [value for _, value in found(after["spec"], path, "")] == [False]
+    assert run.pod_labels(after) == run.pod_labels(made)
+
+
+def test_one_that_ends_well_without_a_pod_that_anybody_saw_is_not_called_proven(plane: ControlPlane) -> None:
+    run = Running(plane, "unseen", EXAMPLES["RayJob"], parameters={"list": [{"lr": 0.1}]})
+    run.look()
+    run.say(run.objects()[0], SUCCEEDED["RayJob"])
+    run.look()
+    assert run.condition(SYNCED) == ("False", "Unproven")
+
+
+def test_one_that_is_deleted_before_its_end_is_made_again_and_never_called_proven(plane: ControlPlane) -> None:
+    run = Running(plane, "deleted", EXAMPLES["Workflow"], parameters={"list": [{"lr": 0.1}]})
+    run.look()
+    [made] = run.objects()
+    run.end_pod(run.start_pod(made))
+    run.look()
+    kubectl("delete", "workflows.argoproj.io", made["metadata"]["name"], namespace=NAMESPACE)
+    run.memory = Memory()
+    run.look()
+    [again] = run.objects()
+    assert again["metadata"]["name"] == made["metadata"]["name"]
+    assert again["metadata"]["uid"] != made["metadata"]["uid"]
+    run.say(again, SUCCEEDED["Workflow"])
+    run.look()
+    assert run.condition(SYNCED) == ("False", "Unproven")
+
+
+def test_a_definition_that_comes_later_is_all_that_was_missing(plane: ControlPlane) -> None:
+    run = Running(plane, "without", EXAMPLES["RayJob"])
+    run.look()
+    assert run.condition(ACCEPTED) == ("True", "Valid")
+    assert run.objects()
+
+
+def test_an_unknown_field_of_the_engine_is_refused_in_its_own_words(plane: ControlPlane) -> None:
+    example = json.loads(json.dumps(EXAMPLES["RayJob"]))
+    example["spec"]["engine"]["spec"]["entrypiont"] = "x"
+    run = Running(plane, "typo", example)
+    run.look()
+    assert run.condition(ACCEPTED) == ("False", "TemplateRejected")
+
+
+@pytest.mark.parametrize("path", [path for path in BAD if "engine" in path.name], ids=lambda path: path.stem)
+def test_samples_and_the_rules_of_the_api_server_agree(path: Path) -> None:
+    *before, document = documents(path)
+    for one in before:
+        apply({**one, "spec": {**one["spec"], "suspend": True}}, namespace=NAMESPACE)
+    expectation = Expectation.of(path)
+    with pytest.raises(CommandFailed) as caught:
+        kubectl("apply", "--dry-run=server", "--filename=-", namespace=NAMESPACE, stdin=yaml.safe_dump(document))
+    assert f"{expectation.field}: " in str(caught.value)
+    assert expectation.message in str(caught.value)
+
+
+def test_an_example_passes_with_nothing_dropped() -> None:
+    for example in EXAMPLES.values():
+        stored = json.loads(
+            kubectl(
+                "apply", "--dry-run=server", "--filename=-", "--output=json",
+                namespace=NAMESPACE, stdin=yaml.safe_dump(example),
+            )
+        )  # fmt: skip
+        assert stored["spec"]["engine"]["spec"] == example["spec"]["engine"]["spec"]
+        stored["metadata"]["uid"] = UID
+        assert accept(Experiment.from_manifest(stored), PLATFORM).search.count
