@@ -38,9 +38,11 @@ from pinnace.records import (
 from pinnace.settings import StoreSettings
 from pinnace_operator.acceptance import accept
 from pinnace_operator.catalogue import Catalogue
+from pinnace_operator.engines.kinds import changed, suspension
+from pinnace_operator.engines.views import work_view
 from pinnace_operator.experiment import ConditionType, EngineKind, Experiment, Status
 from pinnace_operator.job import build_job, labels
-from pinnace_operator.observed import job_view, pod_view
+from pinnace_operator.observed import pod_view
 from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RejectedError, UnavailableError
 from pinnace_operator.reconcile import Memory, Reconciliation
 from pinnace_operator.settings import Platform
@@ -165,7 +167,7 @@ class World:
         if self.gone_at is not None:
             return None
         for job in self.jobs_by_name.values():
-            self.memory.sightings.see_job(job_view(job))
+            self.memory.sightings.see_job(work_view(job))
         for pod in self.pods_by_name.values():
             self.memory.sightings.see_pod(pod_view(pod))
         return self.reconciliation.look(Experiment.from_manifest(self.body), self.memory)
@@ -487,7 +489,7 @@ class World:
         """By hand, which asks for another one."""
         job = self.rescues[pod_uid]
         del self.jobs_by_name[job["metadata"]["name"]]
-        self.memory.sightings.see_job(job_view(job), deleted=True)
+        self.memory.sightings.see_job(work_view(job), deleted=True)
         if (pod := self.pods_by_name.pop(f"rescue of {pod_uid}", None)) is not None:
             self.memory.sightings.see_pod(pod_view(pod), deleted=True)
 
@@ -501,7 +503,7 @@ class World:
         job = self.job(index)
         name = job["metadata"]["name"]
         del self.jobs_by_name[name]
-        self.memory.sightings.see_job(job_view(job), deleted=True)
+        self.memory.sightings.see_job(work_view(job), deleted=True)
         for uid, pod in list(self.pods_by_name.items()):
             labels = pod["metadata"]["labels"]
             mine = labels["pinnace.dev/iteration"] == str(index) and RESCUES_LABEL not in labels
@@ -595,7 +597,7 @@ class World:
             raise GoneError("no such Job")
         if not suspend:
             assert "pinnace.dev/suspended" in job["metadata"].get("annotations", {}), "a queue's Job is the queue's"
-        job["spec"]["suspend"] = suspend
+        job["spec"] = changed(job["spec"], (), suspension(engine, suspend=suspend, for_good=bool(for_good)))
         own = {"pinnace.dev/suspended", "pinnace.dev/stopped", "pinnace.dev/suspended-pods"}
         kept = {k: v for k, v in job["metadata"].get("annotations", {}).items() if k not in own}
         ours = {"pinnace.dev/suspended": "true"} if suspend else {}
