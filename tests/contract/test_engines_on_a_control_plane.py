@@ -22,11 +22,14 @@ from pinnace_operator.engines.kinds import ENGINES, found
 from pinnace_operator.experiment import ConditionType, EngineKind, Experiment
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
+from support.chart import of_kind, render
 from support.control_plane import CONTROLLERS, ControlPlane, control_plane
 from support.crd import BAD, CRD, Expectation, documents
 from support.engine_crds import DEFINITIONS
 from support.eventually import eventually
 from support.operator_world import PLATFORM, START, UID, World, WorldApi
+from support.webhooks import CONFIGURATIONS, create, free_port, install, operator
+from support.webhooks import pod as webhook_pod
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "engines.md").read_text()
 EXAMPLES = {
@@ -316,3 +319,54 @@ def test_an_example_passes_with_nothing_dropped() -> None:
         assert stored["spec"]["engine"]["spec"] == example["spec"]["engine"]["spec"]
         stored["metadata"]["uid"] = UID
         assert accept(Experiment.from_manifest(stored), PLATFORM).search.count
+
+
+def test_an_operator_with_the_charts_rights_runs_an_engine_although_another_ones_definition_is_missing(
+    plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    kubectl("delete", "crd", "trainjobs.trainer.kubeflow.org")
+    request.addfinalizer(as_before)
+    port = free_port()
+    install(port)
+    wanted = ["RayJob", "TrainJob"]
+    apply(*of_kind(render(store__bucket="artifacts", operator__engines=wanted), "ClusterRole"))
+    with operator(plane, tmp_path, port, engines=json.dumps(wanted)):
+        body = {**EXAMPLES["RayJob"], "metadata": {"name": "process"}}
+        eventually(lambda: applied(body), timeout=60, interval=0.5, what=f"the webhook answers; see {tmp_path}")
+        eventually(lambda: labelled("rayjobs.ray.io", "process"), timeout=60, interval=0.5)
+        made = labelled("rayjobs.ray.io", "process")[0]
+        labels = made["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["metadata"]["labels"]
+        pod = create(webhook_pod("head", labels), NAMESPACE)
+        assert [container["name"] for container in pod["spec"]["initContainers"]] == [SIDECAR_CONTAINER]
+        status = json.dumps({"status": SUCCEEDED["RayJob"]})
+        name = f"rayjobs.ray.io/{made['metadata']['name']}"
+        kubectl("patch", name, "--subresource=status", "--type=merge", f"--patch={status}", namespace=NAMESPACE)
+        eventually(lambda: succeeded("process") == 1, timeout=60, interval=0.5, what="the watch tells of its end")
+
+
+def as_before() -> None:
+    """For tests that come later: no webhook that nobody answers, and all definitions."""
+    for kind in CONFIGURATIONS:
+        kubectl("delete", kind.lower(), "--all")
+    apply(*DEFINITIONS)
+    kubectl("wait", "--for=condition=Established", "crd/trainjobs.trainer.kubeflow.org")
+
+
+def applied(body: dict[str, Any]) -> bool:
+    try:
+        apply(body, namespace=NAMESPACE)
+    except CommandFailed:
+        return False
+    return True
+
+
+def labelled(resource: str, experiment: str) -> list[dict[str, Any]]:
+    return [
+        one for one in items(resource, NAMESPACE) if one["metadata"]["labels"]["pinnace.dev/experiment"] == experiment
+    ]
+
+
+def succeeded(name: str) -> int:
+    stored = get("experiment", name, NAMESPACE)
+    assert stored is not None
+    return int(stored.get("status", {}).get("iterations", {}).get("succeeded", 0))
