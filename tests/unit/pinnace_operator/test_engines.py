@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pinnace.naming import ENGINE_LABEL, INJECT_LABEL
 from pinnace_operator.acceptance import NotAcceptedError, accept
 from pinnace_operator.admission.injection import inject
+from pinnace_operator.deletion import FINALIZER
 from pinnace_operator.engines.kinds import ENGINES, changed, found, nested, suspension
 from pinnace_operator.engines.mistakes import MAX_BYTES
 from pinnace_operator.engines.objects import MAX_NAME, build_object, object_name
@@ -325,6 +326,24 @@ def test_one_that_ended_well_without_a_pod_is_unproven_and_a_guest_does_not_stan
     world.settle()
     assert world.condition(SYNCED) == ("False", "Unproven")
     assert "no pod of it left a report or a trace" in world.message(SYNCED)
+
+
+def test_a_deleted_experiment_stops_its_object_for_good_and_waits_for_its_pods() -> None:
+    world = EngineWorld(body())
+    world.settle()
+    pod = world.start_pod(0)
+    world.write_file(pod)
+    world.settle()
+    world.delete()
+    world.settle()
+    job = world.job(0)
+    assert job["spec"]["runPolicy"] == {"suspend": True}
+    assert job["metadata"]["annotations"]["pinnace.dev/stopped"] == "its Experiment is deleted"
+    assert FINALIZER in world.body["metadata"]["finalizers"]
+    world.drain_pod(pod)
+    world.settle()
+    assert FINALIZER not in world.body["metadata"].get("finalizers", [])
+    assert world.everything_is_ashore
 
 
 ACTIONS = ("start", "write", "proven", "killed", "vanish", "restart", "api", "suspend", "Succeeded", "Failed")
