@@ -11,7 +11,7 @@ from pinnace_api.configuration import configured
 from pinnace_api.settings import PREFIX as API_PREFIX
 from pinnace_api.settings import ApiSettings
 from pinnace_operator import settings as operator_settings
-from pinnace_operator.experiment import ConfigMapKeyRef
+from pinnace_operator.experiment_spec import ConfigMapKeyRef
 from support.chart import CHART, VALUE_SETS, Manifest, environment, of_kind, one, render
 
 

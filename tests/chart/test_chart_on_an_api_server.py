@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from cluster.kubectl import apply, get, helm, items, kubectl
-from pinnace_operator.experiment import ConditionType, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import ConditionType
 from support.chart import CHART, NAMESPACE, RELEASE, VALUE_SETS, of_kind, one, render
 from support.control_plane import control_plane
 from support.crd import documents

@@ -10,10 +10,10 @@ from kubernetes.config import load_kube_config
 
 from cluster.kubectl import CommandFailed, apply, get, kubectl
 from pinnace_operator.acceptance import accept
+from pinnace_operator.cluster_objects import job_view
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.job import build_job
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
-from pinnace_operator.observed import job_view
 from pinnace_operator.proof import Abandoned
 from pinnace_operator.rescue import build_rescue
 from pinnace_operator.volumes import claim

@@ -11,7 +11,10 @@ from msgspec import UNSET
 
 from pinnace.artifact_stores import ArtifactStore
 from pinnace_operator.acceptance import accept
-from pinnace_operator.experiment import ConditionType, Experiment, Manifest, Spec, Status, Template, TemplateMetadata
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import Spec, Template, TemplateMetadata
+from pinnace_operator.experiment_status import ConditionType, Status
+from pinnace_operator.manifest import Manifest
 from pinnace_operator.stores import Offers
 from support.crd import BAD, CRD, GOOD, GOOD_STORES, Expectation, documents
 from support.operator_world import PLATFORM, UID

@@ -19,7 +19,9 @@ from pinnace.records import Manifest, PodReport, PodStanding
 from pinnace_operator.acceptance import accept
 from pinnace_operator.admission.injection import inject
 from pinnace_operator.engines.kinds import ENGINES, found
-from pinnace_operator.experiment import ConditionType, EngineKind, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EngineKind
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
 from support.chart import of_kind, render

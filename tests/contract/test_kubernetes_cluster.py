@@ -9,17 +9,11 @@ from uuid import uuid4
 import pytest
 
 from cluster.kubectl import apply, get, items, kubectl
+from pinnace_operator.cluster_objects import job_view
 from pinnace_operator.events import build_event
-from pinnace_operator.experiment import (
-    ArtifactCounts,
-    Condition,
-    ConditionStatus,
-    ConditionType,
-    Experiment,
-    Status,
-)
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import ArtifactCounts, Condition, ConditionStatus, ConditionType, Status
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
-from pinnace_operator.observed import job_view
 from pinnace_operator.ports import ClusterError, GoneError, RefusedError, RejectedError
 from support.operator_world import PLATFORM, START, manifest
 from support.operator_world import job_of as built_job

@@ -15,7 +15,8 @@ from cluster.kubectl import CommandFailed, apply, items, kubectl
 from pinnace.digests import manifest_sha256
 from pinnace.records import IterationState, Manifest, PodReport, PodStanding
 from pinnace_operator.acceptance import accept
-from pinnace_operator.experiment import ConditionType, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
 from support.control_plane import CONTROLLERS, ControlPlane, control_plane

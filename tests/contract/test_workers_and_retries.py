@@ -18,10 +18,11 @@ from kubernetes.config import load_kube_config
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace.ids import iteration_id
 from pinnace.records import PodReport, PodStanding
-from pinnace_operator.experiment import ConditionType, Experiment
+from pinnace_operator.cluster_objects import job_view, pod_view
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.job import build_service, job_name
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
-from pinnace_operator.observed import job_view, pod_view
 from pinnace_operator.proof import Standing, Verdict, judge
 from pinnace_operator.reconcile import Memory, Reconciliation
 from support.control_plane import CONTROLLERS, ControlPlane, control_plane

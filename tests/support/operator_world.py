@@ -38,11 +38,13 @@ from pinnace.records import (
 from pinnace.settings import StoreSettings
 from pinnace_operator.acceptance import accept
 from pinnace_operator.catalogue import Catalogue
+from pinnace_operator.cluster_objects import pod_view
 from pinnace_operator.engines.kinds import changed, suspension
 from pinnace_operator.engines.views import work_view
-from pinnace_operator.experiment import ConditionType, EngineKind, Experiment, Status
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EngineKind
+from pinnace_operator.experiment_status import ConditionType, Status
 from pinnace_operator.job import build_job, labels
-from pinnace_operator.observed import pod_view
 from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RejectedError, UnavailableError
 from pinnace_operator.reconcile import Memory, Reconciliation
 from pinnace_operator.settings import Platform

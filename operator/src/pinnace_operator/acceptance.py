@@ -10,7 +10,8 @@ from typing import Any, Final
 from pinnace.errors import PinnaceError
 from pinnace_operator import quantity
 from pinnace_operator.engines import mistakes as engines
-from pinnace_operator.experiment import AccessMode, Artifacts, EngineKind, Experiment, Store
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import AccessMode, Artifacts, EngineKind, Store
 from pinnace_operator.search import Search, search_of
 from pinnace_operator.search.values import SearchError
 from pinnace_operator.settings import Platform

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pinnace.naming import EXPERIMENT_ID_LABEL
+from pinnace_operator.cluster_objects import pod_view
 from pinnace_operator.engines.views import work_view
-from pinnace_operator.experiment import Experiment, MalformedError
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.manifest import MalformedError
 from pinnace_operator.observe import parsed
-from pinnace_operator.observed import pod_view
 from pinnace_operator.reconcile import Memory
 from pinnace_operator.stores import may_use
 

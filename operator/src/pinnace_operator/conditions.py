@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pinnace_operator.experiment import Condition, ConditionStatus, ConditionType
+from pinnace_operator.experiment_status import Condition, ConditionStatus, ConditionType
 
 #: The API server refuses longer messages; people don't read them either.
 MAX_MESSAGE = 2048

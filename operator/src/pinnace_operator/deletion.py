@@ -14,7 +14,9 @@ from typing import Final
 from pinnace.ids import iteration_id
 from pinnace.naming import GROUP
 from pinnace.records import IterationState
-from pinnace_operator.experiment import ConditionType, DeletionPolicy, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import DeletionPolicy
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.observed import JobEnd, Observed
 from pinnace_operator.proof import FORGOTTEN, LOST, Standing, Verdict, judge_ended, standings_by_iteration
 from pinnace_operator.volumes import is_persistent

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from pinnace.naming import API_VERSION, KIND
-from pinnace_operator.experiment import Condition, ConditionStatus, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import Condition, ConditionStatus
 
 CONTROLLER: Final = "pinnace.dev/operator"
 

@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pinnace_operator.experiment import (
-    ConditionStatus,
+from pinnace_operator.experiment_spec import (
     FailureAction,
     FailureRule,
     Membership,
@@ -14,6 +13,7 @@ from pinnace_operator.experiment import (
     OnPodCondition,
     PodFailurePolicy,
 )
+from pinnace_operator.experiment_status import ConditionStatus
 
 #: Evicted, preempted, drained, or lost with its node: nothing that the training could have done better.
 DISRUPTED: Final = FailureRule(

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Final
 
 from pinnace_operator.conditions import Finding, false, true, unknown
-from pinnace_operator.experiment import ArtifactCounts, ConditionStatus, ConditionType, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import ArtifactCounts, ConditionStatus, ConditionType
 from pinnace_operator.observed import Observed, Refusal, Trouble
 from pinnace_operator.progress import IterationProgress, Stage, target_reached
 from pinnace_operator.proof import Standing

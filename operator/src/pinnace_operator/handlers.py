@@ -17,7 +17,7 @@ from pinnace.naming import EXPERIMENT_ID_LABEL, GROUP, PLURAL, VERSION
 from pinnace_operator.attendance import Attendance
 from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.engines.kinds import JOB, Resource, resource_of
-from pinnace_operator.experiment import EngineKind
+from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.watches import SILENCE_S, WATCH_S, Watches
 
 #: A loop that has not turned for so long is stuck.

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
 from pinnace_operator.engines.kinds import resource_of, suspension
-from pinnace_operator.experiment import EngineKind
+from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
 from pinnace_operator.kubernetes_api import JSON, KubernetesApi
 from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RefusedError, RejectedError

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from pinnace.errors import PinnaceError
-from pinnace_operator.experiment import Manifest, Metadata
-from pinnace_operator.observed import convert
+from pinnace_operator.cluster_objects import convert
+from pinnace_operator.manifest import Manifest, Metadata
 from pinnace_operator.ports import ClusterError, RefusedError
 
 #: How long a Lease counts after its last renewal.

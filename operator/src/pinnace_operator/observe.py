@@ -8,9 +8,11 @@ from uuid import UUID
 
 from pinnace.client import ApiError, NotFound
 from pinnace.records import ExperimentWrite, Shown
+from pinnace_operator.cluster_objects import pod_view
 from pinnace_operator.engines.views import work_view
-from pinnace_operator.experiment import Experiment, MalformedError
-from pinnace_operator.observed import Observed, Refusal, Rows, Trouble, pod_view
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.manifest import MalformedError
+from pinnace_operator.observed import Observed, Refusal, Rows, Trouble
 from pinnace_operator.perform import trouble_of
 from pinnace_operator.ports import Api, Cluster, GoneError
 from pinnace_operator.search.stopping import POINTS, Comparison, compared_with, peers_of, suspects

@@ -36,13 +36,7 @@ from uuid import UUID
 
 from pinnace.client import ApiError, NotFound, Unavailable, Unexpected, Unreachable
 from pinnace.records import ExperimentWrite, IterationPatch
-from pinnace_operator.deletion import FINALIZER
-from pinnace_operator.engines.kinds import ENGINES
-from pinnace_operator.events import build_announcement, build_event
-from pinnace_operator.experiment import EngineKind, Experiment, Status
-from pinnace_operator.expiry import ExpireJob
-from pinnace_operator.observed import END_S, Refusal, Trouble
-from pinnace_operator.plan import (
+from pinnace_operator.actions import (
     Action,
     Announce,
     CreateJob,
@@ -56,6 +50,15 @@ from pinnace_operator.plan import (
     TrashExperiment,
     WriteStatus,
 )
+from pinnace_operator.cluster_objects import END_S
+from pinnace_operator.deletion import FINALIZER
+from pinnace_operator.engines.kinds import ENGINES
+from pinnace_operator.events import build_announcement, build_event
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EngineKind
+from pinnace_operator.experiment_status import Status
+from pinnace_operator.expiry import ExpireJob
+from pinnace_operator.observed import Refusal, Trouble
 from pinnace_operator.ports import (
     Api,
     Cluster,

@@ -6,26 +6,41 @@ and an Experiment whose artifacts are proven is left alone for ever, even if its
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 import msgspec
 
 from pinnace.records import ExperimentWrite, Iteration, IterationState, IterationWrite
 from pinnace_operator import deletion
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept
+from pinnace_operator.actions import (
+    Action,
+    Announce,
+    CreateJob,
+    EndJob,
+    Hold,
+    PutExperimentRow,
+    PutIterationRow,
+    RecordImages,
+    Release,
+    SuspendJob,
+    TrashExperiment,
+    WriteStatus,
+)
 from pinnace_operator.conditions import transitions
 from pinnace_operator.engines.objects import build_object
-from pinnace_operator.experiment import Condition, EngineKind, Experiment, Status
-from pinnace_operator.expiry import ExpireJob, expiries, released
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EngineKind
+from pinnace_operator.experiment_status import Status
+from pinnace_operator.expiry import expiries, released
 from pinnace_operator.job import build_job, build_service
 from pinnace_operator.observed import JobView, Observed, PodView, Refusal, Trouble
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
 from pinnace_operator.recipe import recipe
-from pinnace_operator.rescue import CreateRescue, rescues
+from pinnace_operator.rescue import rescues
 from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
 from pinnace_operator.statuses import only_figures_moved, status_of, status_of_deleted, status_of_refused
@@ -35,119 +50,13 @@ from pinnace_operator.volumes import claim
 #: Rows written in one round, so that a large sweep does not keep the others waiting.
 MAX_ROWS: Final = 100
 
+
 #: Figures that move while pods run, and nothing else, are written no more often than this.
 FIGURES_PAUSE: Final = timedelta(seconds=20)
 
+
 #: How often to look at something that will hardly change by itself.
 SLOW_POLL_S: Final = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """Put our finalizer on the Experiment; without it nothing else is begun."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """Take our finalizer away, once the status is written that tells why.
-
-    `after_trash`: only if the Experiment's records could be put into the trash.
-    """
-
-    after_trash: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateJob:
-    index: int
-    manifest: dict[str, Any]
-    #: Where its pods find each other; it is made first. None: there is only one pod.
-    service: dict[str, Any] | None = None
-    #: What its pods write to, which is made first; None: folders of their own.
-    claim: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuspendJob:
-    """`suspend` False: let it go on. `for_good` says why it is never to go on; empty: it may."""
-
-    name: str
-    uid: str
-    suspend: bool
-    engine: EngineKind = EngineKind.JOB
-    #: UIDs of pods that end by it, or did before.
-    pods: frozenset[str] = frozenset()
-    for_good: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndJob:
-    """Let it fail for its time, so that it ends its pods and lets them go."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutExperimentRow:
-    id: UUID
-    row: ExperimentWrite
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutIterationRow:
-    id: UUID
-    row: IterationWrite
-    #: It remembers what an optimiser was asked for; its Job can be made now.
-    asked: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordImages:
-    """Which images an iteration ran."""
-
-    id: UUID
-    images: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrashExperiment:
-    """Put its row with all that is in it into the trash, which is left to retention."""
-
-    id: UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announce:
-    """Say by an Event, once, what no condition says."""
-
-    reason: str
-    message: str
-    is_good: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteStatus:
-    status: Status
-    #: What to announce as Events, once the status is written.
-    transitions: tuple[Condition, ...] = ()
-
-
-Action = (
-    Hold
-    | Release
-    | CreateJob
-    | CreateRescue
-    | SuspendJob
-    | ExpireJob
-    | EndJob
-    | PutExperimentRow
-    | PutIterationRow
-    | RecordImages
-    | TrashExperiment
-    | Announce
-    | WriteStatus
-)
 
 
 def plan(experiment: Experiment, observed: Observed, platform: Platform, now: datetime) -> tuple[Action, ...]:

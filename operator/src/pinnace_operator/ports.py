@@ -23,7 +23,7 @@ from pinnace.records import (
     PodStanding,
     Shown,
 )
-from pinnace_operator.experiment import EngineKind
+from pinnace_operator.experiment_spec import EngineKind
 
 
 class ClusterError(PinnaceError):

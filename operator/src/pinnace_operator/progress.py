@@ -12,7 +12,9 @@ from msgspec import UNSET
 from pinnace.ids import iteration_id
 from pinnace.records import Iteration, IterationState, PodStanding
 from pinnace_operator.acceptance import Accepted
-from pinnace_operator.experiment import EngineKind, Experiment, Status
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EngineKind
+from pinnace_operator.experiment_status import Status
 from pinnace_operator.indexes import IndexSet
 from pinnace_operator.observed import JobEnd, JobView, Observed, PodView, Rescue, Trouble
 from pinnace_operator.proof import (

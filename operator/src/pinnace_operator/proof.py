@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Final
 
 from pinnace.records import FileState, PodReport, PodStanding
-from pinnace_operator.experiment import EngineKind
+from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.failures import is_ignored
 from pinnace_operator.observed import JobEnd, JobView, PodEnd, PodView, Rescue
 

@@ -16,7 +16,8 @@ from pinnace.records import ExperimentWrite
 from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.deletion import at_rest, is_deleted
 from pinnace_operator.engines.views import work_view
-from pinnace_operator.experiment import Experiment, Status
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import Status
 from pinnace_operator.observe import observe, parsed, relist
 from pinnace_operator.observed import Refusal, Trouble
 from pinnace_operator.perform import Outcome, perform

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from pinnace.settings import STORE_PREFIX, ClientSettings, SettingsError, StoreSettings, check_http_url, load
-from pinnace_operator.experiment import ConfigMapKeyRef, EngineKind
+from pinnace_operator.experiment_spec import ConfigMapKeyRef, EngineKind
 
 OPERATOR_PREFIX: Final = "PINNACE_OPERATOR_"
 

@@ -19,7 +19,8 @@ from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, dump
 from pinnace_operator import quantity
 from pinnace_operator import volumes as volumes_
 from pinnace_operator.acceptance import Accepted
-from pinnace_operator.experiment import ConfigMapKeyRef, Experiment, Metrics
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import ConfigMapKeyRef, Metrics
 from pinnace_operator.settings import Platform
 from pinnace_operator.volumes import BUFFER_DIR, pod_uid_variable
 

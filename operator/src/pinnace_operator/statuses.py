@@ -13,13 +13,8 @@ from pinnace_operator import conditions, findings
 from pinnace_operator.acceptance import NotAcceptedError
 from pinnace_operator.conditions import Finding
 from pinnace_operator.deletion import WAITING
-from pinnace_operator.experiment import (
-    ArtifactCounts,
-    ConditionType,
-    Experiment,
-    IterationCounts,
-    Status,
-)
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import ArtifactCounts, ConditionType, IterationCounts, Status
 from pinnace_operator.expiry import released
 from pinnace_operator.indexes import IndexSet
 from pinnace_operator.observed import Observed

@@ -13,7 +13,7 @@ import msgspec
 from pinnace.artifact_stores import AccessSource, ArtifactStore
 from pinnace.errors import PinnaceError
 from pinnace.settings import StoreSettings
-from pinnace_operator.experiment import ConfigMapKeyRef, Store
+from pinnace_operator.experiment_spec import ConfigMapKeyRef, Store
 from pinnace_operator.settings import Platform
 
 _FIELD: Final = "spec.artifacts.store"

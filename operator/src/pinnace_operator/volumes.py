@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pinnace.naming import ARTIFACTS_VOLUME, BUFFER_VOLUME, ENV_POD_UID, GROUP
-from pinnace_operator.experiment import EmptyDir, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EmptyDir
 
 BUFFER_DIR: Final = "/buffer"
 

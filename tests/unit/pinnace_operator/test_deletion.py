@@ -4,7 +4,8 @@ import pytest
 
 from pinnace.records import IterationState
 from pinnace_operator.deletion import FINALIZER, FORCE_ANNOTATION
-from pinnace_operator.experiment import ConditionType, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.observed import Observed
 from pinnace_operator.plan import plan
 from pinnace_operator.ports import RefusedError

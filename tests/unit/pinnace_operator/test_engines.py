@@ -16,7 +16,10 @@ from pinnace_operator.engines.kinds import ENGINES, changed, found, nested, susp
 from pinnace_operator.engines.mistakes import MAX_BYTES
 from pinnace_operator.engines.objects import MAX_NAME, build_object, object_name
 from pinnace_operator.engines.views import work_view
-from pinnace_operator.experiment import ConditionType, EngineKind, Experiment, MalformedError
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EngineKind
+from pinnace_operator.experiment_status import ConditionType
+from pinnace_operator.manifest import MalformedError
 from pinnace_operator.observed import JobEnd
 from pinnace_operator.recipe import recipe
 from support.operator_world import PLATFORM, UID, World, job_of

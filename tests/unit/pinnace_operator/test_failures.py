@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pinnace_operator.experiment import PodFailurePolicy
+from pinnace_operator.experiment_spec import PodFailurePolicy
 from pinnace_operator.failures import is_ignored, policy
 
 DISRUPTED = frozenset({("DisruptionTarget", "True"), ("Ready", "False")})

@@ -4,9 +4,9 @@ import kopf
 import pytest
 
 from pinnace_operator.attendance import Attendance
-from pinnace_operator.experiment import EngineKind
+from pinnace_operator.cluster_objects import job_view
+from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.handlers import build_registry, configure
-from pinnace_operator.observed import job_view
 from support.operator_world import World, manifest
 
 

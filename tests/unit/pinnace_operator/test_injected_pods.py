@@ -6,7 +6,7 @@ import pytest
 
 from pinnace.digests import manifest_sha256
 from pinnace.records import FileState, Manifest, PodReport, PodStanding
-from pinnace_operator.experiment import ConditionType
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.observed import JobEnd, JobView, PodView
 from pinnace_operator.proof import Standing, judge
 from support.operator_world import World, manifest

@@ -8,8 +8,9 @@ import pytest
 
 from pinnace.digests import manifest_sha256
 from pinnace.records import Manifest, PodReport
-from pinnace_operator.experiment import MalformedError
-from pinnace_operator.observed import JobEnd, job_view, pod_view
+from pinnace_operator.cluster_objects import job_view, pod_view
+from pinnace_operator.manifest import MalformedError
+from pinnace_operator.observed import JobEnd
 from pinnace_operator.sightings import Sightings
 
 META = {

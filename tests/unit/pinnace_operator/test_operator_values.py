@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinnace.settings import SettingsError
-from pinnace_operator.experiment import ConfigMapKeyRef
+from pinnace_operator.experiment_spec import ConfigMapKeyRef
 from pinnace_operator.indexes import IndexSet
 from pinnace_operator.quantity import to_bytes
 from pinnace_operator.settings import from_env

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pinnace.digests import manifest_sha256
 from pinnace.records import FileState, Manifest, PodReport, PodStanding
-from pinnace_operator.experiment import PodFailurePolicy
+from pinnace_operator.experiment_spec import PodFailurePolicy
 from pinnace_operator.failures import policy
 from pinnace_operator.observed import JobEnd, JobView, PodEnd, PodView
 from pinnace_operator.proof import Standing, judge

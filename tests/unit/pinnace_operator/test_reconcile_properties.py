@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pinnace.records import ENDED_STATES, Problem
 from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.deletion import FORCE_ANNOTATION
-from pinnace_operator.experiment import ConditionType, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_status import ConditionType
 from support.operator_world import Crash, World, manifest, measure_at
 
 #: What a deletion may take.

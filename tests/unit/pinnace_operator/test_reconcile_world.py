@@ -7,7 +7,7 @@ import pytest
 
 from pinnace.digests import manifest_sha256
 from pinnace.records import IterationState, Manifest, Problem
-from pinnace_operator.experiment import ConditionType
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.ports import RefusedError, RejectedError
 from support.operator_world import World, manifest, measure
 

@@ -9,7 +9,7 @@ from pinnace.naming import RESCUES_LABEL
 from pinnace.records import Problem
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
 from pinnace_operator.acceptance import NotAcceptedError, accept
-from pinnace_operator.experiment import ConditionType
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.job import build_job
 from pinnace_operator.ports import RefusedError
 from pinnace_operator.proof import Abandoned

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace_operator.experiment import Parameters
+from pinnace_operator.experiment_spec import Parameters
 from pinnace_operator.search import search_of
 from pinnace_operator.search.values import Combination, SearchError, spelled, variable
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace_operator.experiment import Dimension, IntRange, Parameters, RandomSearch, Range
+from pinnace_operator.experiment_spec import Dimension, IntRange, Parameters, RandomSearch, Range
 from pinnace_operator.search import search_of
 from pinnace_operator.search.sampling import draw, number_of
 from pinnace_operator.search.spaces import space_of

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinnace.records import MAX_CURVE_ITERATIONS, Curve, Iteration, IterationState, MetricSummary
-from pinnace_operator.experiment import EarlyStopping, Goal, Objective
+from pinnace_operator.experiment_spec import EarlyStopping, Goal, Objective
 from pinnace_operator.search.objective import best, finite_value_of, reaching
 from pinnace_operator.search.stopping import Peers, compared_with, is_hopeless, peers_of, suspects, verdict
 

@@ -11,7 +11,8 @@ from pinnace.artifact_stores import ArtifactStore
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load, load_store
 from pinnace_operator.acceptance import NotAcceptedError, accept
 from pinnace_operator.catalogue import Catalogue
-from pinnace_operator.experiment import ConditionType, Store
+from pinnace_operator.experiment_spec import Store
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.job import build_job
 from pinnace_operator.ports import GoneError, UnavailableError
 from pinnace_operator.stores import Offers, StoreError, may_use

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pinnace_operator.experiment import (
+from pinnace_operator.experiment_spec import (
     Dimension,
     Goal,
     IntRange,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pinnace.records import IterationState
-from pinnace_operator.experiment import ConditionType
+from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.ports import RefusedError
 from support.operator_world import Crash, World, manifest, measure, measure_at
 

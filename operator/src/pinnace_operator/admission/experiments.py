@@ -10,7 +10,8 @@ from typing import Any, Final
 from pinnace.naming import KIND
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept
 from pinnace_operator.admission.review import Decision, Request, UnreadableError, refused
-from pinnace_operator.experiment import Experiment, MalformedError
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.manifest import MalformedError
 from pinnace_operator.ports import ClusterError
 from pinnace_operator.settings import Platform
 from pinnace_operator.stores import Offers, OffersTo

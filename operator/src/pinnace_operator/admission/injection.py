@@ -21,7 +21,8 @@ from pinnace.naming import (
 )
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept, clashes, grace_seconds
 from pinnace_operator.admission.review import Decision, refused
-from pinnace_operator.experiment import EngineKind, Experiment
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.job import PARAMETERS_ANNOTATION, job_name, labels
 from pinnace_operator.pod import fitted
 from pinnace_operator.search.values import Combination

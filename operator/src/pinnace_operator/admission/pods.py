@@ -6,7 +6,8 @@ from typing import Final
 from pinnace_operator.admission.injection import RefusedPodError, experiment_of, inject, wants
 from pinnace_operator.admission.ports import Lookup
 from pinnace_operator.admission.review import Decision, Request, UnreadableError, refused
-from pinnace_operator.experiment import Experiment, MalformedError
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.manifest import MalformedError
 from pinnace_operator.ports import ClusterError, GoneError
 from pinnace_operator.settings import Platform
 from pinnace_operator.stores import OffersTo

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pinnace_operator.experiment import EngineKind
+from pinnace_operator.experiment_spec import EngineKind
 
 #: Names of fields, from the outside in; `*` stands for every item of a list or map.
 Path = tuple[str, ...]

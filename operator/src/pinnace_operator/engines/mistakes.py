@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from pinnace_operator.engines.kinds import ENGINES, Engine, at, found
-from pinnace_operator.experiment import EngineKind, Experiment, Spec
+from pinnace_operator.experiment import Experiment
+from pinnace_operator.experiment_spec import EngineKind, Spec
 from pinnace_operator.settings import Platform
 
 #: Of spec.engine.spec as JSON: every Experiment with its status has to fit into one object of etcd.

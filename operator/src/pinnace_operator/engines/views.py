@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from pinnace_operator.cluster_objects import index_of, job_view, parameters_of
 from pinnace_operator.engines.kinds import ENGINES, Engine, Path, Signs, at
-from pinnace_operator.experiment import EngineKind, MalformedError, Manifest, Metadata
+from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.job import QUEUE_LABEL_PREFIX, STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
-from pinnace_operator.observed import JobEnd, JobView, index_of, job_view, parameters_of
+from pinnace_operator.manifest import MalformedError, Manifest, Metadata
+from pinnace_operator.observed import JobEnd, JobView
 
 
 class _Object(Manifest, frozen=True, kw_only=True):

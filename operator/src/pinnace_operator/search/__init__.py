@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pinnace_operator.experiment import Objective, Parameters
+from pinnace_operator.experiment_spec import Objective, Parameters
 from pinnace_operator.search.asking import Suggester
 from pinnace_operator.search.listing import of_grid, of_list
 from pinnace_operator.search.optuna_suggester import OptunaSuggester

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pinnace.records import Iteration, metric_value_from_wire
-from pinnace_operator.experiment import Goal, Objective
+from pinnace_operator.experiment_spec import Goal, Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pinnace_operator.experiment import Goal, Sampler
+from pinnace_operator.experiment_spec import Goal, Sampler
 from pinnace_operator.search.asking import Told, Trial
 from pinnace_operator.search.sampling import number_of
 from pinnace_operator.search.spaces import Choices, Floats, Integers, Space, Values

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pinnace_operator.experiment import Dimension
+from pinnace_operator.experiment_spec import Dimension
 from pinnace_operator.search.values import Scalar, SearchError, check_names, check_values
 
 

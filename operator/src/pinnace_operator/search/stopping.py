@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from pinnace.records import MAX_CURVE_ITERATIONS, Curve, Iteration, IterationState, metric_value_from_wire
-from pinnace_operator.experiment import EarlyStopping, Goal, Objective
+from pinnace_operator.experiment_spec import EarlyStopping, Goal, Objective
 from pinnace_operator.search.objective import finite_value_of, rising
 
 #: Of each curve, so that one answer stays small. With fewer points than there are, a peak just before the step in
