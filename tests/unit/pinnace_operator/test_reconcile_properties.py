@@ -11,6 +11,7 @@ from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.deletion import FORCE_ANNOTATION
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_status import ConditionType
+from pinnace_operator.plan import FIGURES_PAUSE
 from support.operator_world import Crash, World, manifest, measure_at
 
 #: What a deletion may take.
@@ -435,6 +436,9 @@ class ExperimentMachine(RuleBasedStateMachine):
         if self.forgettable:
             world.restart_operator()
             world.settle()
+        # Figures alone wait for their turn, which a restart forgets.
+        world.pass_time(FIGURES_PAUSE.total_seconds())
+        world.settle()
         writes = len(world.writes)
         world.look()
         world.restart_operator()
