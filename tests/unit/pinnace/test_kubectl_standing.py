@@ -10,7 +10,7 @@ from pinnace.cli.kubectl.tree import age, lines
 from pinnace.kubectl.objects import Experiment, Job, Pod, indexes
 from pinnace.kubectl.standing import ExperimentStanding, Rows, Stage, standing
 from pinnace.records import FileState, Problem
-from support.operator_world import START, World, manifest
+from support.operator_world import START, World, manifest, measure_at
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "kubectl.md"
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
@@ -83,6 +83,36 @@ def test_a_suspended_experiment_is_told_from_a_queued_one() -> None:
     of.settle()
     of.job(0)["spec"]["suspend"] = True
     assert "! its Job is suspended by something else than Pinnace" in text(of)
+
+
+def test_a_target_leaves_iterations_that_were_stopped_and_some_that_never_began() -> None:
+    of = world(objective={"metric": "loss", "goal": "Minimize", "target": 0.1})
+    other, winner = (of.start_pod(index) for index in (0, 1))
+    of.settle()
+    measure_at(of, 1, "loss", 1, 0.05)
+    of.settle()
+    of.drain_pod(other)
+    of.end_pod(winner)
+    of.settle()
+    assert stages(of) == [Stage.STOPPED, Stage.SUCCEEDED, Stage.SKIPPED, Stage.SKIPPED]
+    assert "0  stopped, all ashore" in text(of)
+    assert "2  skipped" in text(of)
+
+
+def test_a_rescue_is_not_taken_for_the_iteration_that_it_ships_the_rest_of() -> None:
+    of = world(
+        parameters={"list": [{}]}, backoffLimit=0, artifacts={"volume": {"persistentVolumeClaim": {"size": "50Gi"}}}
+    )
+    pod = of.start_pod(0)
+    of.settle()
+    of.write_file(pod)
+    of.end_pod(pod, exit_code=1, proven=False)
+    of.settle()
+    assert of.open_rescues == [pod]
+    [iteration] = seen(of).iterations
+    assert iteration.stage is Stage.FAILED
+    assert [each.uid for each in iteration.pods] == [pod]
+    assert "Rescuing" in text(of)
 
 
 def test_only_what_the_operator_has_proven_is_called_ashore() -> None:

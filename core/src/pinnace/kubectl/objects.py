@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.naming import ENV_PARAMS, GROUP, ITERATION_LABEL, PLURAL, SIDECAR_CONTAINER
+from pinnace.naming import ENV_PARAMS, GROUP, ITERATION_LABEL, PLURAL, RESCUES_LABEL, SIDECAR_CONTAINER
 from pinnace.records import PodReport
 
 EXPERIMENTS: Final = f"{PLURAL}.{GROUP}"
@@ -45,6 +45,8 @@ class IterationCounts(Manifest, frozen=True, kw_only=True):
     total: int = 0
     succeeded_indexes: str = ""
     failed_indexes: str = ""
+    stopped_indexes: str = ""
+    skipped_indexes: str = ""
     synced_indexes: str = ""
     best_iteration: int | None = None
     best_value: str = ""
@@ -136,6 +138,11 @@ class Pod(Manifest, frozen=True, kw_only=True):
     status: PodStatus = PodStatus()
 
     @property
+    def is_rescue(self) -> bool:
+        """It ships what another pod left."""
+        return RESCUES_LABEL in self.metadata.labels
+
+    @property
     def index(self) -> int | None:
         return _index(self.metadata)
 
@@ -188,6 +195,11 @@ class Job(Manifest, frozen=True, kw_only=True):
     metadata: Metadata
     spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
+
+    @property
+    def is_rescue(self) -> bool:
+        """As of its pods."""
+        return RESCUES_LABEL in self.metadata.labels
 
     @property
     def index(self) -> int | None:

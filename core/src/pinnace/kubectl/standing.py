@@ -25,6 +25,13 @@ class Stage(StrEnum):
     DRAINING = "draining"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    #: Ended before its own end: it was hopeless, or another one reached the target.
+    STOPPED = "stopped"
+    #: Never to begin.
+    SKIPPED = "skipped"
+
+
+_ENDED = (Stage.SUCCEEDED, Stage.FAILED, Stage.STOPPED)
 
 
 #: What a container waits for while all is well.
@@ -63,7 +70,12 @@ class IterationStanding(Record, frozen=True, kw_only=True):
     @property
     def is_done(self) -> bool:
         """Nothing about it will change, and nobody has to look."""
-        return self.stage is Stage.SUCCEEDED and self.synced
+        return self.stage is Stage.SKIPPED or (self.stage in (Stage.SUCCEEDED, Stage.STOPPED) and self.synced)
+
+    @property
+    def has_ended(self) -> bool:
+        """After it had begun."""
+        return self.stage in _ENDED
 
 
 class ExperimentStanding(Record, frozen=True, kw_only=True):
@@ -96,10 +108,11 @@ class Rows(Record, frozen=True, kw_only=True):
 
 def standing(experiment: Experiment, jobs: Iterable[Job], pods: Iterable[Pod], rows: Rows) -> ExperimentStanding:
     status = experiment.status
-    jobs_by_index = {job.index: job for job in sorted(jobs, key=_age)}
+    # What rescues ship is shown with the pods that they speak for.
+    jobs_by_index = {job.index: job for job in sorted(jobs, key=_age) if not job.is_rescue}
     pods_by_index: dict[int, list[Pod]] = defaultdict(list)
     for pod in sorted(pods, key=_age):
-        if pod.index is not None:
+        if pod.index is not None and not pod.is_rescue:
             pods_by_index[pod.index].append(pod)
     rows_by_index = {row.index: row for row in rows.iterations}
     standings_by_iteration: dict[UUID, list[PodStanding]] = defaultdict(list)
@@ -167,9 +180,14 @@ def _stage(index: int, experiment: Experiment, job: Job | None, pods: Sequence[P
         return Stage.FAILED
     if index in indexes(counts.succeeded_indexes):
         return Stage.SUCCEEDED
-    if job is None:
-        return Stage.WAITING
+    if index in indexes(counts.stopped_indexes):
+        return Stage.STOPPED
+    if index in indexes(counts.skipped_indexes):
+        return Stage.SKIPPED
     living = [pod for pod in pods if not pod.ended]
+    if job is None:
+        # Another engine's pods, or those of another owner.
+        return _stage_of_pods(living) if living else Stage.WAITING
     return Stage.SUSPENDED if job.spec.suspend and not living else _stage_of_pods(living)
 
 

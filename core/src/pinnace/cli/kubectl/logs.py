@@ -62,7 +62,7 @@ def logs(
 
 def newest(pods: Sequence[Pod], worker: int) -> Pod:
     """Of this worker, where there are several. Raises NothingFound."""
-    mine = [pod for pod in pods if (pod.worker or 0) == worker]
+    mine = [pod for pod in pods if (pod.worker or 0) == worker and not pod.is_rescue]
     if not mine:
         raise NothingFound(f"no pod is worker {worker} of it", hint="`kubectl pinnace status` shows the pods there are")
     return max(mine, key=lambda pod: (str(pod.metadata.creation_timestamp or ""), pod.metadata.name))

@@ -16,7 +16,9 @@ _URGENCY = (
     Stage.STARTING,
     Stage.SUSPENDED,
     Stage.WAITING,
+    Stage.STOPPED,
     Stage.SUCCEEDED,
+    Stage.SKIPPED,
 )
 
 
@@ -82,7 +84,7 @@ def _has_trouble(iteration: IterationStanding) -> bool:
 
 
 def _iteration(iteration: IterationStanding) -> str:
-    ended = iteration.stage in (Stage.SUCCEEDED, Stage.FAILED)
+    ended = iteration.has_ended
     synced = ("" if not ended else ", all ashore") if iteration.synced else (", not all ashore" if ended else "")
     parameters = f"   {escaped(assignments(iteration.parameters))}" if iteration.parameters else ""
     return f"{iteration.index}  {iteration.stage}{synced}{parameters}"
