@@ -1,4 +1,6 @@
-"""One PostgreSQL for all contract tests; those of the API run on it and on SQLite, each module with its own server."""
+"""One PostgreSQL for all contract tests; those of the API run on it and on SQLite, each module with its own server, and
+those of the operator on a Kubernetes API server.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -6,6 +8,7 @@ import pytest
 
 from pinnace.client import Client
 from support.api_server import ApiServer, api_server
+from support.control_plane import CONTROLLERS, ControlPlane, control_plane
 from support.postgres_server import PostgresServer, postgres_server
 
 NewDatabase = Callable[[], str]
@@ -36,6 +39,15 @@ def database_url(new_database: NewDatabase) -> str:
 def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[ApiServer]:
     with api_server(tmp_path_factory.mktemp("api"), database_url=database_url) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A Kubernetes API server of the module's own, which kubectl and the operator find by the environment."""
+    folder = tmp_path_factory.mktemp("plane")
+    with control_plane(folder, controllers=CONTROLLERS) as started, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KUBECONFIG", str(started.kubeconfig))
+        yield started
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from pinnace_operator.admission.review import Decision, Request
 from pinnace_operator.admission.rotation import Kept, Plan
 from pinnace_operator.admission.server import AdmissionServer
 from support.chart import NAMESPACE
-from support.control_plane import ControlPlane, control_plane
+from support.control_plane import ControlPlane
 from support.eventually import eventually
 from support.operator_world import manifest
 from support.webhooks import CONFIGURATIONS, SECRET, configure, create, free_port, install, operator, pod
@@ -35,15 +35,7 @@ CONTROLLERS = ("serviceaccount-controller", "namespace-controller", "job-control
 WEBHOOKS = f"pinnace.{NAMESPACE}"
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path_factory.mktemp("plane"), controllers=CONTROLLERS) as started:
-        yield started
-
-
-@pytest.fixture(autouse=True)
-def chosen(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+pytestmark = pytest.mark.usefixtures("plane")
 
 
 @pytest.fixture(scope="module")

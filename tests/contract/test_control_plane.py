@@ -1,24 +1,14 @@
 """The API server that tests start by themselves is a real one, and leaves nothing running."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from cluster.kubectl import apply, get, items, kubectl
-from support.control_plane import CONTROLLERS, ControlPlane, control_plane
+from support.control_plane import ControlPlane
 from support.eventually import eventually
 
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path_factory.mktemp("plane"), controllers=CONTROLLERS) as started:
-        yield started
-
-
-@pytest.fixture(autouse=True)
-def chosen(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+pytestmark = pytest.mark.usefixtures("plane")
 
 
 def test_a_job_gets_its_pod_and_every_request_is_in_the_audit_log(plane: ControlPlane) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
-from support.control_plane import CONTROLLERS, ControlPlane, control_plane
+from support.control_plane import ControlPlane
 from support.crd import BAD, CRD, GOOD, Expectation, documents
 from support.eventually import eventually
 from support.operator_world import PLATFORM, START, UID, World, WorldApi, manifest, measure_at
@@ -34,15 +33,7 @@ def is_about_sweeps(path: Path) -> bool:
     return any(f"{field}:" in path.read_text() for field in FIELDS)
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path_factory.mktemp("plane"), controllers=CONTROLLERS) as started:
-        yield started
-
-
-@pytest.fixture(autouse=True)
-def chosen(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+pytestmark = pytest.mark.usefixtures("plane")
 
 
 @pytest.fixture
