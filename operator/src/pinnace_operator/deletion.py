@@ -67,7 +67,9 @@ def is_to_be_trashed(experiment: Experiment) -> bool:
 
 
 def should_hold(experiment: Experiment, *, has_jobs: bool) -> bool:
-    """Whether an Experiment that is not deleted needs the finalizer. `has_jobs`: or is to have some now."""
+    """Whether an Experiment that is not deleted needs the finalizer. `has_jobs`: or is to have some now, or has pods of
+    other owners.
+    """
     if experiment.spec.artifacts.deletion_policy is DeletionPolicy.DELETE:
         return True
     return not experiment.status.done and (has_jobs or bool(experiment.status.started))

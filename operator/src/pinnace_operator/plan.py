@@ -89,7 +89,10 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     creations = tuple(_creation(experiment, one, accepted, platform) for one in turn if one.stage is Stage.WAITING)
     status = status_of(experiment, iterations, observed, now)
     return (
-        *_hold(msgspec.structs.replace(experiment, status=status), has_jobs=bool(creations or observed.jobs)),
+        *_hold(
+            msgspec.structs.replace(experiment, status=status),
+            has_jobs=bool(creations or observed.jobs or observed.pods),
+        ),
         *changes,
         *creations,
         *(rescues(experiment, iterations, observed, accepted, platform) if may_create else ()),

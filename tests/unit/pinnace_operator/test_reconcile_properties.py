@@ -384,7 +384,8 @@ class ExperimentMachine(RuleBasedStateMachine):
             return
         self.has_gone = True
         world = self.world
-        if self.taken:
+        # Before the operator has looked for the first time, nothing is promised to pods of other owners.
+        if self.taken or "hold" not in world.writes:
             return
         deleted_at = Experiment.from_manifest(world.body).metadata.deletion_timestamp
         assert deleted_at is not None
