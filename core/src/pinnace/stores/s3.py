@@ -89,7 +89,8 @@ class S3Store:
             return None
         # An answer to HEAD has no body, and so no reason in it: ask the same in a way that has.
         try:
-            self._bucket.call(Call(method="GET", key=key, headers={"range": "bytes=0-0"}, expected=(206, 200)))
+            # An empty object has no first byte: 416 says that it is there.
+            self._bucket.call(Call(method="GET", key=key, headers={"range": "bytes=0-0"}, expected=(206, 200, 416)))
         except NoSuchObject:
             return None
         except StoreRefused:
