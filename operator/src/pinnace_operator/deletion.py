@@ -13,7 +13,7 @@ from typing import Final
 
 from pinnace.ids import iteration_id
 from pinnace.naming import GROUP
-from pinnace.records import IterationState
+from pinnace.records import Iteration, IterationState
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_spec import DeletionPolicy
 from pinnace_operator.experiment_status import ConditionType
@@ -66,20 +66,18 @@ def is_to_be_trashed(experiment: Experiment) -> bool:
     return experiment.spec.artifacts.deletion_policy is DeletionPolicy.DELETE and not is_orphaning(experiment)
 
 
-def should_hold(experiment: Experiment, *, has_jobs: bool) -> bool:
-    """Whether an Experiment that is not deleted needs the finalizer. `has_jobs`: or is to have some now, or has pods of
-    other owners.
-    """
+def should_hold(experiment: Experiment, *, has_work: bool) -> bool:
+    """Whether an Experiment that is not deleted needs the finalizer. `has_work`: Jobs, also of this moment, or pods."""
     if experiment.spec.artifacts.deletion_policy is DeletionPolicy.DELETE:
         return True
-    return not experiment.status.done and (has_jobs or bool(experiment.status.started))
+    return not experiment.status.done and (has_work or bool(experiment.status.started))
 
 
 def at_rest(experiment: Experiment) -> bool:
     """Whether a finished Experiment leaves nothing to do, so that nobody has to look at it."""
     if is_deleted(experiment):
         return not is_held(experiment)
-    return is_held(experiment) is should_hold(experiment, has_jobs=False)
+    return is_held(experiment) is should_hold(experiment, has_work=False)
 
 
 def deadline(experiment: Experiment) -> datetime:
@@ -149,14 +147,18 @@ def is_told(experiment: Experiment) -> bool:
     return running is not None and running.reason == WAITING
 
 
-def last_state(experiment: Experiment, observed: Observed, index: int) -> IterationState:
-    """How an iteration of a deleted Experiment ended."""
-    job = observed.jobs.get(index)
-    if index in experiment.status.succeeded or (job is not None and job.end is JobEnd.SUCCEEDED):
-        return IterationState.SUCCEEDED
-    if index in experiment.status.failed or (job is not None and job.end is JobEnd.FAILED):
-        return IterationState.FAILED
-    return IterationState.KILLED
+def last_states(experiment: Experiment, observed: Observed) -> Iterator[tuple[Iteration, IterationState]]:
+    """How the iterations of a deleted Experiment ended that have a row."""
+    succeeded, failed = experiment.status.succeeded, experiment.status.failed
+    for row in observed.rows.iterations.values() if observed.rows else ():
+        job = observed.jobs.get(row.index)
+        end = job.end if job is not None else None
+        if row.index in succeeded or end is JobEnd.SUCCEEDED:
+            yield row, IterationState.SUCCEEDED
+        elif row.index in failed or end is JobEnd.FAILED:
+            yield row, IterationState.FAILED
+        else:
+            yield row, IterationState.KILLED
 
 
 def _is_forced(experiment: Experiment) -> bool:
@@ -170,7 +172,7 @@ def _is_out(experiment: Experiment, now: datetime) -> bool:
 
 def _verdicts(experiment: Experiment, observed: Observed) -> Iterator[tuple[int, Verdict | None]]:
     """On each iteration that has begun; None where the metadata API would have to say."""
-    status = experiment.status
+    status, lost = experiment.status, experiment.status.lost
     begun = {*observed.jobs, *(pod.index for pod in observed.pods), *status.started}
     ids = {str(iteration_id(experiment.id, index)): index for index in begun}
     standings = None if observed.rows is None else standings_by_iteration(observed.rows.standings, ids)
@@ -180,7 +182,7 @@ def _verdicts(experiment: Experiment, observed: Observed) -> Iterator[tuple[int,
         pods = [pod for pod in observed.pods if pod.index == index]
         if job is not None and job.end is None and not job.at_rest:
             yield index, _AT_WORK
-        elif index in status.lost:
+        elif index in lost:
             yield index, LOST
         elif standings is None and (last is None or any(pod.started for pod in pods) or last.pods_ended > len(pods)):
             yield index, None

@@ -45,9 +45,17 @@ QUEUE_LABEL_PREFIX: Final = "kueue.x-k8s.io/"
 
 def job_name(experiment: Experiment, index: int) -> str:
     """The same for ever, and never that of another Experiment, not even of a deleted one of the same name."""
-    tail = f"-{hashlib.sha256(experiment.metadata.uid.encode()).hexdigest()[:8]}-{index}"
-    head = re.sub(r"[^a-z0-9]+", "-", experiment.name)[: MAX_NAME - len(tail)].strip("-")
-    return head + tail
+    return name_with(experiment.name, iteration_tail(experiment, index), MAX_NAME)
+
+
+def iteration_tail(experiment: Experiment, index: int) -> str:
+    """What tells an iteration's object from all others."""
+    return f"-{hashlib.sha256(experiment.metadata.uid.encode()).hexdigest()[:8]}-{index}"
+
+
+def name_with(head: str, tail: str, most: int) -> str:
+    """`head`, as far as there is room for it and as a name may spell it, and then all of `tail`."""
+    return re.sub(r"[^a-z0-9]+", "-", head)[: most - len(tail)].strip("-") + tail
 
 
 def labels(experiment: Experiment, index: int) -> dict[str, str]:

@@ -93,23 +93,11 @@ class KubernetesCluster(KubernetesApi):
         self._apply(_path(engine, namespace, name), manifest, manager=SUSPEND_MANAGER)
 
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
-        manifest = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
-            "spec": {"ttlSecondsAfterFinished": seconds},
-        }
-        self._apply(_path(EngineKind.JOB, namespace, name), manifest, manager=EXPIRY_MANAGER)
+        self._say(namespace, name, uid, {"ttlSecondsAfterFinished": seconds}, EXPIRY_MANAGER)
 
     def end_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
-        manifest = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
-            # The time of a suspended one does not run.
-            "spec": {"activeDeadlineSeconds": seconds, "suspend": False},
-        }
-        self._apply(_path(EngineKind.JOB, namespace, name), manifest, manager=END_MANAGER)
+        # The time of a suspended one does not run.
+        self._say(namespace, name, uid, {"activeDeadlineSeconds": seconds, "suspend": False}, END_MANAGER)
 
     def create_service(self, manifest: dict[str, Any]) -> None:
         self._create(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/services", manifest)
@@ -187,6 +175,16 @@ class KubernetesCluster(KubernetesApi):
 
     def create_event(self, manifest: dict[str, Any]) -> None:
         self._create(f"/apis/events.k8s.io/v1/namespaces/{manifest['metadata']['namespace']}/events", manifest)
+
+    def _say(self, namespace: str, name: str, uid: str, spec: dict[str, Any], manager: str) -> None:
+        """This, and nothing else, about this very Job."""
+        manifest = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "spec": spec,
+        }
+        self._apply(_path(EngineKind.JOB, namespace, name), manifest, manager=manager)
 
     def _list(self, path: str) -> tuple[list[dict[str, Any]], int]:
         answer = self._call("GET", path)

@@ -67,7 +67,7 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
         return (
             *expiries(experiment, observed, now),
             *_write_status(experiment, observed, _up_to_date(experiment, observed), now),
-            *_hold(experiment, has_jobs=False),
+            *_hold(experiment, has_work=False),
         )
     try:
         accepted = accept(experiment, platform, observed.offers)
@@ -91,7 +91,7 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     return (
         *_hold(
             msgspec.structs.replace(experiment, status=status),
-            has_jobs=bool(creations or observed.jobs or observed.pods),
+            has_work=bool(creations or observed.jobs or observed.pods),
         ),
         *changes,
         *creations,
@@ -136,8 +136,8 @@ def _next_look_at_work(experiment: Experiment, observed: Observed, platform: Pla
     return platform.poll_seconds
 
 
-def _hold(experiment: Experiment, *, has_jobs: bool) -> Iterator[Hold | Release]:
-    wanted = deletion.should_hold(experiment, has_jobs=has_jobs)
+def _hold(experiment: Experiment, *, has_work: bool) -> Iterator[Hold | Release]:
+    wanted = deletion.should_hold(experiment, has_work=has_work)
     if wanted is not deletion.is_held(experiment):
         yield Hold() if wanted else Release()
 
@@ -163,8 +163,7 @@ def _deletion(experiment: Experiment, observed: Observed, platform: Platform, no
             # Told once, however often it is said; and whether it can be said tells of the namespace.
             yield Announce(reason=deletion.WAITING, message=message, is_good=True)
         return
-    for row in observed.rows.iterations.values() if observed.rows else ():
-        state = deletion.last_state(experiment, observed, row.index)
+    for row, state in deletion.last_states(experiment, observed):
         if _RANK[state] > _RANK[row.state]:
             yield PutIterationRow(id=row.id, row=_ended_row(row, state, now))
     if deletion.is_to_be_trashed(experiment) and not observed.is_trashed:

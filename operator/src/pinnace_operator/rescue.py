@@ -6,7 +6,6 @@ times and for a day at most. One that has failed stays, which is how it is known
 """
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +18,7 @@ from pinnace_operator import sidecar, volumes
 from pinnace_operator.acceptance import Accepted
 from pinnace_operator.deletion import is_deleted
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.job import MANAGED_BY, MANAGED_BY_LABEL, MAX_NAME, job_name, labels, owner
+from pinnace_operator.job import MANAGED_BY, MANAGED_BY_LABEL, MAX_NAME, job_name, labels, name_with, owner
 from pinnace_operator.observed import Observed
 from pinnace_operator.progress import IterationProgress
 from pinnace_operator.proof import Abandoned
@@ -78,8 +77,7 @@ def _rests(experiment: Experiment, iteration: IterationProgress) -> bool:
 def rescue_name(experiment: Experiment, pod_uid: str) -> str:
     """The same for ever, and never that of another pod's."""
     tail = f"-rescue-{hashlib.sha256(f'{experiment.metadata.uid}/{pod_uid}'.encode()).hexdigest()[:16]}"
-    head = re.sub(r"[^a-z0-9]+", "-", experiment.name)[: MAX_NAME - len(tail)].strip("-")
-    return head + tail
+    return name_with(experiment.name, tail, MAX_NAME)
 
 
 def build_rescue(

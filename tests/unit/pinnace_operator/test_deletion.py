@@ -1,5 +1,7 @@
 """A deleted Experiment waits for its pods' last files, for a bounded time, and says what may be missing."""
 
+from typing import Any
+
 import pytest
 
 from pinnace.records import IterationState
@@ -16,7 +18,11 @@ TIMEOUT_S = 900
 
 def running(policy: str = "Retain") -> tuple[World, str]:
     """An Experiment with one pod that has written a file, and the pod's UID."""
-    world = World(manifest(artifacts={"deletionPolicy": policy, "deletionTimeoutSeconds": TIMEOUT_S}))
+    return started({"deletionPolicy": policy})
+
+
+def started(artifacts: dict[str, Any]) -> tuple[World, str]:
+    world = World(manifest(artifacts={**artifacts, "deletionTimeoutSeconds": TIMEOUT_S}))
     world.settle()
     pod = world.start_pod(0)
     world.settle()
@@ -283,15 +289,12 @@ def test_nothing_is_planned_for_a_deleted_one_that_we_do_not_hold() -> None:
     assert plan(Experiment.from_manifest(body), Observed(), PLATFORM, world.now) == ()
 
 
-ON_A_CLAIM = {"volume": {"persistentVolumeClaim": {"size": "50Gi"}}, "deletionTimeoutSeconds": TIMEOUT_S}
+def running_on_a_claim() -> tuple[World, str]:
+    return started({"volume": {"persistentVolumeClaim": {"size": "50Gi"}}})
 
 
 def test_what_a_pod_left_on_a_claim_is_shipped_before_the_claim_goes_with_its_experiment() -> None:
-    world = World(manifest(artifacts=ON_A_CLAIM))
-    world.settle()
-    pod = world.start_pod(0)
-    world.settle()
-    world.write_file(pod)
+    world, pod = running_on_a_claim()
     world.delete()
     world.settle()
     assert world.open_rescues == []
@@ -307,11 +310,7 @@ def test_what_a_pod_left_on_a_claim_is_shipped_before_the_claim_goes_with_its_ex
 
 
 def test_a_rescue_is_waited_for_no_longer_than_anything_else() -> None:
-    world = World(manifest(artifacts=ON_A_CLAIM))
-    world.settle()
-    pod = world.start_pod(0)
-    world.settle()
-    world.write_file(pod)
+    world, pod = running_on_a_claim()
     world.delete()
     world.settle()
     world.drain_pod(pod, proven=False)

@@ -132,10 +132,10 @@ class PodStatus(Manifest, frozen=True, kw_only=True):
     container_statuses: tuple[ContainerStatus, ...] = ()
 
 
-class Pod(Manifest, frozen=True, kw_only=True):
+class _OfIteration(Manifest, frozen=True, kw_only=True):
+    """What the labels of Jobs and pods tell alike."""
+
     metadata: Metadata
-    spec: PodSpec = PodSpec()
-    status: PodStatus = PodStatus()
 
     @property
     def is_rescue(self) -> bool:
@@ -144,7 +144,13 @@ class Pod(Manifest, frozen=True, kw_only=True):
 
     @property
     def index(self) -> int | None:
-        return _index(self.metadata)
+        text = self.metadata.labels.get(ITERATION_LABEL, "")
+        return int(text) if text.isdecimal() else None
+
+
+class Pod(_OfIteration, frozen=True, kw_only=True):
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
 
     @property
     def worker(self) -> int | None:
@@ -191,19 +197,9 @@ class JobStatus(Manifest, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...] = ()
 
 
-class Job(Manifest, frozen=True, kw_only=True):
-    metadata: Metadata
+class Job(_OfIteration, frozen=True, kw_only=True):
     spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
-
-    @property
-    def is_rescue(self) -> bool:
-        """As of its pods."""
-        return RESCUES_LABEL in self.metadata.labels
-
-    @property
-    def index(self) -> int | None:
-        return _index(self.metadata)
 
     @property
     def parameters(self) -> dict[str, Any] | None:
@@ -236,8 +232,3 @@ def indexes(text: str) -> frozenset[int]:
         if first.isdecimal() and (last.isdecimal() or not last):
             found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
-
-
-def _index(metadata: Metadata) -> int | None:
-    text = metadata.labels.get(ITERATION_LABEL, "")
-    return int(text) if text.isdecimal() else None

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from pinnace.ids import iteration_id
-from pinnace.kubectl.objects import Condition, Experiment, Job, Pod, indexes
+from pinnace.kubectl.objects import Condition, Experiment, IterationCounts, Job, Pod, indexes
 from pinnace.naming import SIDECAR_CONTAINER
 from pinnace.records import FileState, Iteration, PodReport, PodStanding
 from pinnace.records.record import Record
@@ -118,6 +118,7 @@ def standing(experiment: Experiment, jobs: Iterable[Job], pods: Iterable[Pod], r
     standings_by_iteration: dict[UUID, list[PodStanding]] = defaultdict(list)
     for each in rows.pods:
         standings_by_iteration[each.iteration_id].append(each)
+    ends, synced = _ends(status.iterations), indexes(status.iterations.synced_indexes)
     known = {index for index in (*jobs_by_index, *pods_by_index, *rows_by_index) if index is not None}
     return ExperimentStanding(
         name=experiment.metadata.name,
@@ -130,6 +131,8 @@ def standing(experiment: Experiment, jobs: Iterable[Job], pods: Iterable[Pod], r
             _iteration(
                 index,
                 experiment,
+                end=ends.get(index),
+                synced=index in synced,
                 job=jobs_by_index.get(index),
                 pods=pods_by_index[index],
                 row=rows_by_index.get(index),
@@ -151,13 +154,14 @@ def _iteration(
     index: int,
     experiment: Experiment,
     *,
+    end: Stage | None,
+    synced: bool,
     job: Job | None,
     pods: Sequence[Pod],
     row: Iteration | None,
     reported: Sequence[PodStanding],
 ) -> IterationStanding:
-    counts = experiment.status.iterations
-    stage = _stage(index, experiment, job, pods)
+    stage = end or _stage(job, pods)
     parameters = job.parameters if job else None
     if parameters is None and row is not None:
         parameters = row.parameters
@@ -167,23 +171,27 @@ def _iteration(
         index=index,
         id=iteration_id(experiment.id, index),
         stage=stage,
-        synced=index in indexes(counts.synced_indexes),
+        synced=synced,
         parameters=parameters,
         pods=(*(_gone(each) for each in by_pod.values()), *states),
         troubles=tuple(_job_troubles(job, experiment)) if job and stage in (Stage.FAILED, Stage.SUSPENDED) else (),
     )
 
 
-def _stage(index: int, experiment: Experiment, job: Job | None, pods: Sequence[Pod]) -> Stage:
-    counts = experiment.status.iterations
-    if index in indexes(counts.failed_indexes):
-        return Stage.FAILED
-    if index in indexes(counts.succeeded_indexes):
-        return Stage.SUCCEEDED
-    if index in indexes(counts.stopped_indexes):
-        return Stage.STOPPED
-    if index in indexes(counts.skipped_indexes):
-        return Stage.SKIPPED
+def _ends(counts: IterationCounts) -> Mapping[int, Stage]:
+    """Of the iterations that are over, as the status remembers them."""
+    remembered = (
+        (counts.skipped_indexes, Stage.SKIPPED),
+        (counts.stopped_indexes, Stage.STOPPED),
+        (counts.succeeded_indexes, Stage.SUCCEEDED),
+        (counts.failed_indexes, Stage.FAILED),
+    )
+    # Of an index that stands in several, the last one counts.
+    return {index: stage for text, stage in remembered for index in indexes(text)}
+
+
+def _stage(job: Job | None, pods: Sequence[Pod]) -> Stage:
+    """Of an iteration that is not over."""
     living = [pod for pod in pods if not pod.ended]
     if job is None:
         # Another engine's pods, or those of another owner.

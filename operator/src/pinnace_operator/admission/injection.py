@@ -21,6 +21,7 @@ from pinnace.naming import (
 )
 from pinnace_operator.acceptance import Accepted, NotAcceptedError, accept, clashes, grace_seconds
 from pinnace_operator.admission.review import Decision, refused
+from pinnace_operator.deletion import is_deleted
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.job import PARAMETERS_ANNOTATION, job_name, labels
@@ -106,7 +107,7 @@ def _index(pod: Mapping[str, Any], experiment: Experiment, total: int) -> int:
             f"metadata.labels: {EXPERIMENT_ID_LABEL} is {own_id}, and Experiment {experiment.name} is "
             f"{experiment.metadata.uid}: it was deleted and made again; make the pod again for the new one"
         )
-    if experiment.metadata.deletion_timestamp is not None:
+    if is_deleted(experiment):
         raise RefusedPodError(f"Experiment {experiment.name} is being deleted: make the pod for another Experiment")
     if not (given.isascii() and given.isdigit()) or str(int(given)) != given or int(given) >= total:
         raise RefusedPodError(

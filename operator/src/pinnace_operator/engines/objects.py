@@ -3,15 +3,13 @@
 Its pods get labels and no more: the webhook knows by them what to put in, parameters included.
 """
 
-import hashlib
-import re
 from typing import Any, Final
 
 from pinnace import naming
 from pinnace_operator.acceptance import Accepted
 from pinnace_operator.engines.kinds import ENGINES, Engine, changed
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.job import MANAGED_BY, MANAGED_BY_LABEL, labels, owner, remembered
+from pinnace_operator.job import MANAGED_BY, MANAGED_BY_LABEL, iteration_tail, labels, name_with, owner, remembered
 from pinnace_operator.search.values import Combination
 
 #: Of the engines, KubeRay takes the shortest.
@@ -20,10 +18,8 @@ MAX_NAME: Final = 47
 
 def object_name(experiment: Experiment, index: int) -> str:
     """As of a Job (`job_name`): the same for ever, and nobody else's. It begins with a letter, as engines want it."""
-    tail = f"-{hashlib.sha256(experiment.metadata.uid.encode()).hexdigest()[:8]}-{index}"
-    head = re.sub(r"[^a-z0-9]+", "-", experiment.name)
-    head = head if head[:1].isalpha() else f"e{head}"
-    return head[: MAX_NAME - len(tail)].strip("-") + tail
+    head = experiment.name if experiment.name[:1].isalpha() else f"e{experiment.name}"
+    return name_with(head, iteration_tail(experiment, index), MAX_NAME)
 
 
 def build_object(experiment: Experiment, index: int, parameters: Combination, accepted: Accepted) -> dict[str, Any]:
