@@ -138,6 +138,20 @@ def test_another_etag_than_the_acknowledged_one_is_found_out_by_head(server: S3S
     assert "acknowledged" in info.difference(digest_of(b"content"), stored.etag)
 
 
+@pytest.mark.parametrize("data", [b"", b"content"])
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
+def test_a_head_that_went_wrong_is_worth_another_whatever_the_object_s_size(
+    server: S3Server, store: S3Store, code: str, data: bytes
+) -> None:
+    put_bytes(store, "key", data)
+    server.faults = [Fault(kind=Misbehaviour.STATUS, operation="Head", code=code)]
+    with pytest.raises(TransientStoreError):
+        store.head("key")
+    info = store.head("key")
+    assert info is not None
+    assert info.difference(digest_of(data)) == ""
+
+
 def test_nothing_is_tried_again_in_here(server: S3Server, store: S3Store) -> None:
     server.faults = [Fault(kind=Misbehaviour.STATUS, times=10)]
     for attempt in (1, 2):

@@ -88,16 +88,17 @@ class S3Store:
         if answer.status == 404 and answer.headers.get("x-minio-error-code", "NoSuchKey") == "NoSuchKey":
             return None
         # An answer to HEAD has no body, and so no reason in it: ask the same in a way that has.
-        try:
-            # An empty object has no first byte: 416 says that it is there.
-            self._bucket.call(Call(method="GET", key=key, headers={"range": "bytes=0-0"}, expected=(206, 200, 416)))
-        except NoSuchObject:
-            return None
-        except StoreRefused:
+        # An empty object has no first byte, but is there: 416.
+        look = Call(method="GET", key=key, headers={"range": "bytes=0-0"}, expected=(206, 200, 416))
+        told = self._bucket.exchange(look)
+        if told.status not in look.expected:
+            refusal = self._bucket.refused(look, told)
+            if isinstance(refusal, NoSuchObject):
+                return None
             # Who may not list the bucket is not told that nothing is there; below the key itself one may still look.
-            if answer.status != 403 or self._is_listed(key):
-                raise
-            return None
+            if isinstance(refusal, StoreRefused) and answer.status == 403 and not self._is_listed(key):
+                return None
+            raise refusal
         raise self._bucket.refused(call, answer)
 
     def get(self, key: str, sink: Sink, *, start: int = 0, size: int | None = None) -> ObjectInfo:
