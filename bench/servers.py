@@ -178,6 +178,10 @@ def seaweedfs(scratch: Path) -> Iterator[Server]:
 
         yield _with_bucket(Server(name="SeaweedFS", endpoint=endpoint, key=key, key_folder=key_folder, drop=drop))
     shutil.rmtree(folder)
+    # It has its sockets here, and leaves them when it is killed.
+    for port in (number for low in ports.values() for number in (low, low + 10_000)):
+        for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+            left.unlink()
 
 
 @contextmanager

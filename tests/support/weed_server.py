@@ -56,6 +56,16 @@ def weed_server(directory: Path) -> Iterator[WeedServer]:
         finally:
             # It takes seconds to end when asked to, and its data is thrown away.
             process.kill()
+            process.wait()
+            _remove_sockets(master, volume, filer, s3)
+
+
+def _remove_sockets(*ports: int) -> None:
+    """Remove what it leaves when it is killed; it has no setting for where."""
+    for port in ports:
+        for number in (port, port + _GRPC_OFFSET):
+            for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                left.unlink()
 
 
 def _ready(server: WeedServer) -> bool:
