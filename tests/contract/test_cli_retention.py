@@ -47,6 +47,11 @@ def test_policies_are_set_listed_and_taken_away(client: Client) -> None:
         ("iris", "old", 3),
     ]
     assert "30" in run("retention").output
+    by_stage = ("--stage", "archived", "--stage", "NONE", "--older-than-days", "1")
+    run("retention", "set", "models", "--project", "iris", "--target", "versions", *by_stage)
+    assert "ARCHIVED, NONE" in run("retention", "list", "--project", "iris").output
+    production = ("--target", "versions", "--stage", "production", "--keep", "1")
+    assert "PRODUCTION never goes" in run("retention", "set", "x", *production, ends=Exit.API).output
     run("retention", "remove", "old", "--project", "iris")
     run("retention", "remove", "old", "--project", "iris", ends=Exit.NOT_FOUND)
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from pinnace import ids
-from pinnace.client import Client, Conflict, Gone, Invalid, NotFound
+from pinnace.client import Conflict, Gone, Invalid, NotFound
 from pinnace.records import (
-    Artifact,
     ArtifactSetWrite,
     Backend,
     DatasetRole,
     DatasetUseWrite,
     DatasetWrite,
-    ExperimentWrite,
     HoldKind,
     HoldWrite,
     IterationPatch,
@@ -41,79 +38,15 @@ from pinnace_api.clock import now
 from pinnace_api.maintenance import collecting, verifying
 from pinnace_api.refusals import Unavailable
 from pinnace_api.retention import applying
-from pinnace_api.retention.applying import Applied, Outcome
+from pinnace_api.retention.applying import Outcome
 from pinnace_api.settings import PREFIX
 from support.eventually import eventually
 from support.files_api import FilesApi, files_api
+from support.retention_world import World
 from support.samples import artifact, report
 
-ARTIFACTS, ITERATIONS, TRASH = RetentionTarget
+ARTIFACTS, ITERATIONS, TRASH, VERSIONS = RetentionTarget
 AT_ONCE = RetentionPolicyWrite(target=ARTIFACTS, older_than_days=0)
-
-
-@dataclass
-class World:
-    """A project of its own for each test, and the runs in it."""
-
-    api: FilesApi
-    client: Client
-    project: str = field(default_factory=lambda: f"p-{uuid4().hex[:12]}")
-    experiment: UUID = field(default_factory=uuid4)
-
-    def begin(self, name: str = "sweep", namespace: str = "", **fields: Any) -> UUID:
-        """An experiment."""
-        experiment = uuid4()
-        write = ExperimentWrite(project=self.project, name=name, namespace=namespace, **fields)
-        self.client.put_experiment(experiment, write)
-        return experiment
-
-    def run(self, experiment: UUID, *contents: str, state: IterationState | None = None, **fields: Any) -> UUID:
-        """An iteration that ended with a file for each of `contents`, called and filled like it."""
-        iteration = uuid4()
-        write = IterationWrite(experiment_id=experiment, state=IterationState.RUNNING, **fields)
-        self.client.put_iteration(iteration, write)
-        for content in contents:
-            self.put(iteration, content)
-        self.client.patch_iteration(iteration, IterationPatch(state=state or IterationState.SUCCEEDED))
-        return iteration
-
-    def put(self, iteration: UUID, content: str) -> None:
-        answer = self.api.request("PUT", f"/iterations/{iteration}/files/{content}", content.encode())
-        assert answer.status in (200, 201), answer.data
-
-    def paths(self, iteration: UUID) -> set[str]:
-        return {each.path for each in self.client.iteration_artifacts(iteration)}
-
-    def file(self, iteration: UUID, path: str) -> Artifact:
-        return next(each for each in self.client.iteration_artifacts(iteration) if each.path == path)
-
-    def policy(self, name: str = "old", **fields: Any) -> None:
-        write = RetentionPolicyWrite(**{"target": ARTIFACTS, "older_than_days": 0, **fields})
-        self.client.put_retention_policy(self.project, name, write)
-
-    def hold(self, kind: HoldKind, subject: UUID | None) -> UUID:
-        hold = uuid4()
-        self.client.put_hold(self.project, hold, HoldWrite(kind=kind, subject_id=subject, reason="case 7"))
-        return hold
-
-    def apply(self, *, days: float = 0, **options: Any) -> Outcome:
-        """As so many days later."""
-        with self.api.storage() as (database, storage):
-            return applying.apply(
-                database, storage, now=now() + timedelta(days=days), by="tester", project=self.project, **options
-            )
-
-    def one(self, **options: Any) -> Applied:
-        """What the only policy did."""
-        outcome = self.apply(**options)
-        assert (outcome.complete, outcome.failures) == (True, [])
-        (applied,) = outcome.policies
-        return applied
-
-    def held(self) -> int:
-        """How many contents lie anywhere."""
-        with self.api.storage() as (_, storage):
-            return sum(1 for store in storage.stores for _ in store.list())
 
 
 @pytest.fixture(scope="module")
@@ -425,6 +358,11 @@ def test_the_project_s_policy_counts_before_the_one_for_all_projects(world: Worl
         ({"older_than_days": 1, "filter": "nonsense = 1"}, "filter"),
         ({"older_than_days": 1, "experiments": "params.lr = 1"}, "experiments"),
         ({"keep": 1, "keep_by": "metrics.a.any"}, "keep_by"),
+        ({"target": VERSIONS, "older_than_days": 1}, "stages"),
+        ({"target": VERSIONS, "older_than_days": 1, "stages": ["ARCHIVED", "PRODUCTION"]}, "stages"),
+        ({"target": VERSIONS, "stages": ["ARCHIVED"]}, "older_than_days"),
+        ({"target": ARTIFACTS, "older_than_days": 1, "stages": ["ARCHIVED"]}, "stages"),
+        ({"target": VERSIONS, "older_than_days": 1, "stages": ["RETIRED"]}, "stages[0]"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(world: World, fields: dict[str, Any], wrong: str) -> None:

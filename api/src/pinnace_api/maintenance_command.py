@@ -108,6 +108,7 @@ def _retention(asked: argparse.Namespace, database: Database, storage: Storage) 
         by=f"command:{getpass.getuser()}",
         project=asked.project,
         dry_run=asked.dry_run,
+        each=asked.each,
         progress=_progress(lambda each: f"{sum(one.artifacts for one in each.policies)} artifacts"),
     )
     return outcome, outcome.complete and not outcome.failures
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     retention = command("retention", "retention apply", _retention, _RETENTION)
     retention.add_argument("--project", metavar="NAME", help="of this project only")
     retention.add_argument("--dry-run", action="store_true", help="only say what would be removed, and what stays why")
+    retention.add_argument("--each", action="store_true", help="name each iteration and version, and why it stays")
     export = command("export", "export", _export, _EXPORT)
     export.add_argument("folder", type=Path, metavar="DIR")
     export.add_argument("--experiment", type=UUID, metavar="ID", help="of this experiment only")

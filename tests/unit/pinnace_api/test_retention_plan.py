@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.records import Backend, Location, RetentionTarget
+from pinnace.records import Backend, Location, ModelStage, RetentionTarget
 from pinnace_api.retention.plan import (
     Because,
     Contents,
@@ -21,12 +21,16 @@ from pinnace_api.retention.plan import (
     batches,
     may_go,
     plan,
-    version_stays,
+    plan_versions,
+    version_may_go,
 )
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 DAYS = st.integers(0, 40).map(lambda days: NOW - timedelta(days=days))
 BOOLS = st.booleans()
+VERSION = Version(
+    id=UUID(int=1), model="m", number=1, stage=ModelStage.ARCHIVED, staged_at=NOW - timedelta(days=9), trashed_at=None
+)
 
 
 def location(key: int) -> Location:
@@ -35,7 +39,7 @@ def location(key: int) -> Location:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[Rule, list[Run], dict[UUID, Contents]]:
-    target = draw(st.sampled_from(RetentionTarget))
+    target = draw(st.sampled_from([each for each in RetentionTarget if each is not RetentionTarget.VERSIONS]))
     rule = Rule.of(target, draw(st.none() | st.integers(0, 30)), draw(st.none() | st.integers(1, 3)))
     runs, contents, last = [], {}, 1000
     for number in range(draw(st.integers(0, 6))):
@@ -146,6 +150,7 @@ def test_batches_divide_no_group() -> None:
         ({}, None),
         ({"is_held": True}, Because.HELD),
         ({"is_in_use": True}, Because.IN_USE),
+        ({"stage": ModelStage.PRODUCTION}, Because.IN_USE),
         ({"trashed_at": NOW}, Because.YOUNG),
         ({"trashed_at": None}, Because.YOUNG),
     ],
@@ -153,9 +158,64 @@ def test_batches_divide_no_group() -> None:
 def test_a_version_goes_when_it_has_lain_in_the_trash_for_long(
     changes: dict[str, object], stays: Because | None
 ) -> None:
-    facts = {"id": UUID(int=1), "trashed_at": NOW - timedelta(days=9), "is_held": False, "is_in_use": False, **changes}
+    version = replace(VERSION, **{"trashed_at": NOW - timedelta(days=9), **changes})  # type: ignore[arg-type]
     rule = Rule.of(RetentionTarget.TRASH, 7, None)
-    assert version_stays(rule, Version(**facts), NOW) is stays  # type: ignore[arg-type]
+    assert list(plan_versions(rule, [version], NOW)) == [(version, stays)]
+    assert version_may_go(rule, version, NOW) is (stays is None)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Version,
+            id=st.uuids(),
+            model=st.sampled_from("ab"),
+            number=st.integers(1, 9),
+            stage=st.sampled_from(ModelStage),
+            staged_at=DAYS,
+            is_held=st.integers(0, 4).map(lambda each: each == 0),
+            is_in_use=st.integers(0, 4).map(lambda each: each == 0),
+        ),
+        max_size=12,
+    ),
+    st.sets(st.sampled_from(ModelStage), min_size=1),
+    st.none() | st.integers(0, 30),
+    st.none() | st.integers(1, 3),
+)
+def test_versions_go_from_the_stages_that_are_named_but_for_production_and_the_best(
+    versions: list[Version], stages: set[ModelStage], days: int | None, keep: int | None
+) -> None:
+    rule = Rule.of(RetentionTarget.VERSIONS, days, keep, stages)
+    planned = list(plan_versions(rule, versions, NOW))
+    assert [version for version, _ in planned] == versions
+    for version, because in planned:
+        if because is None:
+            assert (version.is_held, version.is_in_use) == (False, False)
+            assert version.stage in stages - {ModelStage.PRODUCTION}
+            assert NOW - version.staged_at >= timedelta(days=days or 0)
+            assert version_may_go(rule, version, NOW)
+            assert not version_may_go(rule, replace(version, trashed_at=NOW), NOW)
+    for model in "ab":
+        own = [because for version, because in planned if version.model == model]
+        counting = [because for because in own if because in (None, Because.KEPT, Because.YOUNG)]
+        assert [because is Because.KEPT for because in counting] == [at < (keep or 0) for at in range(len(counting))]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stage": ModelStage.STAGING},
+        {"stage": ModelStage.PRODUCTION},
+        {"staged_at": NOW},
+        {"is_held": True},
+        {"is_in_use": True},
+        {"trashed_at": NOW},
+    ],
+)
+def test_a_version_that_changed_after_the_plan_may_not_go(changes: dict[str, object]) -> None:
+    rule = Rule.of(RetentionTarget.VERSIONS, 7, None, (ModelStage.ARCHIVED, ModelStage.PRODUCTION))
+    assert version_may_go(rule, VERSION, NOW)
+    assert not version_may_go(rule, replace(VERSION, **changes), NOW)  # type: ignore[arg-type]
 
 
 def test_what_was_taken_back_meanwhile_may_not_go() -> None:

@@ -141,7 +141,7 @@ def list_model_versions(
     operation_id="get_numbered_version",
     summary="The version of a model with this number",
     tags=["models"],
-    responses=refusals(401, 403, 404, 503),
+    responses=refusals(401, 403, 404, 410, 503),
     sync_to_thread=True,
 )
 def get_numbered_version(

@@ -37,7 +37,7 @@ from pinnace_api.models import queries as models
 from pinnace_api.models import service as model_service
 from pinnace_api.models.queries import Held
 from pinnace_api.paging import Cut
-from pinnace_api.refusals import Conflict, Invalid, NotFound
+from pinnace_api.refusals import Conflict, Gone, Invalid, NotFound
 from pinnace_api.values import check_text
 
 _T = TypeVar("_T")
@@ -80,8 +80,12 @@ def get(database: Database, version: UUID) -> ModelVersion:
 
 def numbered(database: Database, project: str, model: str, number: int) -> ModelVersion:
     with database.read() as connection:
-        of = _model(connection, project, model)
-        found = queries.numbered(connection, of, number) if 0 < number <= MAX_VERSION_NUMBER else None
+        of = model_service.found(models.find(connection, ids.model_id(project, model)), project, model).model
+        found = queries.numbered(connection, of.id, number) if 0 < number <= MAX_VERSION_NUMBER else None
+        if found is None and 0 < number <= of.last_number:
+            raise Gone(
+                f"version {number} of model {model!r} was removed by a retention policy", hint="the audit has when"
+            )
         return _chosen(found, f"model {model!r} has no version {number}")
 
 

@@ -7,10 +7,10 @@ removes.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -20,15 +20,21 @@ from pinnace_api.database import Database
 from pinnace_api.maintenance import objects
 from pinnace_api.refusals import Invalid, Refused
 from pinnace_api.retention import changes, facts, queries
-from pinnace_api.retention.plan import Contents, Rule, Step, batches, plan, version_stays
+from pinnace_api.retention.plan import Because, Contents, Rule, Step, batches, plan, plan_versions
 from pinnace_api.storage.storage import Storage
 
 _log = logging.getLogger(__name__)
 
 #: So many artifacts go in one transaction, or a set that is larger.
 _BATCH: Final = 500
-#: In this order: what a policy frees or throws away, the next may deal with.
-_ORDER: Final = (RetentionTarget.ARTIFACTS, RetentionTarget.ITERATIONS, RetentionTarget.TRASH)
+#: In this order: what a policy frees or throws away, the next may deal with. Versions come last, so that they lie in
+#: the trash until the next time at least.
+_ORDER: Final = (
+    RetentionTarget.ARTIFACTS,
+    RetentionTarget.ITERATIONS,
+    RetentionTarget.TRASH,
+    RetentionTarget.VERSIONS,
+)
 #: Any number that nothing else in the database uses.
 _ADVISORY_LOCK: Final = 7_003_276_970
 
@@ -43,18 +49,43 @@ class Applied(msgspec.Struct, kw_only=True):
     artifacts: int = 0
     bytes: int = 0
     freed_bytes: int = 0
-    #: Iterations that went into the trash, or out of it for good; versions of models that went for good.
+    #: Iterations that went into the trash, or out of it for good.
     trashed: int = 0
     purged: int = 0
+    #: Versions of models that went for good, or into the trash.
     versions: int = 0
+    trashed_versions: int = 0
     #: Iterations that are left alone, and artifacts and versions that stay, by why.
     stays: Counter[str] = msgspec.field(default_factory=Counter)
 
     def __str__(self) -> str:
         done = f"{self.artifacts} artifacts ({self.bytes} bytes, {self.freed_bytes} freed), {self.trashed} iterations "
-        done += f"into the trash, {self.purged} and {self.versions} versions for good"
+        done += f"and {self.trashed_versions} versions into the trash, {self.purged} and {self.versions} for good"
         stays = ", ".join(f"{count} {because}" for because, count in sorted(self.stays.items()))
         return f"{self.project}/{self.policy} ({self.target}): {done}; stay: {stays or 'none'}"
+
+
+class Planned(msgspec.Struct, kw_only=True):
+    """What a policy has in store for an iteration or a version of a model."""
+
+    project: str
+    policy: str
+    #: `iteration`, or `version MODEL@NUMBER`.
+    what: str
+    id: UUID
+    goes: bool
+    #: Why it is left alone; empty: it goes, or artifacts of it do.
+    because: str = ""
+    artifacts: int = 0
+    #: Artifacts that stay, by why.
+    stays: Mapping[str, int] = {}
+
+    def __str__(self) -> str:
+        said = f"stays: {self.because}" if self.because else "goes" if self.goes else "stays"
+        if self.artifacts:
+            said += f", {self.artifacts} artifacts of it go"
+        said += "".join(f", {count} stay: {because}" for because, count in sorted(self.stays.items()))
+        return f"{self.project}/{self.policy}: {self.what} {self.id} {said}"
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -62,6 +93,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     #: False: it was asked to end before everything was done, or somebody else is at it.
     complete: bool = True
     policies: list[Applied] = []
+    #: Each iteration and version that a policy is about, when that was asked for.
+    planned: list[Planned] = []
     #: Objects whose removal an earlier run was killed in.
     unfinished: int = 0
     failures: list[str] = []
@@ -76,6 +109,7 @@ class Work:
     now: datetime
     by: str
     outcome: Outcome
+    each: bool
     is_over: Callable[[], bool]
     progress: Callable[[Outcome], None]
 
@@ -94,10 +128,12 @@ def apply(
     by: str,
     project: str | None = None,
     dry_run: bool = False,
+    each: bool = False,
     is_over: Callable[[], bool] = lambda: False,
     progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
-    """Do what the policies in force say, of one project or all. `is_over` ends it between two batches.
+    """Do what the policies in force say, of one project or all; `each`: the outcome names each thing they are about.
+    `is_over` ends it between two batches.
 
     One at a time among all processes: another gets `complete=False` at once. Raises Unavailable.
     """
@@ -107,6 +143,7 @@ def apply(
         now=now,
         by=by,
         outcome=Outcome(dry_run=dry_run),
+        each=each,
         is_over=is_over,
         progress=progress,
     )
@@ -143,15 +180,27 @@ def _apply(work: Work, project: str | None) -> None:
 
 
 def _apply_one(work: Work, project: UUID, policy: RetentionPolicy, applied: Applied) -> None:
-    rule = Rule.of(policy.target, policy.older_than_days, policy.keep)
-    if rule.target is RetentionTarget.TRASH:
-        _versions(work, project, rule, policy.name, applied)
+    rule = Rule.of(policy.target, policy.older_than_days, policy.keep, policy.stages)
+    if rule.target in (RetentionTarget.TRASH, RetentionTarget.VERSIONS):
+        _versions(work, project, rule, policy, applied)
+    if rule.target is RetentionTarget.VERSIONS:
+        return
     with work.database.read() as connection:
         experiments = facts.experiments(connection, project, policy)
     for experiment in experiments:
         for step in _steps(work, experiment, rule, policy):
             if work.is_stopped:
                 return
+            _tell(
+                work,
+                applied,
+                "iteration",
+                step.run.id,
+                goes=step.goes,
+                because=step.because or "",
+                artifacts=sum(map(len, step.groups)),
+                stays=step.kept,
+            )
             if step.because is not None:
                 applied.stays[step.because] += 1
                 continue
@@ -189,6 +238,7 @@ def _carry_out(work: Work, step: Step, rule: Rule, policy: str, applied: Applied
         if work.is_stopped:
             return
         let = write(changes.remove, rule, run, batch, why)
+        _count_changed(applied, sum(map(len, batch)) - len(let))
         applied.artifacts += len(let)
         applied.bytes += sum(each.size for each in let)
         for location, size in {each.location: each.size for each in let}.items():
@@ -196,28 +246,47 @@ def _carry_out(work: Work, step: Step, rule: Rule, policy: str, applied: Applied
     if not step.goes:
         return
     if rule.target is RetentionTarget.ITERATIONS:
-        applied.trashed += write(changes.trash, rule, run, why)
+        is_trashed = write(changes.trash, rule, run, why)
+        applied.trashed += is_trashed
+        _count_changed(applied, not is_trashed)
         return
     while write(changes.purge_points, rule, run, why):
         if work.is_stopped:
             return
-    applied.purged += write(changes.purge, rule, run, why)
+    is_purged = write(changes.purge, rule, run, why)
+    applied.purged += is_purged
+    _count_changed(applied, not is_purged)
 
 
-def _versions(work: Work, project: UUID, rule: Rule, policy: str, applied: Applied) -> None:
+def _versions(work: Work, project: UUID, rule: Rule, policy: RetentionPolicy, applied: Applied) -> None:
     with work.database.read() as connection:
-        versions = facts.versions_in_trash(connection, project)
-    for version in versions:
+        versions = facts.versions(connection, project, policy)
+    is_trash = rule.target is RetentionTarget.TRASH
+    why = Removal(at=work.now, by=work.by, policy=policy.name)
+    for version, because in plan_versions(rule, versions, work.now):
         if work.is_stopped:
             return
-        because = version_stays(rule, version, work.now)
+        what = f"version {version.model}@{version.number}"
+        _tell(work, applied, what, version.id, goes=because is None, because=because or "")
         if because is not None:
             applied.stays[because] += 1
-        elif work.outcome.dry_run:
-            applied.versions += 1
-        else:
-            why = Removal(at=work.now, by=work.by, policy=policy)
-            applied.versions += work.database.write(changes.purge_version, rule, version.id, why)
+            continue
+        change = changes.purge_version if is_trash else changes.trash_version
+        goes = work.outcome.dry_run or work.database.write(change, rule, version.id, why)
+        applied.versions += goes and is_trash
+        applied.trashed_versions += goes and not is_trash
+        _count_changed(applied, not goes)
+
+
+def _count_changed(applied: Applied, count: int) -> None:
+    if count:
+        applied.stays[Because.CHANGED] += count
+
+
+def _tell(work: Work, applied: Applied, what: str, id_: UUID, **said: Any) -> None:
+    if work.each:
+        planned = Planned(project=applied.project, policy=applied.policy, what=what, id=id_, **said)
+        work.outcome.planned.append(planned)
 
 
 def _release(work: Work, location: Location) -> bool:

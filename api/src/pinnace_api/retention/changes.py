@@ -17,7 +17,7 @@ from pinnace_api.maintenance.objects import LETTING_GO
 from pinnace_api.metrics.tables import METRIC_AUTO_STEPS, METRIC_POINTS, METRIC_SOURCES, METRICS
 from pinnace_api.model_versions.tables import MODEL_TRANSITIONS, MODEL_VERSIONS
 from pinnace_api.retention import facts
-from pinnace_api.retention.plan import Piece, Rule, may_go, version_stays
+from pinnace_api.retention.plan import Piece, Rule, Version, may_go, version_may_go
 
 #: So many points go in one transaction.
 _POINTS: Final = 20_000
@@ -114,14 +114,30 @@ def purge(connection: Connection, rule: Rule, iteration: UUID, why: Removal) -> 
 
 def purge_version(connection: Connection, rule: Rule, version: UUID, why: Removal) -> bool:
     """Delete a version of a model with its transitions; whether it went. Its number is never given again."""
-    found = facts.hold_version(connection, version)
-    # Without a time it has been taken back.
-    if found is None or found.trashed_at is None or version_stays(rule, found, why.at) is not None:
+    found = _held_version(connection, rule, version, why)
+    if found is None:
         return False
     connection.execute(delete(MODEL_TRANSITIONS).where(MODEL_TRANSITIONS.c.version_id == version))
     connection.execute(delete(MODEL_VERSIONS).where(MODEL_VERSIONS.c.id == version))
-    _note(connection, why, "retention.version.purged", version)
+    _note_version(connection, why, "retention.version.purged", found)
     return True
+
+
+def trash_version(connection: Connection, rule: Rule, version: UUID, why: Removal) -> bool:
+    """Put a version of a model into the trash; whether it went."""
+    found = _held_version(connection, rule, version, why)
+    if found is None:
+        return False
+    values = {"lifecycle": Lifecycle.TRASHED, "trashed_at": why.at}
+    connection.execute(update(MODEL_VERSIONS).where(MODEL_VERSIONS.c.id == version).values(**values))
+    _note_version(connection, why, "retention.version.trashed", found)
+    return True
+
+
+def _held_version(connection: Connection, rule: Rule, version: UUID, why: Removal) -> Version | None:
+    """It, if what was planned for it still may be done, and then nothing about it changes meanwhile."""
+    found = facts.hold_version(connection, version)
+    return found if found is not None and version_may_go(rule, found, why.at) else None
 
 
 def _goes(connection: Connection, rule: Rule, iteration: UUID, why: Removal) -> bool:
@@ -129,5 +145,9 @@ def _goes(connection: Connection, rule: Rule, iteration: UUID, why: Removal) -> 
     return run is not None and not run.is_purged and not run.artifacts and may_go(rule, run, why.at)
 
 
-def _note(connection: Connection, why: Removal, action: str, subject: UUID, **detail: int) -> None:
+def _note_version(connection: Connection, why: Removal, action: str, version: Version) -> None:
+    _note(connection, why, action, version.id, model=version.model, number=version.number, stage=version.stage.value)
+
+
+def _note(connection: Connection, why: Removal, action: str, subject: UUID, **detail: int | str) -> None:
     note(connection, Visit(name=why.by), action, str(subject), policy=why.policy, **detail)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, func, select, union
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, bindparam, func, select, union
 
 from pinnace.records import (
     ENDED_STATES,
@@ -19,6 +19,7 @@ from pinnace.records import (
     RetentionTarget,
     Shown,
 )
+from pinnace_api import in_lists
 from pinnace_api.artifact_sets.tables import ARTIFACT_SET_MEMBERS
 from pinnace_api.artifacts import queries as artifacts
 from pinnace_api.artifacts.tables import ARTIFACTS
@@ -29,12 +30,13 @@ from pinnace_api.experiments.tables import EXPERIMENTS
 from pinnace_api.experiments.vocabulary import VOCABULARY as OF_EXPERIMENTS
 from pinnace_api.filters.parser import parse_filter, parse_order
 from pinnace_api.holds import queries as holds
+from pinnace_api.holds.tables import HOLDS
 from pinnace_api.iterations.search_queries import compiler_for
 from pinnace_api.iterations.tables import ITERATIONS
 from pinnace_api.iterations.vocabulary import VOCABULARY as OF_ITERATIONS
 from pinnace_api.lists import is_shown
 from pinnace_api.model_versions import protection
-from pinnace_api.model_versions.tables import MODEL_ALIASES, MODEL_VERSIONS
+from pinnace_api.model_versions.tables import MODEL_ALIASES, MODEL_TRANSITIONS, MODEL_VERSIONS
 from pinnace_api.models.tables import MODELS
 from pinnace_api.pods import queries as pods
 from pinnace_api.projects.tables import PROJECTS
@@ -107,6 +109,7 @@ _USERS: Final = (
 _VERSIONS: Final = (
     select(
         MODEL_VERSIONS,
+        MODELS.c.name.label("model"),
         MODELS.c.lifecycle.label("model_lifecycle"),
         MODELS.c.trashed_at.label("model_trashed_at"),
         PROJECTS.c.lifecycle.label("project_lifecycle"),
@@ -115,9 +118,26 @@ _VERSIONS: Final = (
         .where(MODEL_ALIASES.c.version_id == MODEL_VERSIONS.c.id)
         .scalar_subquery()
         .label("aliases"),
+        select(func.max(MODEL_TRANSITIONS.c.at))
+        .where(MODEL_TRANSITIONS.c.version_id == MODEL_VERSIONS.c.id)
+        .scalar_subquery()
+        .label("moved_at"),
     )
     .join_from(MODEL_VERSIONS, MODELS)
-    .join(PROJECTS)
+    .join(PROJECTS, PROJECTS.c.id == MODELS.c.project_id)
+    .join(ITERATIONS, ITERATIONS.c.id == MODEL_VERSIONS.c.iteration_id)
+    .join(EXPERIMENTS, EXPERIMENTS.c.id == ITERATIONS.c.experiment_id)
+)
+#: Versions of whose files one is held: a file of their set, or, for those that mean all of their iteration, any of it.
+_HELD_IN_PART: Final = union(
+    select(MODEL_VERSIONS.c.id)
+    .join(ARTIFACT_SET_MEMBERS, ARTIFACT_SET_MEMBERS.c.set_id == MODEL_VERSIONS.c.artifact_id)
+    .join(HOLDS, HOLDS.c.artifact_id == ARTIFACT_SET_MEMBERS.c.artifact_id)
+    .where(MODEL_VERSIONS.c.id.in_(_IDS), HOLDS.c.lifted_at.is_(None)),
+    select(MODEL_VERSIONS.c.id)
+    .join(ARTIFACTS, ARTIFACTS.c.iteration_id == MODEL_VERSIONS.c.iteration_id)
+    .join(HOLDS, HOLDS.c.artifact_id == ARTIFACTS.c.id)
+    .where(MODEL_VERSIONS.c.id.in_(_IDS), MODEL_VERSIONS.c.artifact_id.is_(None), HOLDS.c.lifted_at.is_(None)),
 )
 _OF_VERSION: Final = (
     select(MODELS.c.id).join_from(MODEL_VERSIONS, MODELS).join(PROJECTS).where(MODEL_VERSIONS.c.id == bindparam("id"))
@@ -129,25 +149,14 @@ _SHARE_PROJECT: Final = _OF_VERSION.with_for_update(read=True, of=PROJECTS)
 def experiments(connection: Connection, project: UUID, policy: RetentionPolicy) -> Sequence[UUID]:
     """Those of the project that the policy is about."""
     statement = select(EXPERIMENTS.c.id).join_from(EXPERIMENTS, PROJECTS).where(EXPERIMENTS.c.project_id == project)
-    if policy.experiments.strip():
-        expression = parse_filter(policy.experiments, OF_EXPERIMENTS, field="experiments")
-        statement = statement.where(experiment_queries.compiler_for(connection).condition(expression))
-    return list(connection.execute(statement.order_by(EXPERIMENTS.c.id)).scalars())
+    return list(connection.execute(_of_experiments(connection, statement, policy).order_by(EXPERIMENTS.c.id)).scalars())
 
 
 def runs(connection: Connection, experiment: UUID, policy: RetentionPolicy) -> Sequence[Run]:
     """Those of the experiment that the policy is about, the best first."""
-    compiler = compiler_for(connection)
     around = ITERATIONS.c.lifecycle, EXPERIMENTS.c.lifecycle, PROJECTS.c.lifecycle
-    in_trash = is_shown(Shown.TRASHED, *around)
-    wanted = in_trash if policy.target is RetentionTarget.TRASH else ~in_trash
-    statement = _RUNS.where(ITERATIONS.c.experiment_id == experiment, wanted)
-    if policy.filter.strip():
-        statement = statement.where(compiler.condition(parse_filter(policy.filter, OF_ITERATIONS)))
-    keys = [key for term in parse_order(policy.keep_by, OF_ITERATIONS) for key in compiler.keys(term)]
-    ordered = statement.order_by(
-        *(key.column.desc() if key.descending else key.column for key in keys), _ENDED.desc(), ITERATIONS.c.id
-    )
+    statement = _RUNS.where(ITERATIONS.c.experiment_id == experiment, _is_wanted(policy, *around))
+    ordered = _chosen(connection, statement, policy).order_by(_ENDED.desc(), ITERATIONS.c.id)
     rows = connection.execute(ordered).all()
     found = [run for start in range(0, len(rows), _BATCH) for run in _records(connection, rows[start : start + _BATCH])]
     return [run for run in found if run.artifacts or not run.is_purged]
@@ -196,10 +205,14 @@ def reasons(connection: Connection, asked: Collection[UUID]) -> dict[UUID, Becau
     }
 
 
-def versions_in_trash(connection: Connection, project: UUID) -> Sequence[Version]:
-    """Versions of the project's models that lie in the trash, by themselves or with their model or the project."""
+def versions(connection: Connection, project: UUID, policy: RetentionPolicy) -> Sequence[Version]:
+    """Those of the project's models that the policy is about, the best first."""
     around = MODEL_VERSIONS.c.lifecycle, MODELS.c.lifecycle, PROJECTS.c.lifecycle
-    return _versions(connection, _VERSIONS.where(MODELS.c.project_id == project, is_shown(Shown.TRASHED, *around)))
+    statement = _VERSIONS.where(MODELS.c.project_id == project, _is_wanted(policy, *around))
+    if policy.target is RetentionTarget.VERSIONS:
+        statement = statement.where(MODEL_VERSIONS.c.stage.in_(policy.stages))
+    chosen = _chosen(connection, _of_experiments(connection, statement, policy), policy)
+    return _versions(connection, chosen.order_by(MODEL_VERSIONS.c.number.desc(), MODEL_VERSIONS.c.id))
 
 
 def hold_version(connection: Connection, version: UUID) -> Version | None:
@@ -209,19 +222,45 @@ def hold_version(connection: Connection, version: UUID) -> Version | None:
     return next(iter(_versions(connection, _VERSIONS.where(MODEL_VERSIONS.c.id == version))), None)
 
 
+def _is_wanted(policy: RetentionPolicy, own: ColumnElement[str], *around: ColumnElement[str]) -> ColumnElement[bool]:
+    in_trash = is_shown(Shown.TRASHED, own, *around)
+    return in_trash if policy.target is RetentionTarget.TRASH else ~in_trash
+
+
+def _of_experiments(connection: Connection, statement: Select[Any], policy: RetentionPolicy) -> Select[Any]:
+    if not policy.experiments.strip():
+        return statement
+    expression = parse_filter(policy.experiments, OF_EXPERIMENTS, field="experiments")
+    return statement.where(experiment_queries.compiler_for(connection).condition(expression))
+
+
+def _chosen(connection: Connection, statement: Select[Any], policy: RetentionPolicy) -> Select[Any]:
+    """Those of the iterations, or of what is joined to them, that match, in the order of what is kept."""
+    compiler = compiler_for(connection)
+    if policy.filter.strip():
+        statement = statement.where(compiler.condition(parse_filter(policy.filter, OF_ITERATIONS)))
+    keys = [key for term in parse_order(policy.keep_by, OF_ITERATIONS) for key in compiler.keys(term)]
+    return statement.order_by(*(key.column.desc() if key.descending else key.column for key in keys))
+
+
 def _versions(connection: Connection, statement: Select[Any]) -> Sequence[Version]:
-    rows = connection.execute(statement.order_by(MODEL_VERSIONS.c.id)).all()
+    rows = connection.execute(statement).all()
     held = holds.held_iterations(connection, {row.iteration_id for row in rows})
     held |= holds.held_artifacts(connection, {row.artifact_id for row in rows if row.artifact_id is not None})
+    held |= in_lists.found(connection, _HELD_IN_PART, {row.id for row in rows})
     return [
         Version(
             id=row.id,
+            model=row.model,
+            number=row.number,
+            stage=ModelStage(row.stage),
+            staged_at=row.moved_at or row.created_at,
             trashed_at=_in_trash_since(
                 (row.lifecycle, row.trashed_at),
                 (row.model_lifecycle, row.model_trashed_at),
                 (row.project_lifecycle, row.project_trashed_at),
             ),
-            is_held=row.iteration_id in held or row.artifact_id in held,
+            is_held=not held.isdisjoint((row.id, row.iteration_id, row.artifact_id)),
             is_in_use=row.stage == ModelStage.PRODUCTION or row.aliases > 0,
         )
         for row in rows

@@ -31,5 +31,5 @@ async def apply_until(stopped: asyncio.Event, database: Database, storage: Stora
             _log.exception("retention.broken")
         else:
             for each in outcome.policies:
-                if each.artifacts or each.trashed or each.purged or each.versions:
+                if each.artifacts or each.trashed or each.purged or each.versions or each.trashed_versions:
                     _log.info("retention.applied", extra={"fields": {"what": str(each)}})

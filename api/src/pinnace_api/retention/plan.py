@@ -1,7 +1,8 @@
 """What a policy would do to one experiment: pure, from facts to steps.
 
 Nothing is removed of an iteration that has not ended, whose artifacts have not all come ashore, that is held, or that a
-version of a model needs; no artifact that something needs, and none of a set of which something needs one.
+version of a model needs; no artifact that something needs, and none of a set of which something needs one; no version
+that is in production, has an alias or is held.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from pinnace.records import Location, RetentionTarget
+from pinnace.records import Location, ModelStage, RetentionTarget
 
 _DAY: Final = timedelta(days=1)
 
@@ -40,6 +41,8 @@ class Because(StrEnum):
     KEPT = "kept"
     #: Not old enough.
     YOUNG = "young"
+    #: Something happened to it between the plan and its turn.
+    CHANGED = "changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +52,13 @@ class Rule:
     target: RetentionTarget
     age: timedelta | None = None
     keep: int | None = None
+    stages: Collection[ModelStage] = ()
 
     @classmethod
-    def of(cls, target: RetentionTarget, days: float | None, keep: int | None) -> "Rule":
-        return cls(target=target, age=None if days is None else days * _DAY, keep=keep)
+    def of(
+        cls, target: RetentionTarget, days: float | None, keep: int | None, stages: Collection[ModelStage] = ()
+    ) -> "Rule":
+        return cls(target=target, age=None if days is None else days * _DAY, keep=keep, stages=stages)
 
     def is_old(self, since: datetime | None, now: datetime) -> bool:
         return self.age is None or (since is not None and now - since >= self.age)
@@ -164,21 +170,56 @@ def hindrance(rule: Rule, run: Run) -> Because | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A version of a model that lies in the trash, by itself or with what it lies in."""
+    """A version of a model."""
 
     id: UUID
-    trashed_at: datetime | None
-    is_held: bool
-    is_in_use: bool
+    model: str
+    number: int
+    stage: ModelStage
+    #: Since when it is in that stage.
+    staged_at: datetime
+    #: Since when it lies in the trash, by itself or with what it lies in.
+    trashed_at: datetime | None = None
+    is_held: bool = False
+    #: It is in production or has an alias.
+    is_in_use: bool = False
 
 
-def version_stays(rule: Rule, version: Version, now: datetime) -> Because | None:
-    """None: it goes for good."""
+def plan_versions(rule: Rule, versions: Iterable[Version], now: datetime) -> Iterator[tuple[Version, Because | None]]:
+    """Why each of them stays, None: it goes. Those of one model come with the best first."""
+    counted: Counter[str] = Counter()
+    for version in versions:
+        because = _version_hindrance(rule, version)
+        if because is None and rule.keep is not None:
+            counted[version.model] += 1
+            because = Because.KEPT if counted[version.model] <= rule.keep else None
+        if because is None and not rule.is_old(_version_since(rule, version), now):
+            because = Because.YOUNG
+        yield version, because
+
+
+def version_may_go(rule: Rule, version: Version, now: datetime) -> bool:
+    """Whether what was planned for the version still may be done: it may have been moved or taken back, say."""
+    is_trash = rule.target is RetentionTarget.TRASH
+    return (
+        _version_hindrance(rule, version) is None
+        and rule.is_old(_version_since(rule, version), now)
+        and (version.trashed_at is not None) is is_trash
+    )
+
+
+def _version_hindrance(rule: Rule, version: Version) -> Because | None:
     if version.is_held:
         return Because.HELD
-    if version.is_in_use:
+    if version.is_in_use or version.stage is ModelStage.PRODUCTION:
         return Because.IN_USE
-    return None if rule.is_old(version.trashed_at, now) else Because.YOUNG
+    if rule.target is RetentionTarget.VERSIONS and version.stage not in rule.stages:
+        return Because.CHANGED
+    return None
+
+
+def _version_since(rule: Rule, version: Version) -> datetime | None:
+    return version.trashed_at if rule.target is RetentionTarget.TRASH else version.staged_at
 
 
 def batches(groups: Iterable[tuple[Piece, ...]], size: int) -> Iterator[list[tuple[Piece, ...]]]:
@@ -206,14 +247,10 @@ def _step(rule: Rule, run: Run, contents: Contents, leaving: Counter[Location]) 
         else:
             groups.append(group)
     stays = {because: count for because, count in kept.items() if count}
-    match rule.target:
-        case RetentionTarget.ARTIFACTS:
-            return Step(run=run, groups=groups, freed=_freed(groups, leaving), kept=stays)
-        case RetentionTarget.ITERATIONS:
-            return Step(run=run, because=Because.IN_PART) if stays else Step(run=run, goes=True)
-        case RetentionTarget.TRASH:
-            goes = not stays and not run.is_purged
-            return Step(run=run, groups=groups, goes=goes, freed=_freed(groups, leaving), kept=stays)
+    if rule.target is RetentionTarget.ITERATIONS:
+        return Step(run=run, because=Because.IN_PART) if stays else Step(run=run, goes=True)
+    goes = rule.target is RetentionTarget.TRASH and not stays and not run.is_purged
+    return Step(run=run, groups=groups, goes=goes, freed=_freed(groups, leaving), kept=stays)
 
 
 def _groups(contents: Contents) -> list[tuple[Piece, ...]]:

@@ -28,7 +28,7 @@ def set_(
     connection: Connection, project: UUID | None, name: str, write: RetentionPolicyWrite, *, by: str, at: datetime
 ) -> bool:
     """Whether it is new; one that is there becomes what `write` says. Of a project that is held."""
-    values = {**msgspec.structs.asdict(write), "changed_at": at, "changed_by": by}
+    values = {**msgspec.structs.asdict(write), "stages": list(write.stages), "changed_at": at, "changed_by": by}
     row = {"id": _id(project, name), "project_id": project, "name": name, **values}
     if insert_missing(connection, RETENTION_POLICIES, [row]):
         return True

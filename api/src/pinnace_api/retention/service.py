@@ -4,7 +4,14 @@ from uuid import UUID
 
 import msgspec
 
-from pinnace.records import PolicyName, RetentionPolicy, RetentionPolicyPage, RetentionPolicyWrite, RetentionTarget
+from pinnace.records import (
+    ModelStage,
+    PolicyName,
+    RetentionPolicy,
+    RetentionPolicyPage,
+    RetentionPolicyWrite,
+    RetentionTarget,
+)
 from pinnace_api.audit.service import note
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
@@ -74,6 +81,7 @@ def _check(write: RetentionPolicyWrite) -> None:
     if write.experiments.strip():
         parse_filter(write.experiments, OF_EXPERIMENTS, field="experiments")
     parse_order(write.keep_by, OF_ITERATIONS, field="keep_by")
+    _check_stages(write)
     if write.target is RetentionTarget.TRASH:
         if write.older_than_days is None:
             raise Invalid("say how long things lie in the trash before they go for good", field="older_than_days")
@@ -85,6 +93,16 @@ def _check(write: RetentionPolicyWrite) -> None:
         )
     if write.keep_by.strip() and write.keep is None:
         raise Invalid("`keep_by` says which ones `keep` keeps", field="keep", hint="say how many")
+
+
+def _check_stages(write: RetentionPolicyWrite) -> None:
+    is_about_versions = write.target is RetentionTarget.VERSIONS
+    if is_about_versions and not write.stages:
+        raise Invalid("say which stages versions go from", field="stages", hint="ARCHIVED, say")
+    if write.stages and not is_about_versions:
+        raise Invalid("only versions of models have stages", field="stages", hint="the target `versions` is about them")
+    if ModelStage.PRODUCTION in write.stages:
+        raise Invalid("what is in PRODUCTION never goes by a policy", field="stages", hint="name other stages")
 
 
 def _project(connection: Connection, name: str | None) -> UUID | None:
@@ -101,5 +119,6 @@ def _subject(project: str | None, name: str) -> str:
 
 
 def _said(write: RetentionPolicyWrite) -> dict[str, str | int | bool]:
-    said = msgspec.to_builtins(write)
-    return {key: str(value) if isinstance(value, float) else value for key, value in said.items() if value is not None}
+    said = {key: value for key, value in msgspec.to_builtins(write).items() if value is not None}
+    said["stages"] = " ".join(write.stages)
+    return {key: str(value) if isinstance(value, float) else value for key, value in said.items()}

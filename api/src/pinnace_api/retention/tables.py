@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Double, Index
 from sqlmodel import Field
 
-from pinnace_api.tables import Row, UtcDateTime, prose, table_of, word
+from pinnace_api.tables import Row, UtcDateTime, document, prose, table_of, with_default, word
 
 
 class RetentionPolicyRow(Row, table=True):
@@ -19,6 +19,7 @@ class RetentionPolicyRow(Row, table=True):
     project_id: UUID | None = Field(foreign_key="projects.id")
     name: str = Field(sa_type=word(100))
     target: str = Field(sa_type=word(16))
+    stages: list[str] = Field(sa_type=document(), sa_column_kwargs=with_default("[]"))
     older_than_days: float | None = Field(sa_type=Double)
     keep: int | None
     keep_by: str = Field(sa_type=prose())

@@ -10,7 +10,17 @@ from pinnace.cli.options import json_option, limit_option, with_client
 from pinnace.cli.output import Column, escaped, moment, one_more, print_json, show
 from pinnace.cli.upkeep import apply_retention
 from pinnace.client import Client
-from pinnace.records import Hold, HoldKind, HoldWrite, RetentionPolicy, RetentionPolicyWrite, RetentionTarget
+from pinnace.records import (
+    Hold,
+    HoldKind,
+    HoldWrite,
+    ModelStage,
+    RetentionPolicy,
+    RetentionPolicyWrite,
+    RetentionTarget,
+)
+
+_STAGE: Final = click.Choice([each.value for each in ModelStage], case_sensitive=False)
 
 
 @click.command
@@ -24,6 +34,7 @@ def policies(client: Client, *, project: str | None, as_json: bool, limit: int) 
         Column("NAME", lambda row: row.name),
         Column("PROJECT", lambda row: row.project or "*"),
         Column("TARGET", lambda row: row.target.value),
+        Column("STAGES", lambda row: ", ".join(row.stages)),
         Column("DAYS", lambda row: "" if row.older_than_days is None else f"{row.older_than_days:g}"),
         Column("KEEP", lambda row: str(row.keep or "")),
         Column("KEEP BY", lambda row: row.keep_by),
@@ -40,8 +51,9 @@ def policies(client: Client, *, project: str | None, as_json: bool, limit: int) 
 @click.argument("name")
 @click.option("--project", metavar="NAME", help="For this project; without it for all.")
 @click.option("--target", type=click.Choice([each.value for each in RetentionTarget]), required=True)
-@click.option("--older-than-days", type=float, metavar="N", help="Since the end; of the trash, since it lies there.")
-@click.option("--keep", type=int, metavar="N", help="So many iterations of each experiment stay.")
+@click.option("--stage", "stages", type=_STAGE, multiple=True, help="Versions of models in it; can be repeated.")
+@click.option("--older-than-days", type=float, metavar="N", help="Since the end; in its stage; in the trash.")
+@click.option("--keep", type=int, metavar="N", help="So many iterations of an experiment stay, or versions of a model.")
 @click.option("--keep-by", default="", metavar="FIELDS", help="The best ones: 'metrics.accuracy.max desc'.")
 @click.option("--filter", "where", default="", metavar="TEXT", help="Only iterations that match.")
 @click.option("--experiments", default="", metavar="TEXT", help="Only experiments that match.")
@@ -54,6 +66,7 @@ def set_policy(
     name: str,
     project: str | None,
     target: str,
+    stages: tuple[str, ...],
     older_than_days: float | None,
     keep: int | None,
     keep_by: str,
@@ -66,6 +79,7 @@ def set_policy(
     """Set the policy NAME. `pinnace retention apply --dry-run` shows what it will do."""
     write = RetentionPolicyWrite(
         target=RetentionTarget(target),
+        stages=tuple(ModelStage(each) for each in stages),
         older_than_days=older_than_days,
         keep=keep,
         keep_by=keep_by,

@@ -36,7 +36,7 @@ verify = _passed_on(
 apply_retention = _passed_on(
     "apply",
     "retention",
-    "Remove what the policies say: [--project NAME] [--dry-run] [--json]. Run it where the API runs.",
+    "Remove what the policies say: [--project NAME] [--dry-run] [--each] [--json]. Run it where the API runs.",
 )
 export_files = _passed_on(
     "files", "export", "Copy artifacts into a folder for people: DIR [--json]. Run it where the API runs."

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from pinnace.records.models import ModelStage
 from pinnace.records.projects import ProjectName
 from pinnace.records.record import Page, Record, Text
 
@@ -24,6 +25,8 @@ class RetentionTarget(StrEnum):
     ITERATIONS = "iterations"
     #: What lies in the trash: bytes, metric points and versions of models go for good.
     TRASH = "trash"
+    #: Versions of registered models: they go to the trash. What they are made of stays until they go for good.
+    VERSIONS = "versions"
 
 
 class RetentionPolicyWrite(Record, frozen=True, kw_only=True):
@@ -33,13 +36,16 @@ class RetentionPolicyWrite(Record, frozen=True, kw_only=True):
     """
 
     target: RetentionTarget
-    #: Since an iteration ended; of the trash, since something was thrown away.
+    #: Of versions, and of them only: the stages that they go from. Never PRODUCTION.
+    stages: Annotated[tuple[ModelStage, ...], Meta(max_length=len(ModelStage))] = ()
+    #: Since an iteration ended, or a version came into its stage; of the trash, since something was thrown away.
     older_than_days: Annotated[float, Meta(ge=0, le=36_500)] | None = None
-    #: So many iterations of each experiment stay, of those that match.
+    #: So many iterations of each experiment, or versions of each model, stay, of those that match.
     keep: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    #: Which of them are the best, as a list is sorted: `metrics.accuracy.max desc`. Empty: those that ended last.
+    #: Which of them are the best, as a list is sorted: `metrics.accuracy.max desc`. Empty: those that ended last, or
+    #: the versions with the highest numbers.
     keep_by: _FilterText = ""
-    #: Which iterations, and which experiments, in the filter language. Empty: all.
+    #: Which iterations, or versions of which iterations, and of which experiments, in the filter language. Empty: all.
     filter: _FilterText = ""
     experiments: _FilterText = ""
     #: False: nothing happens by it; in a project, nor by the policy of this name for all projects.
