@@ -104,7 +104,7 @@ LETS_IN = {
     "list_experiment_artifacts": READERS,
     "get_artifact": READERS,
     "patch_artifact": WRITERS,
-    "list_artifact_sets": READERS,
+    "list_artifact_sets": READERS | {"sidecar", "rescuer"},
     "list_set_members": READERS,
     "put_metrics": WRITERS | {"sidecar", "rescuer"},
     "list_metrics": READERS,

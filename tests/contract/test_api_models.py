@@ -521,6 +521,9 @@ def test_a_manifest_with_its_files_is_a_set(client: Client, registry: Registry) 
     assert (set_.manifest.id, set_.files, set_.bytes) == (manifest.id, 3, 3)
     assert {each.id for each in client.artifact_set_members(manifest.id)} == {each.id for each in files}
     assert list(client.artifact_set_members(files[0].id)) == []
+    of_set = client.iteration_artifacts(iteration, manifest=manifest.id)
+    assert [each.id for each in of_set] == [each.id for each in client.artifact_set_members(manifest.id)]
+    assert list(client.iteration_artifacts(registry.iterate(uuid4()), manifest=manifest.id)) == []
     with pytest.raises(Conflict):
         client.put_artifacts(iteration, [manifest], {manifest.id: [files[0].id]})
     version = registry.version(artifact_id=manifest.id)

@@ -103,6 +103,9 @@ def test_a_file_or_a_whole_set_is_downloaded(
     files = [put("best/model.bin", b"m"), put("best/w/0", b"w")]
     manifest = put(f"best/{MANIFEST_NAME}", b"{}")
     client.put_artifacts(iteration.id, [*files, manifest], {manifest.id: [each.id for each in files]})
+    listed = CliRunner().invoke(main, ["artifacts", f"{name}/0", "--sets", "--json"])
+    (set_,) = map(json.loads, listed.stdout.splitlines())
+    assert (set_["manifest"]["id"], set_["files"], set_["bytes"]) == (str(manifest.id), 2, 2)
     model = f"{name}/tree"
     run("register", model, f"{name}/0")
     run("download", model, ends=Exit.NOT_FOUND)

@@ -14,6 +14,7 @@ import pytest
 from pinnace import ids
 from pinnace.client import Conflict, Forbidden, Invalid, NotFound
 from pinnace.digests import manifest_sha256
+from pinnace.naming import MANIFEST_NAME
 from pinnace.records import (
     Artifact,
     Content,
@@ -112,6 +113,19 @@ def test_one_wrong_id_refuses_the_whole_batch(subject: Subject) -> None:
         subject.api.put_artifacts(subject.iteration, [artifact(subject.iteration), wrong])
     standing = subject.api.put_pod_report(report(subject.iteration))
     assert standing.recorded.count == 0
+
+
+def test_a_set_comes_with_its_manifest_and_stays(subject: Subject) -> None:
+    one, two = (artifact(subject.iteration, f"step/{path}") for path in "ab")
+    manifest = artifact(subject.iteration, f"step/{MANIFEST_NAME}")
+    with pytest.raises(Invalid):
+        subject.api.put_artifacts(subject.iteration, [manifest], {manifest.id: [one.id]})
+    for _ in range(2):
+        subject.api.put_artifacts(subject.iteration, [one, two, manifest], {manifest.id: [one.id]})
+    with pytest.raises(Conflict):
+        subject.api.put_artifacts(subject.iteration, [manifest], {manifest.id: [two.id]})
+    subject.api.put_artifacts(subject.iteration, [manifest])
+    assert subject.api.put_pod_report(report(subject.iteration)).recorded.count == 3
 
 
 def test_points_sent_twice_are_there_once(subject: Subject) -> None:

@@ -1,7 +1,7 @@
 """The metadata API in memory: the methods of pinnace.client.Client that the sidecar calls, with the API's own rules."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from pinnace.ids import artifact_id, is_own_key
 from pinnace.records import (
     Artifact,
     ArtifactBatch,
+    ArtifactSetWrite,
     Content,
     ContentQuery,
     IterationPatch,
@@ -38,6 +39,9 @@ class FakeApi:
         self.iterations: set[UUID] | None = None  # None: every iteration is there
         self.rows: dict[UUID, Artifact] = {}
         self.sources: set[tuple[str, UUID]] = set()
+        #: What manifests name; and whether it takes that at all.
+        self.sets: dict[UUID, tuple[UUID, ...]] = {}
+        self.knows_sets = True
         self.points: dict[tuple[str, int, str, int], MetricPoint] = {}
         self.reports: list[PodReport] = []
         self.ended = WriterEnd.CLEAN
@@ -71,9 +75,12 @@ class FakeApi:
 
     # --- the client's methods
 
-    def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact], /) -> tuple[Artifact, ...]:
+    def put_artifacts(
+        self, iteration_id: UUID, artifacts: Sequence[Artifact], sets: Mapping[UUID, Collection[UUID]] | None = None, /
+    ) -> tuple[Artifact, ...]:
         lost = self._enter("artifacts", iteration_id)
-        batch = _travelled(ArtifactBatch(artifacts=tuple(artifacts)))
+        named = tuple(ArtifactSetWrite(id=id_, members=tuple(members)) for id_, members in (sets or {}).items())
+        batch = _travelled(ArtifactBatch(artifacts=tuple(artifacts), sets=named))
         for row in batch.artifacts:
             if row.id != artifact_id(row.iteration_id, row.path, row.sha256) or row.iteration_id != iteration_id:
                 raise Invalid("wrong id", status=422, code="invalid")
@@ -82,6 +89,13 @@ class FakeApi:
             is_own = is_own_key(row.location.key, row.id, row.stored.sha256 if row.stored else "")
             if not is_own and row.id not in self.rows and not self._is_recorded(row):
                 raise Conflict(f"{row.path} points at nothing", status=409, code="object-not-recorded")
+        sent = {row.id for row in batch.artifacts}
+        for each in batch.sets:
+            if each.id not in sent or not sent | self.rows.keys() >= set(each.members):
+                raise Invalid("a set of what is not recorded", status=422, code="invalid")
+            if self.sets.get(each.id, each.members) != each.members or not self.knows_sets:
+                raise Conflict("a set stays", status=409, code="conflict")
+        self.sets |= {each.id: each.members for each in batch.sets}
         for row in batch.artifacts:
             stored = self.rows.get(row.id)
             suspect = row.suspect and (stored is None or stored.suspect)

@@ -107,7 +107,7 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "list_experiment_artifacts": _READ,
     "get_artifact": _READ,
     "patch_artifact": _EDIT,
-    "list_artifact_sets": _READ,
+    "list_artifact_sets": _READ_AS_POD,
     "list_set_members": _READ,
     "delete_artifact": _EDIT,
     "put_file": _EDIT,

@@ -1,7 +1,8 @@
 """One request to the metadata API, done and answered with a value. No decisions, no journal."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
@@ -28,6 +29,7 @@ from pinnace_sidecar.files import wire_path
 from pinnace_sidecar.journal import JournaledFile
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 _YEAR_1: Final = -62_135_596_800
 _YEAR_9999: Final = 253_402_300_799
@@ -36,7 +38,9 @@ _YEAR_9999: Final = 253_402_300_799
 class Api(Protocol):
     """What the sidecar needs of the metadata API; pinnace.client.Client has it. Raises ApiError."""
 
-    def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact], /) -> tuple[Artifact, ...]: ...
+    def put_artifacts(
+        self, iteration_id: UUID, artifacts: Sequence[Artifact], sets: Mapping[UUID, Collection[UUID]] | None = None, /
+    ) -> tuple[Artifact, ...]: ...
 
     def recorded_contents(self, iteration_id: UUID, query: ContentQuery, /) -> tuple[RecordedContent, ...]: ...
 
@@ -70,7 +74,8 @@ class Request(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiAnswer:
-    """What came of a request. ROWS: `files` and, by id, why some were `refused`. POINTS: up to which of the outbox
+    """What came of a request. ROWS: `files`, the `sets` that manifests among them name, and, by id, why some files
+    were `refused`. POINTS: up to which of the outbox
     (`last`) they were sent, and how many were refused for which reasons. DESCRIPTION: the `change`, and why it was
     `refused`. REPORT: `report`, and what the API itself has
     `recorded` of the pod. HELD: the rows that are `held`. WRITERS: `writers`.
@@ -79,6 +84,7 @@ class ApiAnswer:
     request: Request
     error: ApiError | None = None
     files: tuple[JournaledFile, ...] = ()
+    sets: Mapping[UUID, Collection[UUID]] = field(default_factory=dict)
     refused: tuple[tuple[UUID | None, str], ...] = ()
     last: int = 0
     change: IterationPatch | None = None
@@ -107,7 +113,7 @@ class ApiCalls:
     def _asked(self, answer: ApiAnswer, points: tuple[MetricPoint, ...]) -> ApiAnswer:
         match answer.request:
             case Request.ROWS:
-                return replace(answer, refused=self._put_rows(answer.files))
+                return replace(answer, refused=self._put_rows(answer.files, answer.sets))
             case Request.POINTS:
                 return replace(answer, refused=self._put_points(points))
             case Request.DESCRIPTION:
@@ -121,10 +127,24 @@ class ApiCalls:
             case Request.WRITERS:
                 return replace(answer, writers=self._api.writers(self._iteration_id, self._pod_uid).ended)
 
-    def _put_rows(self, files: tuple[JournaledFile, ...]) -> tuple[tuple[UUID, str], ...]:
+    def _put_rows(
+        self, files: tuple[JournaledFile, ...], sets: Mapping[UUID, Collection[UUID]]
+    ) -> tuple[tuple[UUID, str], ...]:
         rows = [self._artifact(file) for file in files]
-        refused = _put_what_can_be(lambda some: self._api.put_artifacts(self._iteration_id, some), rows)
+        refused = _put_what_can_be(lambda some: self._put(some, sets), rows)
         return tuple((row.id, why) for row, why in refused)
+
+    def _put(self, rows: Sequence[Artifact], sets: Mapping[UUID, Collection[UUID]]) -> None:
+        """Rows with what their manifests name. A manifest whose set is refused is recorded all the same: its own row
+        is a matter of the promise, and the set is not."""
+        named = {row.id: sets[row.id] for row in rows if row.id in sets}
+        try:
+            self._api.put_artifacts(self._iteration_id, rows, named)
+        except (Conflict, Invalid) as error:
+            if len(rows) > 1 or not named:
+                raise
+            self._api.put_artifacts(self._iteration_id, rows)
+            _log.warning("a manifest is recorded without its set", extra={"path": rows[0].path, "why": str(error)})
 
     def _put_points(self, points: tuple[MetricPoint, ...]) -> tuple[tuple[None, str], ...]:
         refused = _put_what_can_be(lambda some: self._api.put_metrics(self._iteration_id, some), points)

@@ -32,6 +32,7 @@ from pinnace_sidecar.describing import NOTHING, joined
 from pinnace_sidecar.files import wire_path
 from pinnace_sidecar.journal import Journal, JournaledFile, Progress
 from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.manifest import is_manifest
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.sweeper import Sweeper
 from pinnace_sidecar.workers import Workers
@@ -170,6 +171,7 @@ class Registrar:
         recorded = [file for file in files if file.artifact_id not in refused] if refused else list(files)
         with self._journal.transaction():
             self._journal.files.apply_all({file.id: Progress((Event.REGISTERED,)) for file in recorded})
+            self._journal.sets.forget(file.artifact_id for file in recorded if is_manifest(file.path))
             for file in files if refused else ():
                 if (why := refused.get(file.artifact_id)) and file.shared is not None:
                     _log.warning("an object is not shared after all", extra={"path": wire_path(file.path), "why": why})
@@ -239,7 +241,8 @@ class Registrar:
     def _give_rows(self) -> None:
         files = tuple(self._journal.files.in_state(FileState.VERIFIED, limit=_ROWS_PER_REQUEST))
         if files:
-            self._send(ApiAnswer(Request.ROWS, files=files))
+            manifests = (file.artifact_id for file in files if is_manifest(file.path))
+            self._send(ApiAnswer(Request.ROWS, files=files, sets=self._journal.sets.members(manifests)))
 
     def _give_points(self) -> None:
         last, points = self._journal.metrics.outbox(_POINTS_PER_REQUEST)

@@ -111,7 +111,10 @@ class Sets:
             # Whoever sends it finds the copy damaged and has it made again.
             self._journal.sets.release(file.id)
         else:
-            self._journal.sets.wait_for(file.id, [a for a in map(self._awaited, members) if not self._is_there(a)])
+            awaited = [self._awaited(member) for member in members]
+            there = {each.path: found.artifact_id for each in awaited if (found := self._there(each))}
+            missing = [each for each in awaited if each.path not in there]
+            self._journal.sets.wait_for(file.id, missing, there.values())
 
     def _awaited(self, member: Member) -> Awaited:
         if member.sha256 is not None:
@@ -123,9 +126,9 @@ class Sets:
             found = current.fingerprint
         return Awaited(path=member.path, size=member.size, mtime_ns=found.mtime_ns if found else None)
 
-    def _is_there(self, awaited: Awaited) -> bool:
+    def _there(self, awaited: Awaited) -> JournaledFile | None:
         file = self._candidate(awaited)
-        return file is not None and satisfies(arrived(file), awaited)
+        return file if file is not None and satisfies(arrived(file), awaited) else None
 
     def _candidate(self, awaited: Awaited) -> JournaledFile | None:
         files = self._journal.files

@@ -1,6 +1,6 @@
 """The metadata API with its real rules (support.fake_api) and an unreliable way there."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 from uuid import UUID
@@ -49,10 +49,12 @@ class SimulatedApi:
         #: From when on the iteration is there.
         self.exists_from = 0.0
 
-    def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact], /) -> tuple[Artifact, ...]:
+    def put_artifacts(
+        self, iteration_id: UUID, artifacts: Sequence[Artifact], sets: Mapping[UUID, Collection[UUID]] | None = None, /
+    ) -> tuple[Artifact, ...]:
         def put() -> tuple[Artifact, ...]:
             self._told(artifacts)
-            return self.truth.put_artifacts(iteration_id, artifacts)
+            return self.truth.put_artifacts(iteration_id, artifacts, sets)
 
         return self._call(f"put {len(artifacts)} rows", put)
 

@@ -15,6 +15,7 @@ from pinnace.cli import main
 from pinnace.cli.exits import Exit
 from pinnace.records import (
     Artifact,
+    ArtifactSet,
     Experiment,
     Iteration,
     IterationState,
@@ -165,6 +166,18 @@ def test_artifacts_are_listed_by_experiment_and_by_iteration_in_every_spelling(a
         f"/api/v1/iterations/{one.id}",
         f"/api/v1/iterations/{one.id}/artifacts",
     ]
+
+
+def test_sets_are_listed_by_iteration(api: CannedApi) -> None:
+    of = experiment("sweep")
+    one = iteration(of, 2)
+    row = artifact(one, "step/pinnace-manifest.json")
+    api.records = {
+        f"/iterations/{one.id}": one,
+        f"/iterations/{one.id}/artifact-sets": [ArtifactSet(manifest=row, files=3, bytes=4096)],
+    }
+    (_, shown) = table(run("artifacts", str(one.id), "--sets"))
+    assert (shown[:3], shown[4]) == (["step/pinnace-manifest.json", "3", "4096"], str(row.id))
 
 
 def test_metrics_keep_values_that_json_has_no_number_for(api: CannedApi) -> None:

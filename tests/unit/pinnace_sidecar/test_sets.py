@@ -1,10 +1,13 @@
 """A manifest is recorded after all files of its set, or not at all."""
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -266,6 +269,93 @@ def test_a_set_in_a_set_comes_before_the_outer_one(pod: Pod) -> None:
     assert recorded(pod) == ["ckpt/rank/a", "ckpt/rank/pinnace-manifest.json", MANIFEST]
 
 
+def told(pod: Pod) -> dict[str, set[str]]:
+    """The sets that the API was told of: path and content of the files, by the manifest's folder."""
+    rows = pod.api.rows
+    return {
+        rows[manifest].path.rpartition("/")[0]: {f"{rows[id_].path} {rows[id_].size}" for id_ in members}
+        for manifest, members in pod.api.sets.items()
+    }
+
+
+def test_the_api_is_told_which_contents_make_the_set(pod: Pod) -> None:
+    pod.write("ckpt/b", b"old")
+    pod.start()
+    pod.run_for(10)
+    pod.write("ckpt/a", b"1")
+    pod.write("ckpt/b", b"22")
+    write_manifest(pod, text({"a": b"1", "b": b"22"}))
+    pod.write("bare/c", b"333")
+    write_manifest(pod, names("c"), "bare/pinnace-manifest.json")
+    pod.run_for(5)
+    pod.write("bare/c", b"4444")
+    pod.drain()
+    assert told(pod) == {"ckpt": {"ckpt/a 1", "ckpt/b 2"}, "bare": {"bare/c 3"}}
+
+
+def test_a_file_younger_than_a_manifest_without_digests_is_of_its_set(pod: Pod) -> None:
+    write_manifest(pod, names("a"))
+    late = pod.write("ckpt/a", b"12")
+    os.utime(late, (pod.clock.now() + 100, pod.clock.now() + 100))
+    pod.start()
+    pod.run_for(10)
+    assert told(pod) == {"ckpt": {"ckpt/a 2"}}
+
+
+@pytest.mark.parametrize("passing", [1, 2, 3])
+def test_a_set_whose_answer_was_lost_is_told_again_and_stays_one(pod: Pod, passing: int) -> None:
+    pod.write("ckpt/a", b"1")
+    write_manifest(pod, names("a"))
+    for point in (CrashPoint.ROW_SENT, CrashPoint.ROW_JOURNALED):
+        pod.crash_at(point, passing)
+        pod.start()
+        with contextlib.suppress(Crashed):
+            pod.run_for(20)
+        pod.stop()
+    pod.start()
+    pod.run_for(20)
+    assert told(pod) == {"ckpt": {"ckpt/a 1"}}
+
+
+def test_a_manifest_whose_set_is_refused_is_recorded_all_the_same(pod: Pod) -> None:
+    """By an API that does not know of sets, or of a set with other files."""
+    pod.api.knows_sets = False
+    pod.write("ckpt/a", b"1")
+    write_manifest(pod, names("a"))
+    pod.write("loose", b"2")
+    pod.start()
+    report = pod.drain()
+    assert report.final
+    assert (report.files, report.problems) == ({FileState.RECORDED: 3, FileState.EXCLUDED: 1}, ())
+    assert told(pod) == {}
+
+
+def test_another_pod_with_the_same_manifest_for_other_bytes_changes_no_set(pod: Pod) -> None:
+    pod.write("ckpt/a", b"1")
+    write_manifest(pod, names("a"))
+    pod.start()
+    pod.run_for(5)
+    before = told(pod)
+    [manifest] = pod.api.sets
+    pod.api.sets[manifest] = (uuid4(),)
+    pod.stop()
+    shutil.rmtree(pod.settings.buffer_dir)
+    pod.start()
+    report = pod.drain()
+    assert report.final
+    assert (report.files[FileState.RECORDED], report.problems) == (2, ())
+    assert len(before) == len(pod.api.sets) == 1
+
+
+def test_a_manifest_that_speaks_for_no_set_names_none(pod: Pod) -> None:
+    pod.api.ended = WriterEnd.FAILED
+    pod.write("ckpt/a", b"1")
+    pod.write(MANIFEST, names("a", "b")[:-5])
+    pod.start()
+    pod.drain()
+    assert (len(pod.api.rows), pod.api.sets) == (2, {})
+
+
 @pytest.mark.parametrize("point", [CrashPoint.COPY_WRITTEN, CrashPoint.COPY_JOURNALED, CrashPoint.ROW_SENT])
 @pytest.mark.parametrize("passing", [1, 2])
 def test_a_restart_holds_the_manifest_back_as_before(pod: Pod, point: CrashPoint, passing: int) -> None:
@@ -325,4 +415,10 @@ def _follow(pod: Pod, steps: list[tuple[str, str, int]]) -> None:
         if (MANIFEST, sha256(content)) in order:
             before = order[: order.index((MANIFEST, sha256(content)))]
             assert {(f"ckpt/{path}", sha256(shard)) for path, shard in files.items()} <= set(before)
+            named = [pod.api.rows[id_] for id_ in pod.api.sets[pod.artifact(MANIFEST, content)]]
+            assert {f"ckpt/{each['path']}" for each in json.loads(content)["files"]} == {row.path for row in named}
+            assert {(row.path, row.sha256) for row in named} <= set(before)
+            assert not files or {(f"ckpt/{path}", sha256(shard)) for path, shard in files.items()} == {
+                (row.path, row.sha256) for row in named
+            }
     assert len(pod.store.contents()) == len(order)

@@ -49,12 +49,14 @@ def page(connection: Connection, iteration: UUID, cut: Cut) -> ArtifactSetPage:
     return ArtifactSetPage(items=items, next=part.next)
 
 
-def page_of_members(connection: Connection, set_: UUID, cut: Cut) -> ArtifactPage:
-    """In the order of recording."""
+def page_of_members(connection: Connection, set_: UUID, cut: Cut, *, iteration: UUID | None = None) -> ArtifactPage:
+    """In the order of recording; none where the set is not of that iteration."""
     statement = (
         select(ARTIFACTS)
         .join_from(ARTIFACT_SET_MEMBERS, ARTIFACTS, ARTIFACT_SET_MEMBERS.c.artifact_id == ARTIFACTS.c.id)
         .where(ARTIFACT_SET_MEMBERS.c.set_id == set_)
     )
+    if iteration is not None:
+        statement = statement.where(ARTIFACTS.c.iteration_id == iteration)
     part = paging.fetch(connection, statement, _RECORDED, cut)
     return ArtifactPage(items=tuple(artifacts.record(row) for row in part.rows), next=part.next)

@@ -68,3 +68,10 @@ def page_of_members(database: Database, artifact: UUID, cut: Cut) -> ArtifactPag
         if not artifacts.find_all(connection, [artifact]):
             raise NotFound(f"there is no artifact {artifact}")
         return queries.page_of_members(connection, artifact, cut)
+
+
+def page_of_members_in(database: Database, iteration: UUID, manifest: UUID, cut: Cut) -> ArtifactPage:
+    """Of what is no set of this iteration: nothing."""
+    with database.read() as connection:
+        iterations.check_exists(connection, iteration)
+        return queries.page_of_members(connection, manifest, cut, iteration=iteration)

@@ -16,6 +16,7 @@ from pinnace.records import (
     RecordedContents,
 )
 from pinnace_api.access import check_pods
+from pinnace_api.artifact_sets import service as sets
 from pinnace_api.artifacts import service
 from pinnace_api.database import Database
 from pinnace_api.identity import Caller
@@ -60,10 +61,16 @@ def list_iteration_artifacts(
     iteration_id: FromPath[UUID],
     database: NamedDependency[Database],
     cut: NamedDependency[Cut],
+    *,
     path: Annotated[str | None, QueryParameter(max_length=4096, description="The contents of this path only")] = None,
     newest: Annotated[bool, QueryParameter(description="With a path: the newest content first")] = False,
+    manifest: Annotated[UUID | None, QueryParameter(description="The files of the set that it names only")] = None,
 ) -> ArtifactPage:
-    """With a `path`, each has the `version` that it is of that path."""
+    """With a `path`, each has the `version` that it is of that path; with a `manifest` also those that are deleted."""
+    if manifest is not None:
+        if path is not None or newest:
+            raise Invalid("a set is asked for by its manifest alone", field="manifest", hint="leave `path` out")
+        return sets.page_of_members_in(database, iteration_id, manifest, cut)
     if path is not None:
         return service.page_of_path(database, iteration_id, path, newest=newest, cut=cut)
     if newest:

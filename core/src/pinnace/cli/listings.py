@@ -8,7 +8,7 @@ from pinnace.cli.output import Column, assignments, bytes_in_words, moment, one_
 from pinnace.cli.references import find_either, find_iteration
 from pinnace.cli.search import search, search_options
 from pinnace.client import Client
-from pinnace.records import Artifact, Experiment, Iteration, MetricPoint, Project, Shown
+from pinnace.records import Artifact, ArtifactSet, Experiment, Iteration, MetricPoint, Project, Shown
 
 
 @click.command
@@ -82,10 +82,15 @@ def iterations(
 @click.command
 @with_client
 @click.argument("experiment_or_iteration")
+@click.option("--sets", "as_sets", is_flag=True, help="The complete sets of an iteration instead, the latest first.")
 @json_option
 @limit_option
-def artifacts(client: Client, *, experiment_or_iteration: str, as_json: bool, limit: int) -> None:
+def artifacts(client: Client, *, experiment_or_iteration: str, as_sets: bool, as_json: bool, limit: int) -> None:
     """List the artifacts of an experiment (id or name) or of one iteration (id or NAME/INDEX)."""
+    if as_sets:
+        iteration = find_iteration(client, experiment_or_iteration)
+        show(client.artifact_sets(iteration.id, limit=one_more(limit)), _SET, as_json=as_json, limit=limit)
+        return
     found = find_either(client, experiment_or_iteration)
     of = client.experiment_artifacts if isinstance(found, Experiment) else client.iteration_artifacts
     show(of(found.id, limit=one_more(limit)), ARTIFACT, as_json=as_json, limit=limit)
@@ -119,6 +124,14 @@ _ITERATION: tuple[Column[Iteration], ...] = (
     Column("ID", lambda row: str(row.id)),
     Column("NAME", lambda row: row.name),
     Column("TAGS", lambda row: assignments(row.tags)),
+)
+
+_SET: tuple[Column[ArtifactSet], ...] = (
+    Column("MANIFEST", lambda row: row.manifest.path),
+    Column("FILES", lambda row: str(row.files)),
+    Column("BYTES", lambda row: str(row.bytes), lambda row: bytes_in_words(row.bytes)),
+    Column("RECORDED", lambda row: moment(row.manifest.recorded_at)),
+    Column("ID", lambda row: str(row.manifest.id)),
 )
 
 ARTIFACT: tuple[Column[Artifact], ...] = (

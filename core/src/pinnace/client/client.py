@@ -185,9 +185,12 @@ class Client(TrackingCalls, FileCalls, ModelCalls, RetentionCalls, AccountCalls)
         """By iteration, then in the order of recording."""
         return self._pages(f"/experiments/{experiment_id}/artifacts", records.ArtifactPage, limit)
 
-    def iteration_artifacts(self, iteration_id: UUID, *, limit: int | None = None) -> Iterator[Artifact]:
-        """In the order of recording."""
-        return self._pages(f"/iterations/{iteration_id}/artifacts", records.ArtifactPage, limit)
+    def iteration_artifacts(
+        self, iteration_id: UUID, *, manifest: UUID | None = None, limit: int | None = None
+    ) -> Iterator[Artifact]:
+        """In the order of recording; with a `manifest` the files of its set, those that were removed included."""
+        query = {"manifest": None if manifest is None else str(manifest)}
+        return self._pages(f"/iterations/{iteration_id}/artifacts", records.ArtifactPage, limit, **query)
 
     def pod_artifacts(self, iteration_id: UUID, pod_uid: str, *, limit: int | None = None) -> Iterator[Artifact]:
         """What a pod registered, whoever was first with it, in the order of recording."""

@@ -89,4 +89,13 @@ STEPS: Final = (
     """
     DROP INDEX files_folder;
     """,
+    # By artifact and not by row: a manifest changes its row when it is handed out.
+    """
+    CREATE TABLE named (
+        manifest TEXT NOT NULL REFERENCES files (artifact_id) ON DELETE CASCADE,
+        member TEXT NOT NULL,
+        seal INTEGER,
+        PRIMARY KEY (manifest, member)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )

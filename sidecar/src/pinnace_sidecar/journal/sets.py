@@ -1,7 +1,8 @@
 """The journal's sets: which manifests are held back, and for which of their files.
 
 A manifest is held from the moment its copy is journaled; nobody hands it out before `release`. The files that it waits
-for are struck off as the API acknowledges them, in the same transaction, so a set is complete when none is left.
+for are struck off as the API acknowledges them, in the same transaction, so a set is complete when none is left. Which
+contents they were is kept until the API knows it too.
 """
 
 import os
@@ -94,11 +95,14 @@ class SetTable:
         ((number,),) = self._database.rows("SELECT count(*) FROM files WHERE held")
         return int(number)
 
-    def wait_for(self, manifest: int, files: Iterable[Awaited]) -> None:
-        """From now on the manifest waits for these files, and for nothing else."""
+    def wait_for(self, manifest: int, files: Iterable[Awaited], there: Iterable[UUID] = ()) -> None:
+        """From now on the manifest waits for these files, and for nothing else; the contents that are `there` already
+        are of its set, too."""
         self._awaits_any = True
         with self._database.transaction():
-            self._database.execute("DELETE FROM members WHERE manifest = ?", manifest)
+            self._forget(manifest)
+            for content in there:
+                self._name(manifest, content)
             for file in files:
                 self._database.execute(
                     f"INSERT INTO members (manifest, folder, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
@@ -123,6 +127,7 @@ class SetTable:
         )
         for manifest, *columns in waiting:
             if satisfies(arrived, _awaited(columns)):
+                self._name(manifest, arrived.artifact_id)
                 self._database.execute(
                     "DELETE FROM members WHERE manifest = ? AND path = ?", manifest, os.fsencode(arrived.path)
                 )
@@ -156,19 +161,50 @@ class SetTable:
                 Held.WAITING,
             )
             for (manifest,) in complete:
-                self.release(manifest)
+                self._hand_out(manifest)
         return len(complete)
 
     def release(self, manifest: int) -> None:
-        """Hand out a manifest. It takes a new id, because whoever hands out files goes by id and has passed this."""
+        """Hand out a manifest as a file that speaks for no set."""
         with self._database.transaction():
-            self._database.execute("DELETE FROM members WHERE manifest = ?", manifest)
-            self._database.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'files'")
-            self._database.execute(
-                "UPDATE files SET held = ?, id = (SELECT seq FROM sqlite_sequence WHERE name = 'files') WHERE id = ?",
-                Held.NO,
-                manifest,
-            )
+            self._forget(manifest)
+            self._hand_out(manifest)
+
+    def members(self, manifests: Iterable[UUID]) -> dict[UUID, tuple[UUID, ...]]:
+        """The contents of those sets among these that are complete and that the API is yet to hear of, by manifest."""
+        return {manifest: found for manifest in manifests if (found := self._members(str(manifest)))}
+
+    def forget(self, manifests: Iterable[UUID]) -> None:
+        """The API knows these sets."""
+        for manifest in manifests:
+            self._database.execute("DELETE FROM named WHERE manifest = ?", str(manifest))
+
+    def _members(self, manifest: str) -> tuple[UUID, ...]:
+        found = self._database.rows("SELECT member FROM named WHERE manifest = ? ORDER BY member", manifest)
+        return tuple(UUID(member) for (member,) in found)
+
+    def _name(self, manifest: int, content: UUID) -> None:
+        self._database.execute(
+            "INSERT OR IGNORE INTO named (manifest, member) SELECT artifact_id, ? FROM files WHERE id = ?",
+            str(content),
+            manifest,
+        )
+
+    def _forget(self, manifest: int) -> None:
+        self._database.execute("DELETE FROM members WHERE manifest = ?", manifest)
+        self._database.execute(
+            "DELETE FROM named WHERE manifest = (SELECT artifact_id FROM files WHERE id = ?)", manifest
+        )
+
+    def _hand_out(self, manifest: int) -> None:
+        """It takes a new id, because whoever hands out files goes by id and has passed this."""
+        self._database.execute("DELETE FROM members WHERE manifest = ?", manifest)
+        self._database.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'files'")
+        self._database.execute(
+            "UPDATE files SET held = ?, id = (SELECT seq FROM sqlite_sequence WHERE name = 'files') WHERE id = ?",
+            Held.NO,
+            manifest,
+        )
 
 
 def _awaited(row: Any) -> Awaited:

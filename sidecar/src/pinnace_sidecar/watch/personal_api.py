@@ -4,7 +4,7 @@ So rows carry no pod, reports stay here, nobody knows how the writers ended, and
 shared. What the API has recorded is counted over the whole iteration.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -37,9 +37,11 @@ class PersonalApi:
         self._client = client
         self._is_own = is_own
 
-    def put_artifacts(self, iteration_id: UUID, artifacts: Sequence[Artifact], /) -> tuple[Artifact, ...]:
+    def put_artifacts(
+        self, iteration_id: UUID, artifacts: Sequence[Artifact], sets: Mapping[UUID, Collection[UUID]] | None = None, /
+    ) -> tuple[Artifact, ...]:
         rows = [msgspec.structs.replace(artifact, pod_uid="") for artifact in artifacts]
-        return self._client.put_artifacts(iteration_id, rows)
+        return self._client.put_artifacts(iteration_id, rows, sets)
 
     def recorded_contents(self, iteration_id: UUID, query: ContentQuery, /) -> tuple[RecordedContent, ...]:
         del iteration_id, query
