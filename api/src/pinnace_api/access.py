@@ -13,8 +13,9 @@
 Knows neither HTTP nor SQL: guard.py asks it before each request, routes and services where the body names a project.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from msgspec import UNSET
 
 from pinnace.records import IterationPatch, ProjectRole, Scope
 from pinnace_api.identity import Caller, Role
-from pinnace_api.refusals import ExperimentNotFound, Forbidden, IterationNotFound, NotFound, Refused
+from pinnace_api.refusals import Conflict, ExperimentNotFound, Forbidden, IterationNotFound, NotFound, Refused
 
 #: Open to everybody, without a token.
 PUBLIC: Final = "public"
@@ -43,6 +44,9 @@ class Rule:
     scope: Scope
     #: Whether the id in the path may be of something that is yet to be created; where, is in the body.
     creates: bool = False
+    #: Whether the body tells the project alone. Then the service must refuse as a Conflict, and the route `hiding` what
+    #: it says of it, an id that is there and does not belong to what the body names.
+    by_body: bool = False
 
 
 _ADMIN: Final = frozenset({Role.ADMIN})
@@ -54,6 +58,7 @@ _READ: Final = Rule(parts=_PLANNERS, user=ProjectRole.VIEWER, scope=Scope.READ)
 _READ_AS_POD: Final = Rule(parts=_EVERYBODY, user=ProjectRole.VIEWER, scope=Scope.READ)
 _LIST: Final = Rule(parts=_PLANNERS, user=ANYONE, scope=Scope.READ)
 _PLAN: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE, creates=True)
+_PLAN_BY_BODY: Final = replace(_PLAN, by_body=True)
 _EDIT: Final = Rule(parts=_ADMIN, user=ProjectRole.EDITOR, scope=Scope.WRITE)
 #: The operator, too: of an Experiment that was deleted and says so.
 _TRASH: Final = Rule(parts=_PLANNERS, user=ProjectRole.EDITOR, scope=Scope.WRITE)
@@ -91,7 +96,7 @@ RULES: Final[Mapping[str, Rule | Literal["public"]]] = {
     "trash_experiment": _TRASH,
     "list_experiments": _LIST,
     "get_experiment": _READ,
-    "put_iteration": _PLAN,
+    "put_iteration": _PLAN_BY_BODY,
     "patch_iteration": _DESCRIBE,
     "trash_iteration": _EDIT,
     "put_heartbeat": _SIGN_OF_LIFE,
@@ -243,7 +248,7 @@ class Access:
             case _:
                 rule = RULES[operation]
                 assert isinstance(rule, Rule)
-                if not isinstance(rule.user, ProjectRole):
+                if rule.by_body or not isinstance(rule.user, ProjectRole):
                     return True
                 parameter = _telling(path)
                 return self._owners.recall(parameter, path[parameter]) is not None
@@ -255,7 +260,7 @@ class Access:
         check_rule(caller, rule)
         if caller.role is Role.SIDECAR:
             self._check_sidecar(caller, path)
-        elif caller.role is Role.USER and isinstance(rule.user, ProjectRole):
+        elif caller.role is Role.USER and isinstance(rule.user, ProjectRole) and not rule.by_body:
             parameter = _telling(path)
             self._check_user(caller, parameter, path[parameter], rule.user, creates=rule.creates)
 
@@ -263,6 +268,16 @@ class Access:
         """The same for what a body names: `parameter` is what it would be called in a path."""
         if caller.role is Role.USER:
             self._check_user(caller, parameter, value, need, creates=False)
+
+    @contextmanager
+    def hiding(self, caller: Caller, parameter: str, value: Any, need: ProjectRole) -> Iterator[None]:
+        """A Conflict says nothing of what the caller may not do this to: instead it is Forbidden or not there."""
+        try:
+            yield
+        except Conflict:
+            if caller.role is Role.USER:
+                self._check_user(caller, parameter, value, need, creates=True)
+            raise
 
     def _check_user(self, caller: Caller, parameter: str, value: Any, need: ProjectRole, *, creates: bool) -> None:
         project = self._owners.project(parameter, value)
