@@ -25,7 +25,7 @@ from support.chaos_faults import Faults
 from support.chaos_node import Node
 from support.chaos_schedule import Schedule, Trial, schedule
 from support.chaos_verdict import silent, verdict
-from support.chaos_writing import PROGRAM, told
+from support.chaos_writing import LEDGER_FILE, LEDGER_FOLDER, LEDGER_VOLUME, PROGRAM, told
 from support.eventually import eventually
 from support.ledger import objects
 from support.system import System, diagnose, experiment_manifest, installed_system
@@ -128,12 +128,16 @@ def _start(trial: Trial, namespace: str) -> None:
             "BIG_MIB": str(trial.big_mib),
             "SECONDS_TO_RUN": str(trial.seconds),
             "EXIT_CODE": str(trial.exit_code),
+            "LEDGER": f"{LEDGER_FOLDER}/{LEDGER_FILE}",
         },
         parameters={"grid": {"n": list(range(trial.iterations))}},
         parallelism=trial.parallelism,
         backoffLimit=0 if trial.exit_code else 6,
     )
-    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    pod = manifest["spec"]["template"]["spec"]
+    pod["volumes"] = [{"name": LEDGER_VOLUME, "emptyDir": {}}]
+    [container] = pod["containers"]
+    container["volumeMounts"] = [{"name": LEDGER_VOLUME, "mountPath": LEDGER_FOLDER}]
     container["env"].append({"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
 
     def applied() -> bool:

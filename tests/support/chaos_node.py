@@ -10,19 +10,25 @@ from subprocess import DEVNULL, Popen
 from typing import Final
 
 from cluster.kubectl import CommandFailed, items, run
+from support.chaos_writing import LEDGER_FILE, LEDGER_VOLUME
 
-#: The kubelet removes a pod's logs with the pod; a second name keeps them.
+#: The kubelet removes a pod's volumes with the pod; a second name keeps the file. The folder of its logs tells that a
+#: container was made.
 _KEPT: Final = "/var/log/chaos-ledger"
 _KEEP: Final = f"""
 cd /var/log/pods
 until [ -e {_KEPT}/stop ]; do
-  for log in PREFIX*/train/*.log; do
-    [ -e "$log" ] && [ ! -e "{_KEPT}/$log" ] && mkdir -p "{_KEPT}/${{log%/*}}" && ln "$log" "{_KEPT}/$log"
+  for made in PREFIX*/train; do
+    [ -e "$made" ] || continue
+    pod="${{made%/train}}"
+    mkdir -p "{_KEPT}/$pod"
+    said="/var/lib/kubelet/pods/${{pod##*_}}/volumes/kubernetes.io~empty-dir/{LEDGER_VOLUME}/{LEDGER_FILE}"
+    [ -e "$said" ] && [ ! -e "{_KEPT}/$pod/{LEDGER_FILE}" ] && ln "$said" "{_KEPT}/$pod/"
   done
   sleep 0.2
 done
 """
-_LIST: Final = f'cd {_KEPT} && for log in */train/*.log; do echo "==> $log"; cat "$log"; done'
+_LIST: Final = f'cd {_KEPT} && for pod in *_*; do echo "==> $pod"; cat "$pod/{LEDGER_FILE}" 2> /dev/null; done; true'
 _ENVIRONMENTS: Final = 'for pid in $(pgrep -f "$0"); do echo "PID=$pid"; tr "\\0" "\\n" < /proc/$pid/environ; done'
 
 

@@ -2,15 +2,16 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from pinnace.ids import artifact_id, object_key
 from pinnace.records import Artifact, FileState, Iteration, IterationState, MetricPoint, PodStanding
 from support.chaos_schedule import SILENCING, Fault, Trial
-from support.chaos_writing import RENAMED, Told, loss
+from support.chaos_writing import METRICS, RENAMED, Told, loss
 
 #: Conditions tell their times in whole seconds.
 _SECOND: Final = 1.0
@@ -228,17 +229,24 @@ def _iterations(broken: Broken, one: Seen) -> None:
 def _leftovers(experiments: Sequence[Seen], world: World) -> list[str]:
     """Objects and uploads that no row tells of. Only a pod that was silenced may leave some, and only its own."""
     rows = {row.location.key for one in experiments for row in one.rows}
-    excused = {
-        object_key("", artifact_id(iteration.id, path, sha256))
-        for one in experiments
-        for pod in silent(one)
-        for iteration in one.iterations
-        if str(iteration.id) == pod.iteration
-        for path, sha256 in pod.completed.items()
-    }
+    excused = {key for one in experiments for key in _of_the_silent(one, world)}
     left = [f"an object without a row: {key}" for key in sorted(set(world.objects) - rows - excused)]
     uploads = {upload_name(world.bucket, key) for key in excused}
     return left + [f"an upload was left dangling: {name}" for name in sorted(set(world.uploads) - uploads)]
+
+
+def _of_the_silent(one: Seen, world: World) -> Iterator[str]:
+    """Keys that their pods may have sent something to: what they completed, and what they were at."""
+    for pod in silent(one):
+        iteration = UUID(pod.iteration)
+        for path, sha256 in pod.completed.items():
+            yield object_key("", artifact_id(iteration, path, sha256))
+        for key, (sha256, size) in world.objects.items():
+            if any(
+                key == object_key("", artifact_id(iteration, path, sha256)) and pod.explains(path, sha256, size)
+                for path in (*pod.begun, METRICS)
+            ):
+                yield key
 
 
 def upload_name(bucket: str, key: str) -> str:

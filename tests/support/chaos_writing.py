@@ -1,7 +1,8 @@
 """What trainings write while everything around them fails, and what they say of it.
 
 Each content follows from the pod's UID and the path, so that whatever arrives can be told from what nobody wrote, also
-when it was torn off in the middle. The words go to standard output, which the node keeps.
+when it was torn off in the middle. The words go into a file on a volume of the pod's own, which the node keeps: what is
+said on standard output while containerd is killed is lost.
 """
 
 import hashlib
@@ -14,20 +15,24 @@ from typing import Final
 RENAMED: Final = "renamed/"
 METRICS: Final = "metrics.jsonl"
 
-#: Run by `python -c`. It says BEGIN with its iteration, BEGUN and COMPLETED for each file, ENDED when it ends by
-#: itself; at the end it says everything completed again, for the case that a line was lost on its way to the node.
+#: The volume, where it is mounted, and the file.
+LEDGER_VOLUME: Final = "ledger"
+LEDGER_FOLDER: Final = "/ledger"
+LEDGER_FILE: Final = "words"
+
+#: Run by `python -c`. It says BEGIN with its iteration, BEGUN and COMPLETED for each file, ENDED when it ends so.
 PROGRAM: Final = """
 import hashlib, json, os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as PID 1 it would not end by it
 root, pod, files = os.environ["PINNACE_ARTIFACTS_DIR"], os.environ["POD_UID"], int(os.environ["SMALL_FILES"])
-seconds, completed, digest = float(os.environ["SECONDS_TO_RUN"]), [], hashlib.sha256()
+seconds, digest = float(os.environ["SECONDS_TO_RUN"]), hashlib.sha256()
 offset = int(hashlib.sha256(pod.encode()).hexdigest()[:6], 16)
+ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 def say(*words):
-    print(*words, flush=True)
+    os.write(ledger, (" ".join(map(str, words)) + "\\n").encode())
 
 def complete(path, sha256):
-    completed.append((sha256, path))
     say("COMPLETED", sha256, path)
 
 def write(path, size, renamed=False, marked=False):
@@ -61,8 +66,6 @@ with open(os.path.join(root, "metrics.jsonl"), "w", buffering=1) as metrics:
         number += 1
         time.sleep(min(seconds / max(files, 8), 0.7))
 complete("metrics.jsonl", digest.hexdigest())
-for sha256, path in completed:
-    say("COMPLETED", sha256, path)
 say("ENDED", os.environ["EXIT_CODE"])
 sys.exit(int(os.environ["EXIT_CODE"]))
 """
@@ -127,19 +130,12 @@ def metrics_content(pod: str, steps: int) -> bytes:
 
 
 def told(listing: Iterable[str]) -> list[Told]:
-    """The pods out of the node's logs: `==> NAMESPACE_POD_UID/…` and then lines as the container runtime writes them.
-
-    Several logs of one pod are one pod.
-    """
-    found: dict[str, Told] = {}
-    current: Told | None = None
+    """The pods out of what the node kept of them: `==> NAMESPACE_POD_UID` and then what the pod said, if anything."""
+    found: list[Told] = []
     for line in listing:
         if line.startswith("==> "):
-            namespace, pod, uid = line.removeprefix("==> ").split("/", 1)[0].split("_")
-            current = found.setdefault(uid, Told(pod=pod, uid=uid, namespace=namespace))
-            continue
-        # time, stream, whether the line is whole, line
-        parts = line.rstrip("\n").split(" ", 3)
-        if current is not None and len(parts) == 4 and parts[1:3] == ["stdout", "F"]:
-            current.take(parts[3])
-    return list(found.values())
+            namespace, pod, uid = line.removeprefix("==> ").split("_")
+            found.append(Told(pod=pod, uid=uid, namespace=namespace))
+        elif found:
+            found[-1].take(line)
+    return found

@@ -141,6 +141,26 @@ def test_a_pod_that_was_silenced_may_miss_files_as_long_as_it_is_said() -> None:
     assert verdict([seen], there, SILENCED) == []
 
 
+def test_what_a_silenced_pod_was_at_may_have_been_sent_as_far_as_it_came() -> None:
+    seen = after_a_silenced_pod()
+    silenced, second = seen.pods
+    silenced.begun["plain/3.bin"] = 5000
+    torn = [
+        artifact(ITERATION, path, body)
+        for path, body in (
+            ("plain/3.bin", content(silenced.uid, "plain/3.bin", 5000)[:70]),
+            (METRICS, metrics_content(silenced.uid, 2)),
+        )
+    ]
+    objects = {row.location.key: (row.sha256, row.size) for row in (*seen.rows, *torn)}
+    assert verdict([seen], world(seen, objects=objects), SILENCED) == []
+    of_another = artifact(ITERATION, METRICS, metrics_content(second.uid, 2))
+    objects[of_another.location.key] = (of_another.sha256, of_another.size)
+    assert verdict([seen], world(seen, objects=objects), SILENCED) == [
+        f"an object without a row: {of_another.location.key}"
+    ]
+
+
 def test_a_training_that_fails_as_it_was_told_to_is_in_order() -> None:
     seen = replace(
         in_order(),
@@ -304,28 +324,30 @@ def test_a_pod_struck_before_its_training_began_may_be_told_as_unproven_or_not_a
 
 
 def test_what_the_node_kept_is_read_whatever_else_stands_in_it() -> None:
-    [one] = told(
+    one, unborn = told(
         [
-            "==> chaos-1-0_trial-0-a_uid-1/train/0.log",
-            f"2026-01-31T12:00:00.1Z stdout F BEGIN {ITERATION} trial-0",
-            "2026-01-31T12:00:00.2Z stdout F BEGUN 40 renamed/0 1.bin",
-            "2026-01-31T12:00:00.2Z stderr F COMPLETED 00 never",
-            "2026-01-31T12:00:00.3Z stdout F COMPLETED ab renamed/0 1.bin",
-            "2026-01-31T12:00:00.4Z stdout F STEP 0",
-            "2026-01-31T12:00:00.5Z stdout F ENDED 3",
+            "==> chaos-1-0_trial-0-a_uid-1",
+            f"BEGIN {ITERATION} trial-0",
+            "BEGUN 40 renamed/0 1.bin",
+            "COMPLETED ab renamed/0 1.bin",
+            "STEP 0",
+            "ENDED 3",
             "torn",
+            "==> chaos-1-0_trial-0-b_uid-2",
         ]
     )
+    assert (unborn.pod, unborn.uid, unborn.iteration) == ("trial-0-b", "uid-2", "")
     assert (one.namespace, one.pod, one.uid, one.iteration) == ("chaos-1-0", "trial-0-a", "uid-1", str(ITERATION))
     assert (one.begun, one.completed) == ({"renamed/0 1.bin": 40}, {"renamed/0 1.bin": "ab"})
     assert (one.steps, one.ended) == (1, 3)
 
 
-def test_what_the_training_writes_is_what_the_judge_expects(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_training_writes_is_what_the_judge_expects(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
     for name, value in {
-        "PINNACE_ARTIFACTS_DIR": str(tmp_path),
+        "PINNACE_ARTIFACTS_DIR": str(folder),
+        "LEDGER": str(tmp_path / "words"),
         "PINNACE_ITERATION_ID": str(ITERATION),
         "PINNACE_EXPERIMENT": "trial-0",
         "POD_UID": "uid",
@@ -338,12 +360,11 @@ def test_what_the_training_writes_is_what_the_judge_expects(
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(SystemExit) as end:
         exec(compile(PROGRAM, "training", "exec"), {})
-    lines = capfd.readouterr().out.splitlines()
-    [one] = told(["==> ns_trial-0-a_uid/train/0.log", *(f"time stdout F {line}" for line in lines)])
+    [one] = told(["==> ns_trial-0-a_uid", *(tmp_path / "words").read_text().splitlines()])
     assert end.value.code == one.ended == 3
     there = {
-        str(path.relative_to(tmp_path)): path.read_bytes()
-        for path in tmp_path.rglob("*")
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
         if path.is_file() and path.suffix != ".done"
     }
     assert {path: hashlib.sha256(body).hexdigest() for path, body in there.items()} == one.completed
