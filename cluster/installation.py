@@ -14,7 +14,9 @@ from cluster import minio_setup
 from cluster.kubectl import CommandFailed, apply, get, helm, kubectl, run
 
 ROOT = Path(__file__).parents[1]
+CHART = ROOT / "charts/pinnace"
 RELEASE = "pinnace"
+DEFINITION = "experiments.pinnace.dev"
 SYSTEM_NAMESPACE = "pinnace-system"
 STORE_NAMESPACE = "minio"
 #: Where kind-config.yaml maps the two NodePorts to.
@@ -50,8 +52,11 @@ class Installation:
         return self._secret_key
 
 
-def install(say: Callable[[str], None]) -> Installation:
-    """Install both and wait until they answer; `say` gets a line per step. Raises CommandFailed."""
+def install(say: Callable[[str], None], chart: Path = CHART, *further: str) -> Installation:
+    """Install both and wait until they answer; `say` gets a line per step, `further` are options of `helm upgrade`.
+
+    Raises CommandFailed.
+    """
     say("MinIO: one server, a bucket, and a key that may use this bucket only")
     _namespace(STORE_NAMESPACE)
     root = _secret_once("minio-root", STORE_NAMESPACE, {"user": "root", "password": secrets.token_urlsafe(24)})
@@ -69,16 +74,26 @@ def install(say: Callable[[str], None]) -> Installation:
         secret_key=key["secret_key"],
     )
     say(f"the chart: helm install {RELEASE} charts/pinnace")
+    install_chart(chart, *further)
+    return _found(key)
+
+
+def install_chart(chart: Path = CHART, *further: str) -> None:
+    """Install or upgrade the release, and wait until it answers. Raises CommandFailed."""
     helm(
-        "upgrade", "--install", RELEASE, str(ROOT / "charts/pinnace"),
+        "upgrade", "--install", RELEASE, str(chart),
         "--namespace", SYSTEM_NAMESPACE, "--create-namespace",
-        "--values", str(ROOT / "charts/pinnace/ci/demo-values.yaml"),
+        "--values", str(CHART / "ci/demo-values.yaml"),
         "--take-ownership",  # the CRD stays when a release goes, and would belong to that release for ever
         "--set-string", f"operator.podAnnotations.image-id={image_id('operator')}",
         "--set-string", f"api.podAnnotations.image-id={image_id('api')}",
-        "--wait", "--timeout", "180s",
+        "--wait", "--timeout", "180s", *further,
     )  # fmt: skip
-    return _found(key)
+
+
+def uninstall_chart() -> None:
+    """Remove the release. Its database, the CRD and every Experiment stay. Raises CommandFailed."""
+    helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait", "--timeout", "180s")
 
 
 def image_id(part: str) -> str:
@@ -98,8 +113,8 @@ def found() -> Installation | None:
 
 def uninstall() -> None:
     """Remove the release, the CRD with every Experiment, MinIO and its bytes."""
-    helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
-    kubectl("delete", "crd", "experiments.pinnace.dev", "--ignore-not-found")
+    uninstall_chart()
+    kubectl("delete", "crd", DEFINITION, "--ignore-not-found")
     for namespace in (SYSTEM_NAMESPACE, STORE_NAMESPACE):
         kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s", timeout=150)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cluster.installation import experiment_namespace
+from cluster.installation import experiment_namespace, found
 from cluster.kubectl import apply, kubectl
-from support.system import Experiment, System, diagnose, experiment_manifest, installed_system
+from support.system import Experiment, System, connected, diagnose, experiment_manifest, installed_system
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,8 +18,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def system() -> Iterator[System]:
-    with installed_system() as whole:
+def installed() -> Iterator[None]:
+    with installed_system():
+        yield
+
+
+@pytest.fixture(scope="module")
+def system(installed: None) -> Iterator[System]:
+    """As it is now: another module may have taken it away and brought it back with other tokens."""
+    installation = found()
+    assert installation is not None
+    with connected(installation) as whole:
         yield whole
 
 
@@ -30,7 +39,7 @@ def namespace(system: System, request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     if request.session.testsfailed:
         diagnose(name)
-    kubectl("delete", "namespace", name, "--wait=false")
+    kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pinnace.naming import EXPERIMENT_LABEL, ITERATION_ID_LABEL
 from support.chaos_node import Node
 from support.chaos_schedule import ENDING, MAX_ENDINGS, Fault, Strike
 from support.eventually import eventually
-from support.system import evict
+from support.system import evict, is_ready
 
 _STORE: Final = "minio server"
 #: Their processes' command lines, and labels and namespace of their pods.
@@ -62,19 +62,7 @@ class Faults:
     def lift(self) -> None:
         """Until everything that was struck answers again."""
         self.thaw()
-        eventually(self._ready, timeout=240, interval=1, what="the system is ready again")
-
-    def _ready(self) -> bool:
-        try:
-            for deployment, namespace in (
-                ("pinnace-operator", SYSTEM_NAMESPACE),
-                ("pinnace-api", SYSTEM_NAMESPACE),
-                ("minio", STORE_NAMESPACE),
-            ):
-                kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=5s", namespace=namespace)
-        except CommandFailed:
-            return False
-        return True
+        eventually(is_ready, timeout=240, interval=1, what="the system is ready again")
 
     def _strike(self, strike: Strike) -> str:
         fault = strike.fault

@@ -94,13 +94,19 @@ class System:
 def installed_system() -> Iterator[System]:
     """The whole system on the cluster; afterwards it is gone again unless it was there before."""
     before = found()
-    installation = install(lambda line: None)
+    with connected(install(lambda line: None)) as system:
+        yield system
+    if before is None:
+        uninstall()
+
+
+@contextlib.contextmanager
+def connected(installation: Installation) -> Iterator[System]:
+    """With a client of its API and one of its store."""
     host = installation.store_url.removeprefix("http://")
     bucket = Minio(host, access_key=installation.access_key, secret_key=installation.secret_key, secure=False)
     with Client(ClientSettings(api_url=installation.api_url, api_token=installation.admin_token)) as api:
         yield System(installation, api, bucket)
-    if before is None:
-        uninstall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +237,21 @@ def experiment_manifest(
             **spec,
         },
     }
+
+
+def is_ready() -> bool:
+    """Whether operator, API and store are, and the cluster's API says so."""
+    deployments = (
+        ("pinnace-operator", SYSTEM_NAMESPACE),
+        ("pinnace-api", SYSTEM_NAMESPACE),
+        ("minio", STORE_NAMESPACE),
+    )
+    try:
+        for deployment, namespace in deployments:
+            kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=5s", namespace=namespace)
+    except CommandFailed:
+        return False
+    return True
 
 
 def diagnose(namespace: str) -> None:
