@@ -16,10 +16,12 @@ from cluster.kubectl import CommandFailed, apply, get, helm, items, kubectl
 from support import tools
 from support.chart import CHART, ROOT, Manifest, of_kind, pods, render
 from support.eventually import eventually
+from support.system import evict
 
 pytestmark = pytest.mark.cluster
 
 DEFINITION = "experiments.pinnace.dev"
+OPERATORS = "app.kubernetes.io/component=operator"
 
 #: What a part must be allowed in a namespace that it serves: (verb, group, resource, subresource).
 OPERATOR = [
@@ -231,6 +233,31 @@ def test_nothing_is_started_twice(release: Release) -> None:
     for deployment in items("deployments", release.namespace):
         assert deployment["status"]["readyReplicas"] == 1
         assert deployment["status"]["replicas"] == 1
+
+
+def test_a_drain_takes_one_operator_at_a_time_and_the_other_goes_on(release: Release) -> None:
+    release.upgrade("--set", "operator.replicas=2")
+    budget = "poddisruptionbudget", "pinnace-operator", release.namespace
+    eventually(
+        lambda: (get(*budget) or {}).get("status", {}).get("disruptionsAllowed") == 1,
+        timeout=60, interval=0.5, what="two operators are ready",
+    )  # fmt: skip
+    # The one from before may be on its way out.
+    there = {
+        _name(pod) for pod in items("pods", release.namespace, OPERATORS) if "deletionTimestamp" not in pod["metadata"]
+    }
+    leads = eventually(lambda: leader(release) in there and leader(release), timeout=60, interval=0.5, what="a leader")
+    [other] = there - {leads}
+    evict(leads, release.namespace)
+    with pytest.raises(CommandFailed, match="disruption budget"):
+        evict(other, release.namespace)
+    eventually(lambda: leader(release) == other, timeout=60, interval=0.5, what="the other one leads")
+
+
+def leader(release: Release) -> str:
+    [lease] = items("leases", release.namespace)
+    holder: str = lease["spec"].get("holderIdentity", "")
+    return holder
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)

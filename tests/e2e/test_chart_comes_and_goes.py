@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.installation import CHART, DEFINITION, SYSTEM_NAMESPACE, install, install_chart, uninstall_chart
+from cluster.installation import CHART, DEFINITION, SYSTEM_NAMESPACE, found, install, install_chart, uninstall_chart
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace.naming import SIDECAR_CONTAINER
 from pinnace_operator.deletion import FINALIZER
@@ -41,10 +41,13 @@ def brought_back(installed: None) -> Iterator[None]:
 
 @pytest.fixture
 def system(brought_back: None, request: pytest.FixtureRequest) -> Iterator[System]:
-    """Whatever the test before took away is there again, or nothing but the chart that is asked for."""
+    """As it is; installed where the test before has left nothing, or by the chart that is asked for."""
     if chart := getattr(request, "param", None):
         leave_nothing()
-    with connected(install(lambda _: None, chart or CHART, *(() if chart else WITH_ENGINE))) as whole:
+        installation = install(lambda _: None, chart)
+    else:
+        installation = found() or install(lambda _: None)
+    with connected(installation) as whole:
         yield whole
 
 
@@ -54,9 +57,9 @@ def leave_nothing() -> None:
 
 
 def definition() -> dict[str, Any]:
-    found = get("crd", DEFINITION)
-    assert found is not None
-    return found
+    stored = get("crd", DEFINITION)
+    assert stored is not None
+    return stored
 
 
 def pod_of(experiment: Experiment) -> dict[str, Any]:
@@ -70,8 +73,8 @@ def pod_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def finalizers(experiment: Experiment) -> list[str]:
-    found: list[str] = experiment.read()["metadata"].get("finalizers", [])
-    return found
+    held_by: list[str] = experiment.read()["metadata"].get("finalizers", [])
+    return held_by
 
 
 def nobody_is_left() -> bool:
@@ -104,6 +107,7 @@ def test_an_experiment_outlives_an_uninstallation_and_is_proven_by_the_next_inst
 @pytest.mark.timeout(300)
 def test_files_of_an_engines_pods_come_ashore_and_are_proven(system: System, namespace: str) -> None:
     """The engine's own operator is the test: it makes the pods that the object asks for, and says how they ended."""
+    install_chart(CHART, *WITH_ENGINE)
     manifest = experiment_manifest("engine", environment={"SMALL_FILES": "3", "SECONDS_TO_RUN": "1"})
     template = manifest["spec"].pop("template")
     del manifest["spec"]["backoffLimit"]
@@ -209,15 +213,17 @@ def spec_of_the_definition() -> dict[str, Any]:
 
 def authorities() -> list[str]:
     """By which the API server knows the webhooks; the operator writes them, and the chart has none."""
-    found = items("validatingwebhookconfigurations,mutatingwebhookconfigurations", "", OF_THE_RELEASE)
-    return [webhook["clientConfig"].get("caBundle", "") for one in found for webhook in one["webhooks"]]
+    both = items("validatingwebhookconfigurations,mutatingwebhookconfigurations", "", OF_THE_RELEASE)
+    return [webhook["clientConfig"].get("caBundle", "") for one in both for webhook in one["webhooks"]]
 
 
 @pytest.mark.timeout(300)
 def test_who_deletes_the_systems_namespace_first_leaves_no_finalizer_and_finds_the_rest_by_its_label(
     start: Start, system: System
 ) -> None:
-    experiment = start("without-anybody", environment=HOLDS | {"STAY": "1"})
+    # Nobody will ever record what is left, so it is not waited for.
+    gives_up = {"completion": {"settleSeconds": 1}, "drainTimeoutSeconds": 5}
+    experiment = start("without-anybody", environment=HOLDS | {"STAY": "1"}, artifacts=gives_up)
     experiment.wait_until_holding(files=3)
     before = pod_of(experiment)
     assert finalizers(experiment) == [FINALIZER]

@@ -1,7 +1,7 @@
 """What outlives a pod on its claim comes ashore without it, and what came ashore comes back to the next one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,9 +10,7 @@ from cluster.kubectl import apply, get, items, kubectl
 from pinnace.naming import RESCUES_LABEL
 from support.eventually import eventually
 from support.ledger import Ledger, differences
-from support.system import HOLD, TRAINING, Experiment, System, experiment_manifest
-
-Start = Callable[..., Experiment]
+from support.system import HOLD, TRAINING, Experiment, System, experiment_manifest, on_node
 
 ON_A_CLAIM = {
     "completion": {"settleSeconds": 1},
@@ -55,10 +53,47 @@ def trainings(experiment: Experiment) -> list[dict[str, Any]]:
     return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
 
+@pytest.fixture
+def disk(namespace: str) -> Iterator[str]:
+    """The class of a volume whose root is the superuser's alone, as those of new disks are; Kubernetes gives it to the
+    pod's fsGroup."""
+    folder = f"/var/local/{namespace}"
+    on_node("mkdir", "--mode=700", folder)
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": namespace},
+        "spec": {
+            "storageClassName": namespace,
+            "capacity": {"storage": "256Mi"},
+            "accessModes": ["ReadWriteOnce"],
+            "local": {"path": folder},
+            "nodeAffinity": {
+                "required": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]}
+                    ]
+                }
+            },
+        },
+    }
+    apply(volume)
+    yield namespace
+    kubectl("delete", "persistentvolume", namespace, "--wait=false")
+    on_node("rm", "--recursive", "--force", folder)
+
+
 @pytest.mark.timeout(400)
-def test_b14_b15_what_a_pod_killed_without_grace_left_on_its_claim_is_rescued(start: Start, system: System) -> None:
+def test_b14_b15_what_a_pod_killed_without_grace_left_on_its_claim_is_rescued_whoever_wrote_it(
+    system: System, namespace: str, disk: str
+) -> None:
     environment = {"HOLD": HOLD, "SMALL_FILES": "3", "SECONDS_TO_RUN": "0.5", "LATE_FILES": "3", "STAY": "1"}
-    experiment = start("rescued", environment=environment, artifacts=ON_A_CLAIM)
+    volume = {"persistentVolumeClaim": {"size": "256Mi", "storageClassName": disk}}
+    body = experiment_manifest("rescued", environment=environment, artifacts=ON_A_CLAIM | {"volume": volume})
+    [container] = body["spec"]["template"]["spec"]["containers"]
+    container["securityContext"] |= {"runAsUser": 1234, "runAsGroup": 1234}
+    apply(body, namespace=namespace)
+    experiment = Experiment(system, namespace, "rescued")
     experiment.wait_until_holding(files=3)
     [pod] = trainings(experiment)
     uid = pod["metadata"]["uid"]

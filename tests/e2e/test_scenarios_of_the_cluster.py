@@ -3,6 +3,7 @@
 The numbers are those of docs/operations/failure-scenarios.md.
 """
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 
 from cluster.installation import bring_store_key
-from cluster.kubectl import CommandFailed, kubectl
+from cluster.kubectl import CommandFailed, apply, items, kubectl, run
 from pinnace.naming import SIDECAR_CONTAINER
 from support.eventually import eventually
 from support.ledger import Ledger, differences
 from support.store_keys import disable_key, make_key
-from support.system import HOLD, TRAINING, Experiment, System, on_node
+from support.system import HOLD, TRAINING, Experiment, System, experiment_manifest, is_ready, on_node
 
 Start = Callable[..., Experiment]
 
@@ -212,8 +213,42 @@ def test_b30_a_key_is_handed_to_a_pod_whose_training_has_ended(start: Start, nam
 
 
 @pytest.mark.timeout(300)
-def test_b16_training_and_sidecar_go_on_while_the_kubelet_is_stopped(start: Start, system: System) -> None:
-    experiment = start("no-kubelet", environment={"SMALL_FILES": "16", "SECONDS_TO_RUN": "8"})
+def test_b09_a_sidecar_whose_image_can_not_be_pulled_holds_the_training_up_and_is_named(
+    start: Start, system: System, namespace: str
+) -> None:
+    body = experiment_manifest("no-image", environment={"SMALL_FILES": "3", "SECONDS_TO_RUN": "1"})
+    body["spec"]["template"]["spec"]["schedulingGates"] = [{"name": "example.com/until-it-is-changed"}]
+    apply(body, namespace=namespace)
+    experiment = Experiment(system, namespace, "no-image")
+    [pod] = eventually(experiment.pods, timeout=60, interval=0.3, what="its pod")
+    name, image = pod["metadata"]["name"], pod["spec"]["initContainers"][0]["image"]
+    set_sidecar_image(name, namespace, "localhost:1/nowhere:1")
+    kubectl("patch", "pod", name, "--type=merge", '--patch={"spec":{"schedulingGates":null}}', namespace=namespace)
+    missing = experiment.wait_for("Running", "False", reason="ImagePullFailed", timeout=90)
+    assert name in missing["message"]
+    [pod] = experiment.pods()
+    [training] = pod["status"]["containerStatuses"]
+    assert training["state"]["waiting"]["reason"] == "PodInitializing"
+    set_sidecar_image(name, namespace, image)
+    experiment.wait_for("ArtifactsSynced", "True")
+    assert experiment.condition("Succeeded")["status"] == "True"
+    assert experiment.differences() == []
+
+
+def set_sidecar_image(pod: str, namespace: str, image: str) -> None:
+    patch = json.dumps({"spec": {"initContainers": [{"name": SIDECAR_CONTAINER, "image": image}]}})
+    kubectl("patch", "pod", pod, f"--patch={patch}", namespace=namespace)
+
+
+@pytest.mark.timeout(300)
+def test_b16_training_and_sidecar_go_on_while_the_kubelet_is_stopped_and_their_pod_is_given_up(
+    system: System, namespace: str
+) -> None:
+    body = experiment_manifest("no-kubelet", environment={"SMALL_FILES": "16", "SECONDS_TO_RUN": "8"})
+    given_up = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
+    body["spec"]["template"]["spec"]["tolerations"] = [given_up | {"tolerationSeconds": 1}]
+    apply(body, namespace=namespace)
+    experiment = Experiment(system, namespace, "no-kubelet")
     eventually(lambda: len(system.rows(experiment.id)) >= 2, timeout=120, interval=0.2, what="the first files recorded")
     on_node("pkill", "-STOP", "-x", "kubelet")
     try:
@@ -224,6 +259,10 @@ def test_b16_training_and_sidecar_go_on_while_the_kubelet_is_stopped(start: Star
         [pod] = experiment.pods()
         assert pod["status"]["phase"] == "Running"
         assert experiment.condition("ArtifactsSynced")["status"] == "False"
+        eventually(
+            lambda: "deletionTimestamp" in experiment.pods()[0]["metadata"],
+            timeout=90, interval=0.5, what="the node is given up, and the pod on it",
+        )  # fmt: skip
     finally:
         on_node("pkill", "-CONT", "-x", "kubelet")
     experiment.wait_for("ArtifactsSynced", "True")
@@ -234,3 +273,51 @@ def training_runs(experiment: Experiment) -> bool:
     """Whether the node has a process of the training, whatever the kubelet knows of it."""
     variable = f"PINNACE_EXPERIMENT={experiment.name}"
     return bool(on_node("sh", "-c", f"grep -lz ^{variable}$ /proc/[0-9]*/environ 2> /dev/null || true"))
+
+
+@pytest.mark.timeout(300)
+def test_b17_a_namespace_goes_with_a_pod_at_work_that_ships_what_it_has(
+    start: Start, system: System, namespace: str
+) -> None:
+    experiment = start("homeless", environment=HOLDS | {"STAY": "1"})
+    experiment.wait_until_holding(files=3)
+    written, identity = experiment.ledger(), experiment.id
+    kubectl("delete", "namespace", namespace, "--timeout=120s", timeout=130)
+    rows = system.rows(identity)
+    [metrics] = [row for row in rows if row.path == "metrics.jsonl"]
+    assert differences(written, [row for row in rows if row != metrics], system.bucket) == []
+
+
+@pytest.mark.timeout(400)
+def test_b15_after_a_power_cut_what_lies_on_a_claim_is_rescued_and_what_does_not_is_said_to_be_unproven(
+    start: Start, system: System
+) -> None:
+    environment = HOLDS | {"LATE_FILES": "3", "STAY": "1"}
+    claim = {"volume": {"persistentVolumeClaim": {"size": "256Mi"}}, "buffer": {"sizeLimit": "64Mi"}}
+    kept = start("on-a-claim", environment=environment, artifacts=artifacts(**claim))
+    lost = start("on-the-node", environment=environment)
+    for experiment in (kept, lost):
+        experiment.wait_until_holding(files=3)
+    ashore = lost.ledger()
+    system.stop_store()
+    for experiment in (kept, lost):
+        experiment.release()
+        eventually(
+            lambda one=experiment: len(one.ledger().entries) == 6,  # type: ignore[misc]
+            timeout=60, interval=0.3, what="three more files",
+        )  # fmt: skip
+    written = kept.ledger()
+    cut_power()
+    kept.wait_for("ArtifactsSynced", "True")
+    # Its metrics had no end that anybody could enter.
+    rows = [row for row in system.rows(kept.id) if row.path != "metrics.jsonl"]
+    assert differences(written, rows, system.bucket) == []
+    lost.wait_for("ArtifactsSynced", "False", reason="Unproven")
+    assert completed_files_ashore(system, lost, ashore) == []
+
+
+def cut_power() -> None:
+    """Every process of the node is killed at once and it starts again; returns when the cluster answers."""
+    node = items("nodes")[0]["metadata"]["name"]
+    run(["docker", "restart", "--time=0", node], timeout=120)
+    eventually(is_ready, timeout=180, interval=1, what="the cluster answers again")
