@@ -38,6 +38,15 @@ class Checksums(StrEnum):
     NEVER = "Never"
 
 
+class Shards(StrEnum):
+    """Of a checkpoint that several workers wrote, what each gets back."""
+
+    #: Its own shard, and what the others' manifests call shared.
+    OWN = "Own"
+    #: Everything, whoever wrote it.
+    ALL = "All"
+
+
 class FailureAction(StrEnum):
     """What a failed pod means for its iteration."""
 
@@ -213,6 +222,7 @@ class Artifacts(Manifest, frozen=True, kw_only=True):
 class Restore(Manifest, frozen=True, kw_only=True):
     enabled: bool = False
     include: tuple[str, ...] = ()
+    shards: Shards = Shards.OWN
     timeout_seconds: int = 600
 
 

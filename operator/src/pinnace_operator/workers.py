@@ -57,14 +57,18 @@ def variables(experiment: Experiment, job: str) -> list[dict[str, Any]]:
     workers = experiment.spec.workers
     if workers == 1:
         return []
-    index = {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX_ANNOTATION}']"}}
     address, port = f"{job}-0.{service_name(job)}", str(MASTER_PORT)
     return [
-        *({"name": name, "valueFrom": index} for name in (naming.ENV_WORKER, "RANK", "NODE_RANK", "PET_NODE_RANK")),
+        *map(index_variable, (naming.ENV_WORKER, "RANK", "NODE_RANK", "PET_NODE_RANK")),
         *({"name": name, "value": str(workers)} for name in (naming.ENV_WORKERS, "WORLD_SIZE", "PET_NNODES")),
         *({"name": name, "value": address} for name in ("MASTER_ADDR", "PET_MASTER_ADDR")),
         *({"name": name, "value": port} for name in ("MASTER_PORT", "PET_MASTER_PORT")),
     ]
+
+
+def index_variable(name: str) -> dict[str, Any]:
+    """A variable with the number of the worker whose container has it."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX_ANNOTATION}']"}}}
 
 
 _OURS: Final = (naming.GROUP, "app.kubernetes.io")

@@ -1,5 +1,8 @@
 """`pinnace-manifest.json`: the names of the files that make one set, written beside them when they are complete. Pure.
 
+A set may be one shard of a checkpoint that several workers write, each on its own volume. Whoever ships the set need
+not know; whoever restores the checkpoint does (checkpoints.py).
+
 The text comes from somebody we don't trust: size and number are bounded, and no name leads out of the manifest's own
 folder. docs/reference/manifest.md says the same to people who write one.
 """
@@ -17,6 +20,7 @@ from pinnace_sidecar.files import folder_of
 
 MAX_MANIFEST_BYTES: Final = 4 * 2**20
 MAX_FILES: Final = 10_000
+MAX_WORKERS: Final = 1024
 _MAX_PATH_BYTES: Final = 4096
 
 
@@ -28,11 +32,22 @@ class _File(msgspec.Struct, frozen=True):
     path: Annotated[str, Meta(min_length=1)]
     size: Annotated[int, Meta(ge=0, le=2**62)] | None = None
     sha256: Sha256 | None = None
+    shared: bool = False
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose part of a checkpoint a set is."""
+
+    worker: Annotated[int, Meta(ge=0, lt=MAX_WORKERS)]
+    workers: Annotated[int, Meta(ge=1, le=MAX_WORKERS)]
+    #: What the shards of one checkpoint have in common beside their folder, and those of no other.
+    of: Annotated[str, Meta(max_length=512)] = ""
 
 
 class _Document(msgspec.Struct, frozen=True):
     files: Annotated[list[_File], Meta(min_length=1, max_length=MAX_FILES)]
     version: Annotated[int, Meta(ge=1, le=1)] = 1
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +57,16 @@ class Member:
     path: str
     size: int | None = None
     sha256: str | None = None
+    #: Whether the other workers need it as well.
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """All that a manifest says; `shard`: None is a set that is whole without others."""
+
+    members: tuple[Member, ...]
+    shard: Shard | None = None
 
 
 def is_manifest(path: str) -> bool:
@@ -51,6 +76,11 @@ def is_manifest(path: str) -> bool:
 
 def parse(text: bytes, path: str) -> tuple[Member, ...]:
     """The set that the manifest at `path` names, in its own order. Raises InvalidManifest."""
+    return named(text, path).members
+
+
+def named(text: bytes, path: str) -> Named:
+    """What the manifest at `path` says. Raises InvalidManifest."""
     if len(text) > MAX_MANIFEST_BYTES:
         raise InvalidManifest(f"{path} has more than {MAX_MANIFEST_BYTES} bytes")
     try:
@@ -67,8 +97,11 @@ def parse(text: bytes, path: str) -> tuple[Member, ...]:
             raise InvalidManifest(f"{path}: files[{number}].path is the manifest itself")
         if inside in members:
             raise InvalidManifest(f"{path}: files[{number}].path is named twice")
-        members[inside] = Member(path=inside, size=file.size, sha256=file.sha256)
-    return tuple(members.values())
+        members[inside] = Member(path=inside, size=file.size, sha256=file.sha256, shared=file.shared)
+    shard = document.shard
+    if shard is not None and shard.worker >= shard.workers:
+        raise InvalidManifest(f"{path}: shard.worker is {shard.worker}, and there are {shard.workers} from 0")
+    return Named(members=tuple(members.values()), shard=shard)
 
 
 def _wrong(path: str) -> str:

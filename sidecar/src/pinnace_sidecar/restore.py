@@ -1,8 +1,9 @@
 """`python -m pinnace_sidecar restore`: before a pod's training starts, bring its iteration's last checkpoint back.
 
-What comes back is the set that was recorded last (docs/reference/manifest.md), or, where no set is meant, the newest
-content of each path. Each file is compared with its recorded digest and appears whole or not at all. A volume that
-somebody has written to is left as it is: its training has begun, and may have come farther than what is recorded.
+What comes back is the last checkpoint that is whole (docs/reference/manifest.md), of all workers, or, where there is no
+set, the newest content of each path. Each file is compared with its recorded digest and appears whole or not at all. A
+volume that somebody has written to is left as it is: its training has begun, and may have come farther than what is
+recorded.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import logging
 import os
 import random
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from msgspec import Meta
 
 from pinnace.client import ApiError, Client, NotFound
 from pinnace.errors import PinnaceError
-from pinnace.records import Artifact
+from pinnace.records import Artifact, ArtifactSet
 from pinnace.settings import SIDECAR_PREFIX, ClientSettings, SidecarSettings, StoreSettings, load, load_store
 from pinnace.stores.credentials import CredentialsSource
 from pinnace.stores.retrieval import DigestMismatch, read, retrieve
@@ -31,9 +32,10 @@ from pinnace.stores.s3 import S3Store
 from pinnace.stores.store import Store, StoreError
 from pinnace_sidecar import backoff, log_lines, summary
 from pinnace_sidecar.assembly import API_TIMEOUT_S, credentials_of
+from pinnace_sidecar.checkpoints import NotRestored, Part, Seat, Shards, files, whole
 from pinnace_sidecar.clock import Clock, SystemClock
 from pinnace_sidecar.files import LocalVolume, local_path
-from pinnace_sidecar.manifest import MAX_MANIFEST_BYTES, InvalidManifest, Member, is_manifest, parse
+from pinnace_sidecar.manifest import MAX_MANIFEST_BYTES, MAX_WORKERS, InvalidManifest, Named, named
 from pinnace_sidecar.patterns import Patterns
 
 RESTORE_PREFIX: Final = "PINNACE_RESTORE_"
@@ -55,18 +57,22 @@ class RestoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     include: tuple[str, ...] = ()
     #: After so long without store or API it is given up.
     timeout_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
+    #: Which of the iteration's pods this is, counted from 0, and how many there are.
+    worker: Annotated[int, Meta(ge=0, lt=MAX_WORKERS)] = 0
+    workers: Annotated[int, Meta(ge=1, le=MAX_WORKERS)] = 1
+    shards: Shards = Shards.OWN
 
 
 class Api(Protocol):
     """What is asked of the metadata API; pinnace.client.Client has it. Raises ApiError."""
 
-    def iteration_artifacts(self, iteration_id: UUID, /) -> Iterable[Artifact]:
-        """In the order of recording: a manifest comes after what it names."""
+    def artifact_sets(self, iteration_id: UUID, /) -> Iterable[ArtifactSet]:
+        """Of this iteration; all their files were recorded."""
         ...
 
-
-class NotRestored(PinnaceError):
-    """The checkpoint could not be brought back whole; what is there of it is right as far as it goes."""
+    def iteration_artifacts(self, iteration_id: UUID, /, *, manifest: UUID | None = None) -> Iterable[Artifact]:
+        """All, or the files of one set, those that were removed included."""
+        ...
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -99,52 +105,51 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 def chosen(
-    api: Api, iteration: UUID, include: tuple[str, ...], text: Callable[[Artifact], bytes]
+    api: Api, iteration: UUID, include: tuple[str, ...], seat: Seat, text: Callable[[Artifact], bytes]
 ) -> tuple[Artifact, ...]:
     """What is to come back, a manifest last; nothing where nothing is recorded. `text` gives a manifest's.
 
-    Memory holds manifests and what is chosen, not what else the iteration has. Raises what `api` and `text` raise.
+    Memory holds manifests and what is chosen, not what else the iteration has. Raises NotRestored, and what `api` and
+    `text` raise.
     """
     patterns = Patterns(include or ("**",))
-    manifests: list[Artifact] = []
-    newest: dict[str, Artifact] = {}
     try:
-        for artifact in api.iteration_artifacts(iteration):
-            if artifact.suspect or artifact.removed or not patterns.match(artifact.path):
-                continue
-            if is_manifest(artifact.path):
-                manifests.append(artifact)
-            elif include:
-                newest[artifact.path] = _newest(newest.get(artifact.path), artifact)
-        for manifest in reversed(manifests):
-            if files := _set_of(api, manifest, text):
-                return (*files, manifest)
+        manifests = [
+            each.manifest
+            for each in api.artifact_sets(iteration)
+            if patterns.match(each.manifest.path) and not each.manifest.suspect
+        ]
+        for checkpoint in whole(manifests, lambda manifest: _named(manifest, text)):
+            ids = [part.manifest.id for part in checkpoint]
+            contents = {id_: tuple(api.iteration_artifacts(iteration, manifest=id_)) for id_ in ids}
+            if all(map(_is_there, checkpoint, contents.values())):
+                return files(checkpoint, contents, seat)
+        # Pieces of sets are no checkpoint, so loose files come back only where nobody makes sets.
+        return () if manifests or not include else _loose(api.iteration_artifacts(iteration), patterns)
     except NotFound:
         # The operator has not told the API of the iteration yet, so nothing is recorded of it.
         return ()
-    return tuple(newest.values())
 
 
-def _set_of(api: Api, manifest: Artifact, text: Callable[[Artifact], bytes]) -> tuple[Artifact, ...]:
-    """The files that it names, as they were when it was written; none where one of them is no more."""
+def _named(manifest: Artifact, text: Callable[[Artifact], bytes]) -> Named | None:
     try:
-        members = {member.path: member for member in parse(text(manifest), local_path(manifest.path))}
+        return named(text(manifest), local_path(manifest.path))
     except InvalidManifest:
-        return ()
-    found: dict[str, Artifact] = {}
-    for artifact in api.iteration_artifacts(manifest.iteration_id):
-        path = local_path(artifact.path)
-        if path in members and not artifact.removed and _is_meant(members[path], artifact, manifest):
-            found[path] = _newest(found.get(path), artifact)
-    return tuple(found.values()) if found.keys() == members.keys() else ()
+        return None
 
 
-def _is_meant(member: Member, artifact: Artifact, manifest: Artifact) -> bool:
-    if member.size not in (None, artifact.size):
-        return False
-    if member.sha256 is not None:
-        return member.sha256 == artifact.sha256
-    return not artifact.suspect and artifact.modified_at <= manifest.modified_at
+def _is_there(part: Part, contents: Sequence[Artifact]) -> bool:
+    """Whether every file that it names can still be had."""
+    kept = {local_path(artifact.path) for artifact in contents if not artifact.removed}
+    return kept == {member.path for member in part.named.members}
+
+
+def _loose(artifacts: Iterable[Artifact], patterns: Patterns) -> tuple[Artifact, ...]:
+    newest: dict[str, Artifact] = {}
+    for artifact in artifacts:
+        if not artifact.suspect and not artifact.removed and patterns.match(artifact.path):
+            newest[artifact.path] = _newest(newest.get(artifact.path), artifact)
+    return tuple(newest.values())
 
 
 def _newest(one: Artifact | None, other: Artifact) -> Artifact:
@@ -182,11 +187,13 @@ class Restoring:
                 self.clock.wait(Event(), min(tries.due_at, deadline) - now)
 
     def _try(self) -> int:
-        files = chosen(self.api, self.iteration, self.settings.include, self._read)
-        targets = {local_path(file.path): file for file in files}
+        own = self.settings
+        seat = Seat(worker=own.worker, workers=own.workers, shards=own.shards)
+        wanted = chosen(self.api, self.iteration, own.include, seat, self._read)
+        targets = {local_path(file.path): file for file in wanted}
         for path in targets:
             _check(path)
-        if not files:
+        if not wanted:
             _log.info("nothing to restore")
             return 0
         present = self._present(targets)
@@ -196,8 +203,8 @@ class Restoring:
         for path, file in targets.items():
             if path not in present:
                 self._fetch(file, self.volume / path)
-        _log.info("restored", extra={"files": len(files), "bytes": sum(file.size for file in files)})
-        return len(files)
+        _log.info("restored", extra={"files": len(wanted), "bytes": sum(file.size for file in wanted)})
+        return len(wanted)
 
     def _read(self, manifest: Artifact) -> bytes:
         """Raises StoreError and DigestMismatch."""

@@ -9,12 +9,15 @@ from pinnace.naming import RESCUES_LABEL
 from pinnace.records import Problem
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
 from pinnace_operator.acceptance import NotAcceptedError, accept
+from pinnace_operator.experiment_spec import Shards as ShardsOfSpec
 from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.job import build_job
 from pinnace_operator.ports import RefusedError
 from pinnace_operator.proof import Abandoned
 from pinnace_operator.rescue import build_rescue, rescue_name
 from pinnace_operator.volumes import claim
+from pinnace_sidecar.checkpoints import Shards
+from pinnace_sidecar.restore import RESTORE_PREFIX, RestoreSettings
 from support.operator_world import PLATFORM, UID, World, experiment, manifest
 
 SYNCED = ConditionType.ARTIFACTS_SYNCED
@@ -314,6 +317,29 @@ def test_a_checkpoint_comes_back_before_anything_else_starts() -> None:
     [mount] = [mount for mount in first["volumeMounts"] if mount["mountPath"] == "/artifacts"]
     assert "readOnly" not in mount
     assert "/buffer" not in {mount["mountPath"] for mount in first["volumeMounts"]}
+
+
+def restore_settings(spec: dict[str, Any], worker: str) -> RestoreSettings:
+    """As the container of that worker reads them."""
+    body = experiment(**spec)
+    job = build_job(body, 0, {}, accept(body, PLATFORM), PLATFORM)
+    container, *_ = job["spec"]["template"]["spec"]["initContainers"]
+    environ = {
+        variable["name"]: variable.get("value", worker)
+        for variable in container["env"]
+        if variable["name"].startswith(RESTORE_PREFIX)
+    }
+    return load(RestoreSettings, environ, RESTORE_PREFIX)
+
+
+def test_each_worker_is_told_which_shard_is_its_own() -> None:
+    wanted = {"enabled": True, "include": ["a/$(B)"], "timeoutSeconds": 60, "shards": "All"}
+    assert restore_settings({"workers": 4, "restore": wanted}, "3") == RestoreSettings(
+        include=("a/$$(B)",), timeout_seconds=60, worker=3, workers=4, shards=Shards.ALL
+    )
+    alone = restore_settings({"restore": {"enabled": True}}, "not asked for")
+    assert (alone.worker, alone.workers, alone.shards) == (0, 1, Shards.OWN)
+    assert {each.value for each in Shards} == {each.value for each in ShardsOfSpec}
 
 
 def test_a_pod_that_could_not_be_restored_wrote_nothing_and_says_why() -> None:

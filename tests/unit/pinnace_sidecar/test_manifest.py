@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace_sidecar.manifest import MAX_FILES, MAX_MANIFEST_BYTES, InvalidManifest, Member, is_manifest, parse
+from pinnace_sidecar.manifest import (
+    MAX_FILES,
+    MAX_MANIFEST_BYTES,
+    InvalidManifest,
+    Member,
+    Shard,
+    is_manifest,
+    named,
+    parse,
+)
 
 PATH = "ckpt/pinnace-manifest.json"
 SHA256 = "0" * 64
@@ -23,6 +32,14 @@ def test_names_are_relative_to_the_manifests_own_folder() -> None:
     text = manifest({"path": "a.bin"}, {"path": "rank/1.bin", "size": 3, "sha256": SHA256}, version=1, tool="mine")
     assert parse(text, PATH) == (Member(path="ckpt/a.bin"), Member(path="ckpt/rank/1.bin", size=3, sha256=SHA256))
     assert parse(manifest({"path": "a"}), "pinnace-manifest.json") == (Member(path="a"),)
+
+
+def test_a_set_may_be_the_shard_of_one_worker() -> None:
+    text = manifest({"path": "a"}, {"path": "b", "shared": True}, shard={"worker": 1, "workers": 2, "of": "x"})
+    said = named(text, PATH)
+    assert said.shard == Shard(worker=1, workers=2, of="x")
+    assert [member.shared for member in said.members] == [False, True]
+    assert named(manifest({"path": "a"}), PATH).shard is None
 
 
 @pytest.mark.parametrize(
@@ -41,6 +58,10 @@ def test_a_manifest_is_known_by_its_name(path: str, expected: bool) -> None:
         (b"[]", "Expected `object`"),
         (manifest(), "length >= 1"),
         (manifest({"path": "a"}, version=2), "<= 1"),
+        (manifest({"path": "a"}, shard={"worker": 2, "workers": 2}), "shard.worker is 2, and there are 2 from 0"),
+        (manifest({"path": "a"}, shard={"worker": 1}), "missing required field `workers`"),
+        (manifest({"path": "a"}, shard={"worker": -1, "workers": 1}), ">= 0"),
+        (manifest({"path": "a"}, shard={"worker": 0, "workers": 1025}), "<= 1024"),
         (manifest({"path": ""}), "length >= 1"),
         (manifest({"path": "/etc/passwd"}), r"files\[0\].path must be relative"),
         (manifest({"path": "a"}, {"path": "../a"}), r"files\[1\].path must be relative"),
