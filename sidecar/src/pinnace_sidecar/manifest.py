@@ -47,6 +47,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
 class _Document(msgspec.Struct, frozen=True):
     files: Annotated[list[_File], Meta(min_length=1, max_length=MAX_FILES)]
     version: Annotated[int, Meta(ge=1, le=1)] = 1
+    #: Tells this write of the set from others of the same names.
+    written: Annotated[str, Meta(max_length=512)] = ""
     shard: Shard | None = None
 
 
@@ -101,6 +103,9 @@ def named(text: bytes, path: str) -> Named:
     shard = document.shard
     if shard is not None and shard.worker >= shard.workers:
         raise InvalidManifest(f"{path}: shard.worker is {shard.worker}, and there are {shard.workers} from 0")
+    if shard is not None and not document.written:
+        # Equal manifests are one row, whose set is that of the first: shards of two writes would come back together.
+        raise InvalidManifest(f"{path}: a shard needs `written`, a text that only this write of it has")
     return Named(members=tuple(members.values()), shard=shard)
 
 

@@ -12,7 +12,9 @@ import pytest
 
 import pinnace
 from pinnace import artifacts
+from pinnace.naming import MANIFEST_NAME
 from pinnace.settings import SidecarSettings
+from pinnace_sidecar.manifest import Named, Shard, named
 from pinnace_sidecar.patterns import Patterns
 
 EXCLUDED = next(field.default for field in msgspec.structs.fields(SidecarSettings) if field.name == "exclude")
@@ -102,3 +104,46 @@ def test_what_is_not_there_or_is_a_folder_can_not_be_complete(tmp_path: Path) ->
     with pytest.raises(IsADirectoryError, match=r"pinnace-manifest\.json"):
         artifacts.complete(tmp_path)
     assert names(tmp_path) == []
+
+
+def manifest_of(folder: Path) -> Named:
+    return named((folder / MANIFEST_NAME).read_bytes(), MANIFEST_NAME)
+
+
+def test_a_folder_becomes_a_set_of_what_is_shipped_of_it(tmp_path: Path) -> None:
+    for name in ("w.pt", "sub/v.pt", "w.pt.done", "half.part", "other.tmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"123")
+    texts = set()
+    for _ in range(2):
+        artifacts.complete_set(tmp_path)
+        said = manifest_of(tmp_path)
+        texts.add((tmp_path / MANIFEST_NAME).read_bytes())
+        assert [(member.path, member.size) for member in said.members] == [("sub/v.pt", 3), ("w.pt", 3)]
+        assert said.shard is None
+    (tmp_path / "w.pt").write_bytes(b"456")
+    os.utime(tmp_path / "w.pt", (2e9, 2e9))
+    artifacts.complete_set(tmp_path)
+    assert len(texts) == 1
+    assert (tmp_path / MANIFEST_NAME).read_bytes() not in texts
+
+
+def test_each_worker_of_several_says_which_shard_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "rank-1").write_bytes(b"1")
+    (tmp_path / ".metadata").write_bytes(b"2")
+    artifacts.complete_set(tmp_path, shard=(1, 4), shared=[".metadata"], of="try 2")
+    said = manifest_of(tmp_path)
+    assert said.shard == Shard(worker=1, workers=4, of="try 2")
+    assert [member.path for member in said.members if member.shared] == [".metadata"]
+    for wrong in ((4, 4), (-1, 2), (0, 0)):
+        with pytest.raises(ValueError, match="shard must be"):
+            artifacts.complete_set(tmp_path, shard=wrong)
+
+
+def test_a_set_of_nothing_or_with_shared_files_that_are_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no files"):
+        artifacts.complete_set(tmp_path)
+    (tmp_path / "a").touch()
+    with pytest.raises(ValueError, match="has no b"):
+        artifacts.complete_set(tmp_path, shared=["a", "b"])
+    assert names(tmp_path) == ["a"]

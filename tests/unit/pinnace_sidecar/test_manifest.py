@@ -35,7 +35,9 @@ def test_names_are_relative_to_the_manifests_own_folder() -> None:
 
 
 def test_a_set_may_be_the_shard_of_one_worker() -> None:
-    text = manifest({"path": "a"}, {"path": "b", "shared": True}, shard={"worker": 1, "workers": 2, "of": "x"})
+    text = manifest(
+        {"path": "a"}, {"path": "b", "shared": True}, shard={"worker": 1, "workers": 2, "of": "x"}, written="1"
+    )
     said = named(text, PATH)
     assert said.shard == Shard(worker=1, workers=2, of="x")
     assert [member.shared for member in said.members] == [False, True]
@@ -58,6 +60,7 @@ def test_a_manifest_is_known_by_its_name(path: str, expected: bool) -> None:
         (b"[]", "Expected `object`"),
         (manifest(), "length >= 1"),
         (manifest({"path": "a"}, version=2), "<= 1"),
+        (manifest({"path": "a"}, shard={"worker": 0, "workers": 2}), "a shard needs `written`"),
         (manifest({"path": "a"}, shard={"worker": 2, "workers": 2}), "shard.worker is 2, and there are 2 from 0"),
         (manifest({"path": "a"}, shard={"worker": 1}), "missing required field `workers`"),
         (manifest({"path": "a"}, shard={"worker": -1, "workers": 1}), ">= 0"),

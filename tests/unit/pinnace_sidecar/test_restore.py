@@ -67,7 +67,7 @@ class Recorded:
         made = [self.record(f"{folder}/{name}", content) for name, content in files.items()]
         named = [{"path": name, "shared": name in shared} for name in files]
         shard = {"worker": worker, "workers": workers, "of": of}
-        text = msgspec.json.encode({"files": named, "shard": shard})
+        text = msgspec.json.encode({"files": named, "shard": shard, "written": str(len(self.rows))})
         self.name(self.record(f"{folder}/pinnace-manifest.json", text), made)
 
     def name(self, manifest: Artifact, files: list[Artifact]) -> Artifact:
