@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 import urllib3
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
 
 from cluster.kubectl import CommandFailed, apply, get, items, kubectl
 from pinnace.naming import SIDECAR_CONTAINER
@@ -280,9 +278,7 @@ def test_the_operators_log_has_no_key_and_no_token(running: Path) -> None:
 
 
 def certificates(plane: ControlPlane) -> KubernetesCertificates:
-    configuration = Configuration()
-    load_kube_config(config_file=str(plane.kubeconfig), client_configuration=configuration)
-    return KubernetesCertificates(configuration, namespace=NAMESPACE, secret=SECRET, webhooks=WEBHOOKS)
+    return KubernetesCertificates(plane.login, namespace=NAMESPACE, secret=SECRET, webhooks=WEBHOOKS)
 
 
 def test_replicas_that_begin_at_once_serve_one_certificate_that_both_configurations_trust(

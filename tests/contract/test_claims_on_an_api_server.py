@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
 
 from cluster.kubectl import CommandFailed, apply, get, kubectl
 from pinnace_operator.acceptance import accept
@@ -40,9 +38,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture(autouse=True)
 def cluster(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> KubernetesCluster:
     monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
-    configuration = Configuration()
-    load_kube_config(str(plane.kubeconfig), client_configuration=configuration)
-    return KubernetesCluster(configuration)
+    return KubernetesCluster(plane.login)
 
 
 @pytest.fixture

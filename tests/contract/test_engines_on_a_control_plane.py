@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
 
 from cluster.kubectl import CommandFailed, apply, get, items, kubectl
 from pinnace.digests import manifest_sha256
@@ -85,8 +83,6 @@ class Running:
     """An Experiment on the API server, with an operator, a metadata API and a controller of the test's own."""
 
     def __init__(self, plane: ControlPlane, name: str, example: dict[str, Any], **spec: Any) -> None:
-        configuration = Configuration()
-        load_kube_config(config_file=str(plane.kubeconfig), client_configuration=configuration)
         body = {**example, "metadata": {"name": name}, "spec": {**example["spec"], **spec}}
         apply(body, namespace=NAMESPACE)
         self.name = name
@@ -95,7 +91,7 @@ class Running:
         self.model = World(body)
         self.now = START
         self.reconciliation = Reconciliation(
-            cluster=KubernetesCluster(configuration),
+            cluster=KubernetesCluster(plane.login),
             api=WorldApi(self.model),
             platform=PLATFORM,
             now=lambda: self.now,

@@ -17,8 +17,6 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
 
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace.cli.exits import Exit
@@ -29,7 +27,7 @@ from pinnace_operator.experiment import Experiment
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
 from support.api_server import ADMIN_TOKEN, ApiServer, api_server, free_port
-from support.control_plane import CONTROLLERS, control_plane
+from support.control_plane import CONTROLLERS, ControlPlane, control_plane
 from support.crd import CRD
 from support.environment import without_settings
 from support.eventually import eventually
@@ -40,8 +38,8 @@ from support.samples import artifact, report
 
 NAMESPACE = "team-a"
 LOGS: dict[str, str] = {}
-#: Where the cluster is; the client looks at the variable only when it is imported.
-KUBECONFIG: list[str] = []
+#: The one that there is.
+PLANES: list[ControlPlane] = []
 
 
 class Scene:
@@ -54,7 +52,7 @@ class Scene:
         self.name, self.api, self.s3 = name, api, s3
         self.shipped: list[Artifact] = []
         self._operator = Reconciliation(
-            cluster=KubernetesCluster(_configuration()),
+            cluster=KubernetesCluster(PLANES[0].login),
             api=api.operator(),
             platform=PLATFORM,
             now=lambda: datetime.now(UTC),
@@ -121,12 +119,6 @@ class Scene:
         return job
 
 
-def _configuration() -> Configuration:
-    configuration = Configuration()
-    load_kube_config(config_file=KUBECONFIG[0], client_configuration=configuration)
-    return configuration
-
-
 def _status(phase: str = "Running", words: str = "", **state: Any) -> dict[str, Any]:
     said = {key: {**value, **({"message": words} if key == "terminated" else {})} for key, value in state.items()}
     common = {"image": "i", "imageID": "sha256:1", "ready": phase == "Running", "restartCount": 0}
@@ -146,7 +138,7 @@ def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApiServer
         plane = running.enter_context(control_plane(folder, controllers=CONTROLLERS))
         without_settings(environment)
         environment.setenv("KUBECONFIG", str(plane.kubeconfig))
-        KUBECONFIG[:] = [str(plane.kubeconfig)]
+        PLANES[:] = [plane]
         environment.setenv("HOME", str(folder))
         environment.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)

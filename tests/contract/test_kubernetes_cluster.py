@@ -1,8 +1,10 @@
 """The operator's adapter on a real API server: what it writes is there, and what is refused is refused with words."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +12,7 @@ import pytest
 
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace_operator.cluster_objects import job_view
+from pinnace_operator.connection import login
 from pinnace_operator.events import build_event
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_status import ArtifactCounts, Condition, ConditionStatus, ConditionType, Status
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def cluster() -> KubernetesCluster:
-    return KubernetesCluster.connected()
+    return KubernetesCluster(partial(login, os.environ))
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
 
 from cluster.kubectl import CommandFailed, apply, items, kubectl
 from pinnace.digests import manifest_sha256
@@ -90,9 +88,7 @@ class Sweep:
     """An Experiment on the API server with an operator of the test's own; the metadata API is a model."""
 
     def __init__(self, plane: ControlPlane, namespace: str, **spec: Any) -> None:
-        configuration = Configuration()
-        load_kube_config(config_file=str(plane.kubeconfig), client_configuration=configuration)
-        self.cluster = KubernetesCluster(configuration)
+        self.cluster = KubernetesCluster(plane.login)
         self.namespace = namespace
         body = manifest("sweep", **spec)
         body["metadata"] = {"name": "sweep"}

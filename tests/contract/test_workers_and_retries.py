@@ -12,8 +12,6 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
 
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace.ids import iteration_id
@@ -47,9 +45,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> KubernetesCluster:
-    configuration = Configuration()
-    load_kube_config(str(plane.kubeconfig), client_configuration=configuration)
-    return KubernetesCluster(configuration)
+    return KubernetesCluster(plane.login)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import kopf
 import urllib3
 import yaml
 
@@ -49,6 +50,9 @@ class ControlPlane:
     audit_log: Path
     etcd_url: str
     api_server: "Server"
+
+    def login(self) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(server=self.url, ca_path=str(self.authority), token=self.token)
 
     def compact(self) -> None:
         """Have etcd forget every version but the present one."""

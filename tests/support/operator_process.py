@@ -12,6 +12,11 @@ from support.api_process import ApiProcess
 from support.api_server import free_port
 from support.control_plane import ControlPlane
 
+#: Which lacks the client that the metadata API needs, and which kopf would import as well where it is there.
+_AS_IN_ITS_IMAGE = (
+    "import runpy, sys; sys.modules['kubernetes'] = None; runpy.run_module('pinnace_operator', run_name='__main__')"
+)
+
 
 class OperatorProcess:
     """`start` it; `stop` ends it and gives its exit code."""
@@ -50,7 +55,7 @@ class OperatorProcess:
     def start(self, *arguments: str) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pinnace_operator", *arguments],
+                [sys.executable, "-c", _AS_IN_ITS_IMAGE, *arguments],
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -24,6 +24,7 @@ from pinnace.settings import SettingsError
 from pinnace_operator.admission.assembly import admission
 from pinnace_operator.attendance import Attendance
 from pinnace_operator.catalogue import Catalogue
+from pinnace_operator.connection import login
 from pinnace_operator.handlers import LOOP_STUCK_S, Pulse, build_registry
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.leadership import HOLD_S, RENEW_S, Leadership, LostError, lease_name
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    cluster = KubernetesCluster.connected()
+    cluster = KubernetesCluster(_login)
     return _release(settings, cluster, ended) if arguments else _operate(settings, platform, cluster, ended)
 
 
@@ -80,7 +81,7 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
         return None if catalogue is None else catalogue.offers_now(namespace, cluster, _now())
 
     # Replicas that wait for the Lease answer the webhooks, too.
-    with Client(settings.client, timeout=API_TIMEOUT_S) as api, admission(settings, platform, offers):
+    with Client(settings.client, timeout=API_TIMEOUT_S) as api, admission(settings, platform, offers, _login):
         reconciliation = Reconciliation(
             cluster=cluster,
             api=api,
@@ -103,6 +104,7 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
             kopf.run(
                 registry=build_registry(
                     attendance,
+                    _login,
                     catalogue,
                     selector=settings.selector,
                     engines=settings.engines,
@@ -110,6 +112,8 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
                     pulse=pulse,
                 ),
                 standalone=True,
+                # Kept for each object; nothing is written into it.
+                memo=(),
                 # kopf would ask for the name of the user that it runs as, and a container's user id has none.
                 identity=Identity(identity),
                 clusterwide=not settings.namespaces,
@@ -181,6 +185,10 @@ def _complaint(attendance: Attendance, watches: Watches, pulse: Pulse) -> str:
     if stale := watches.stale():
         return f"the watches of {', '.join(stale)} are stale"
     return ""
+
+
+def _login() -> kopf.ConnectionInfo:
+    return login(os.environ)
 
 
 def _now() -> datetime:

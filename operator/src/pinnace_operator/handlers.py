@@ -16,12 +16,30 @@ from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import EXPERIMENT_ID_LABEL, GROUP, PLURAL, VERSION
 from pinnace_operator.attendance import Attendance
 from pinnace_operator.catalogue import Catalogue
+from pinnace_operator.connection import Login
 from pinnace_operator.engines.kinds import JOB, Resource, resource_of
 from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.watches import SILENCE_S, WATCH_S, Watches
 
 #: A loop that has not turned for so long is stuck.
 LOOP_STUCK_S: Final = 60.0
+
+
+#: Between two events of one object, for its worker to be kept.
+IDLE_S: Final = 0.2
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Handlers of events need no differences, for which kopf would copy each object twice at each event."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        """There is nothing."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
 
 
 class Pulse:
@@ -46,6 +64,7 @@ class Pulse:
 
 def build_registry(
     attendance: Attendance,
+    login: Login,
     catalogue: Catalogue | None = None,
     *,
     selector: str = "",
@@ -65,9 +84,8 @@ def build_registry(
     beating: list[asyncio.Task[None]] = []
 
     @kopf.on.login(registry=registry, id="login")
-    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
-        info = kopf.login_via_client(**kwargs)
-        return None if info is None else seen.session(info)
+    async def connect(**_: Any) -> kopf.AiohttpSession:
+        return seen.session(login())
 
     @kopf.on.startup(registry=registry, id="start")
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -141,5 +159,7 @@ def configure(settings: kopf.OperatorSettings, selector: str = "", resources: It
     # Never written, because there are only on.event handlers; named, so that nothing could collide.
     settings.persistence.finalizer = f"{GROUP}/operator"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"operator.{GROUP}")
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"operator.{GROUP}")
+    settings.persistence.diffbase_storage = NoDiffs()
+    # Until then a worker, which holds the last body of its object, waits for the next event.
+    settings.queueing.idle_timeout = IDLE_S
     settings.peering.standalone = True

@@ -1,16 +1,14 @@
-"""The connection to a real API server: the official client's, with our own manifests as plain JSON.
+"""Requests to a real API server. Manifests travel as plain JSON, so that no field is lost that nobody here knows."""
 
-Manifests travel as plain JSON: the client's model classes would drop fields that they don't know.
-"""
-
+import time
 from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import Any, Final
 
+import kopf
 import msgspec
 import urllib3
-from kubernetes.client import ApiClient, Configuration
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
+from pinnace_operator.connection import Login
 from pinnace_operator.ports import (
     ClusterError,
     GoneError,
@@ -24,6 +22,12 @@ FIELD_MANAGER: Final = "pinnace-operator"
 
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 30.0
+
+#: Kept open: one for each look at a time, and the Lease's.
+CONNECTIONS: Final = 10
+
+#: A token is read anew after so long; kubelets replace it long before it ends.
+FRESH_S: Final = 60.0
 
 _APPLY: Final = "application/apply-patch+yaml"
 JSON: Final = "application/json"
@@ -45,23 +49,22 @@ class _Status(msgspec.Struct, frozen=True):
 class KubernetesApi:
     """What the adapters of ports are made of. Every call raises ClusterError. Safe to use from several threads."""
 
-    def __init__(self, configuration: Configuration, *, read_timeout: float = READ_TIMEOUT_S) -> None:
-        # The client knows proxies, certificates and the rotation of tokens; we only want its connections.
-        client: Any = ApiClient(configuration)
-        self._pool: urllib3.PoolManager = client.rest_client.pool_manager
-        self._configuration: Any = configuration
+    def __init__(self, login: Login, *, read_timeout: float = READ_TIMEOUT_S) -> None:
+        self._login = login
+        self._info, self._fresh_until = login(), time.monotonic() + FRESH_S
+        self._server = (self._info.server or "").rstrip("/")
+        self._pool = _pool(self._info)
         self._read_timeout = read_timeout
         #: Asked before each write.
         self.may_write: Callable[[], bool] = lambda: True
 
-    @classmethod
-    def connected(cls, *, read_timeout: float = READ_TIMEOUT_S) -> Self:
-        """In the surroundings that we run in."""
-        return cls(surroundings(), read_timeout=read_timeout)
-
     def _authorization(self) -> dict[str, str]:
-        settings = self._configuration.auth_settings().values()
-        return {auth["key"]: auth["value"] for auth in settings if auth["in"] == "header" and auth["value"]}
+        if time.monotonic() > self._fresh_until:
+            try:
+                self._info, self._fresh_until = self._login(), time.monotonic() + FRESH_S
+            except kopf.LoginError as error:
+                raise UnavailableError(f"the operator can't log in: {error}") from error
+        return self._info.as_http_headers()
 
     def _apply(self, path: str, manifest: dict[str, Any], *, manager: str = FIELD_MANAGER) -> dict[str, Any]:
         return self._call("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, _APPLY)
@@ -84,7 +87,7 @@ class KubernetesApi:
         try:
             response = self._pool.request(
                 method,
-                self._configuration.host + path,
+                self._server + path,
                 body=None if body is None else msgspec.json.encode(body),
                 headers=headers | self._authorization(),
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=self._read_timeout),
@@ -102,14 +105,11 @@ class KubernetesApi:
             raise UnavailableError(f"{what}: the answer can't be read: {error}") from error
 
 
-def surroundings() -> Configuration:
-    """With the service account of the pod that we run in; outside of a cluster, with the kubeconfig."""
-    configuration = Configuration()
-    try:
-        load_incluster_config(client_configuration=configuration)
-    except ConfigException:
-        load_kube_config(client_configuration=configuration)
-    return configuration
+def _pool(info: kopf.ConnectionInfo) -> urllib3.PoolManager:
+    context = info.as_ssl_context()
+    if info.proxy_url:
+        return urllib3.ProxyManager(info.proxy_url, ssl_context=context, maxsize=CONNECTIONS)
+    return urllib3.PoolManager(ssl_context=context, maxsize=CONNECTIONS)
 
 
 def _error(what: str, status: int, content: bytes) -> ClusterError:

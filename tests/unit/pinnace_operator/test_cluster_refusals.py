@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import kopf
 import pytest
-from kubernetes.client import Configuration
 
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.ports import GoneError, RefusedError, RejectedError, UnavailableError
@@ -42,10 +42,8 @@ class Answering:
 
     @property
     def cluster(self) -> KubernetesCluster:
-        configuration = Configuration()
-        configuration.host = f"http://127.0.0.1:{self.server.server_port}"
-        configuration.api_key = {"authorization": "Bearer a-token"}
-        return KubernetesCluster(configuration)
+        info = kopf.ConnectionInfo(server=f"http://127.0.0.1:{self.server.server_port}", token="a-token")  # noqa: S106
+        return KubernetesCluster(lambda: info)
 
     def refuse(self, status: int, message: str, reason: str = "") -> None:
         self.status = status

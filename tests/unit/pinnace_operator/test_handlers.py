@@ -10,6 +10,10 @@ from pinnace_operator.handlers import build_registry, configure
 from support.operator_world import World, manifest
 
 
+def no_login() -> kopf.ConnectionInfo:
+    raise kopf.LoginError("nobody is asked")
+
+
 @pytest.fixture(scope="module")
 def settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
@@ -18,7 +22,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 def test_only_event_handlers_are_registered_so_kopf_writes_to_no_object() -> None:
-    registry = build_registry(Attendance(World(manifest()).reconciliation), engines=[EngineKind.RAY_JOB])
+    registry = build_registry(Attendance(World(manifest()).reconciliation), no_login, engines=[EngineKind.RAY_JOB])
     watched = {handler.id for handler in registry._watching.get_all_handlers()}
     assert watched == {"experiment", "jobs", "rayjobs", "pod"}
     assert list(registry._changing.get_all_handlers()) == []

@@ -11,9 +11,8 @@ Neither is made here: the chart makes both, so that no right to create is needed
 import base64
 from typing import Any, Final
 
-from kubernetes.client import Configuration
-
 from pinnace.naming import GROUP, PLURAL, VERSION
+from pinnace_operator.connection import Login
 from pinnace_operator.kubernetes_api import KubernetesApi
 
 #: The fields of ours beside Helm's in the same objects.
@@ -43,8 +42,8 @@ class KubernetesLookup(KubernetesApi):
 class KubernetesCertificates(KubernetesApi):
     """The Certificates of a real cluster."""
 
-    def __init__(self, configuration: Configuration, *, namespace: str, secret: str, webhooks: str) -> None:
-        super().__init__(configuration)
+    def __init__(self, login: Login, *, namespace: str, secret: str, webhooks: str) -> None:
+        super().__init__(login)
         self._namespace = namespace
         self._secret = secret
         self._webhooks = webhooks
