@@ -169,10 +169,11 @@ def _operator(rows: list[Row]) -> str:
         "API server's requests, each",
         "metadata API's requests, each",
         "requests in 20 idle s",
+        "operator's CPU ms, each",
         "peak MiB",
         "drained in s",
     )
-    names = (("requests", 1), ("api_requests", 1), ("idle", 0), ("peak_mib", 0), ("seconds", 0))
+    names = (("requests", 1), ("api_requests", 1), ("idle", 0), ("cpu_ms", 0), ("peak_mib", 0), ("seconds", 0))
     return _table(
         heads, [(row.name, *(f"{row.figures[name][0]:.{digits}f}" for name, digits in names)) for row in rows]
     )

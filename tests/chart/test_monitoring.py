@@ -63,6 +63,11 @@ OF_THE_OPERATOR: dict[str, dict[str, set[str]]] = {
         "pinnace_operator_look_seconds_count": set(),
     },
     "pinnace_operator_errors": {"pinnace_operator_errors_total": {"kind"}},
+    "pinnace_operator_admissions": {"pinnace_operator_admissions_total": {"hook", "outcome"}},
+    "pinnace_operator_admission_seconds": {
+        "pinnace_operator_admission_seconds_bucket": {"hook", "le"},
+        "pinnace_operator_admission_seconds_count": {"hook"},
+    },
     "pinnace_operator_jobs_created": {"pinnace_operator_jobs_created_total": set()},
     "pinnace_operator_experiments": {"pinnace_operator_experiments": set()},
     "pinnace_operator_oldest_unshipped_seconds": {"pinnace_operator_oldest_unshipped_seconds": set()},

@@ -1,6 +1,5 @@
 """The operator's adapter on a real API server: what it writes is there, and what is refused is refused with words."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def cluster() -> KubernetesCluster:
-    return KubernetesCluster(partial(login, os.environ))
+    return KubernetesCluster(partial(login, {}))
 
 
 @pytest.fixture(scope="module")

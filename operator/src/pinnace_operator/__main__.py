@@ -81,7 +81,8 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
         return None if catalogue is None else catalogue.offers_now(namespace, cluster, _now())
 
     # Replicas that wait for the Lease answer the webhooks, too.
-    with Client(settings.client, timeout=API_TIMEOUT_S) as api, admission(settings, platform, offers, _login):
+    webhooks = admission(settings, platform, offers, _login, meters.note_admission)
+    with Client(settings.client, timeout=API_TIMEOUT_S) as api, webhooks:
         reconciliation = Reconciliation(
             cluster=cluster,
             api=api,

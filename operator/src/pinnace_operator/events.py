@@ -1,4 +1,4 @@
-"""Kubernetes Events: one for each transition of a condition, one or two for a deletion, never one for a file."""
+"""Kubernetes Events: one for each telling transition of a condition, one or two for a deletion, none for a file."""
 
 import hashlib
 from datetime import datetime
@@ -26,6 +26,11 @@ def build_event(experiment: Experiment, condition: Condition, instance: str, now
         instance=instance,
         now=now,
     )
+
+
+def is_worth_an_event(condition: Condition) -> bool:
+    """Not what another condition's Event says at about the same time: each is a request, and a line to read."""
+    return condition.reason not in _IMPLIED
 
 
 def build_announcement(
@@ -76,6 +81,9 @@ def _event(
         },
     }
 
+
+#: Of Running: its beginning is told by Accepted and its end by Succeeded. Of ArtifactsSynced: how many are proven.
+_IMPLIED: Final = frozenset({"Starting", "Finished", "InProgress"})
 
 #: Reasons of a condition that is False, and no cause for worry.
 _CALM: Final = frozenset({"Finished", "Starting", "Queued", "Suspended", "Suspending", "InProgress", "Draining"})

@@ -6,6 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pinnace_operator.admission.review import Outcome as Admission
 from pinnace_operator.attendance import Attendance, Looker
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.perform import Outcome
@@ -32,6 +33,19 @@ class Meters:
             ("kind",),
             registry=self.registry,
         )
+        self._admissions = Counter(
+            "pinnace_operator_admissions",
+            "Questions of the API server's to a webhook, by what came of them: allowed, refused or failed",
+            ("hook", "outcome"),
+            registry=self.registry,
+        )
+        self._admission_seconds = Histogram(
+            "pinnace_operator_admission_seconds",
+            "Time that an answer of a webhook takes",
+            ("hook",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self._jobs = Counter("pinnace_operator_jobs_created", "Jobs created", registry=self.registry)
 
     def note(self, outcome: Outcome) -> None:
@@ -43,6 +57,12 @@ class Meters:
             self._errors.labels(outcome.refusal.trouble.reason).inc()
         if outcome.api_trouble is not None:
             self._errors.labels(outcome.api_trouble.reason).inc()
+
+    def note_admission(self, path: str, outcome: Admission, seconds: float) -> None:
+        """Count what a webhook answered."""
+        hook = path.removeprefix("/")
+        self._admissions.labels(hook, outcome.value).inc()
+        self._admission_seconds.labels(hook).observe(seconds)
 
     def measured(self, looker: Looker) -> Looker:
         """`looker` with each look timed."""

@@ -53,7 +53,7 @@ from pinnace_operator.actions import (
 from pinnace_operator.cluster_objects import END_S
 from pinnace_operator.deletion import FINALIZER
 from pinnace_operator.engines.kinds import ENGINES
-from pinnace_operator.events import build_announcement, build_event
+from pinnace_operator.events import build_announcement, build_event, is_worth_an_event
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.experiment_status import Status
@@ -358,6 +358,8 @@ def _write_status(
             condition.reason,
             condition.message,
         )
+        if not is_worth_an_event(condition):
+            continue
         try:
             cluster.create_event(build_event(experiment, condition, instance, now))
             ends = False

@@ -13,7 +13,7 @@ import urllib3
 
 from pinnace_operator.admission import server
 from pinnace_operator.admission.certificates import Serving, issue
-from pinnace_operator.admission.review import Decision, Request, UnreadableError
+from pinnace_operator.admission.review import Decision, Outcome, Request, UnreadableError
 from pinnace_operator.admission.server import MAX_BODY, AdmissionServer
 from support.eventually import eventually
 
@@ -28,6 +28,9 @@ class Keeper:
 
     def look(self) -> tuple[Serving | None, timedelta]:
         return self.serving, timedelta(milliseconds=20)
+
+
+NOTED: list[tuple[str, Outcome, float]] = []
 
 
 def decide(request: Request) -> Decision:
@@ -48,7 +51,8 @@ def keeper() -> Keeper:
 
 @pytest.fixture
 def url(keeper: Keeper) -> Iterator[str]:
-    with AdmissionServer({"/hook": decide}, keeper, port=0) as running:
+    NOTED.clear()
+    with AdmissionServer({"/hook": decide}, keeper, port=0, note=lambda *noted: NOTED.append(noted)) as running:
         yield f"https://localhost:{running.port}"
 
 
@@ -77,6 +81,8 @@ def test_a_review_is_answered(keeper: Keeper, url: str) -> None:
     assert (status, json.loads(body)["response"]) == (200, {"uid": "u", "allowed": True})
     status, body = ask(keeper, url, review("bad"))
     assert (status, json.loads(body)["response"]["status"]["message"]) == (200, "not so")
+    assert [noted[:2] for noted in NOTED] == [("/hook", Outcome.ALLOWED), ("/hook", Outcome.REFUSED)]
+    assert all(0 < seconds < 30 for _, _, seconds in NOTED)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +103,7 @@ def test_what_can_not_be_answered_is_an_http_error_in_words_and_without_secrets(
     assert status == expected[0]
     assert expected[1] in said
     assert b"hunter2" not in said
+    assert [noted[:2] for noted in NOTED] == [("/hook", Outcome.FAILED)]
     assert ask(keeper, url, review())[0] == 200, "it goes on"
 
 

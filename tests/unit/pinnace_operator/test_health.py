@@ -5,6 +5,7 @@ from typing import Any
 import kopf
 import pytest
 
+from pinnace_operator.admission.review import Outcome as Admission
 from pinnace_operator.attendance import Attendance
 from pinnace_operator.handlers import configure
 from pinnace_operator.metrics import Meters
@@ -54,6 +55,7 @@ def test_the_figures_tell_of_looks_errors_and_jobs() -> None:
     trouble = Trouble(reason="JobRefused", message="a quota")
     meters.note(Outcome(refusal=Refusal(trouble=trouble, generation=1, retry_at=None), unavailable=True))
     meters.note(Outcome(jobs=[{}, {}, {}]))
+    meters.note_admission("/pods", Admission.REFUSED, 0.004)
     with pytest.raises(RuntimeError):
         meters.measured(_Defect()).look(None, None)  # type: ignore[arg-type]
     text = meters.text().decode()
@@ -63,6 +65,8 @@ def test_the_figures_tell_of_looks_errors_and_jobs() -> None:
         'pinnace_operator_errors_total{kind="ClusterUnavailable"} 1.0',
         'pinnace_operator_errors_total{kind="Defect"} 1.0',
         "pinnace_operator_jobs_created_total 3.0",
+        'pinnace_operator_admissions_total{hook="pods",outcome="refused"} 1.0',
+        'pinnace_operator_admission_seconds_bucket{hook="pods",le="0.005"} 1.0',
         "pinnace_operator_leader 1.0",
         "pinnace_operator_experiments 0.0",
         "pinnace_operator_oldest_unshipped_seconds 0.0",

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -58,6 +59,15 @@ class Decision:
     warnings: tuple[str, ...] = ()
     #: Operations of a JSON patch (RFC 6902).
     patch: tuple[dict[str, Any], ...] = ()
+
+
+class Outcome(StrEnum):
+    """What came of a request."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    #: Without a decision: too late, unreadable, or a defect.
+    FAILED = "failed"
 
 
 def refused(why: str, *, code: int = 422) -> Decision:

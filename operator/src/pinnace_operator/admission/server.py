@@ -10,6 +10,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
@@ -18,9 +19,19 @@ from aiohttp import web
 
 from pinnace_operator.admission.certificates import Serving
 from pinnace_operator.admission.keeping import Keeper
-from pinnace_operator.admission.review import Decision, Request, UnreadableError, answer, read
+from pinnace_operator.admission.review import Decision, Outcome, Request, UnreadableError, answer, read
 
 Hook = Callable[[Request], Decision]
+
+#: Told of each request: the hook's path, what came of it, and in how many seconds. From the server's thread.
+Note = Callable[[str, Outcome, float], None]
+
+
+def _silent(_path: str, _outcome: Outcome, _seconds: float) -> None:
+    """Nobody counts."""
+
+
+_Handler = Callable[[web.Request], Awaitable[tuple[web.StreamResponse, Decision]]]
 
 #: Old and new object of the largest that an API server takes (3 MiB each), and what JSON adds.
 MAX_BODY: Final = 8 * 2**20
@@ -43,8 +54,8 @@ _log = logging.getLogger(__name__)
 class AdmissionServer:
     """A context. Entering it binds `port` (OSError where somebody listens); it answers once it has a certificate."""
 
-    def __init__(self, hooks: Mapping[str, Hook], keeper: Keeper, *, port: int) -> None:
-        self._hooks = hooks
+    def __init__(self, hooks: Mapping[str, Hook], keeper: Keeper, *, port: int, note: Note = _silent) -> None:
+        self._application = _application(hooks, note)
         self._keeper = keeper
         self._port = port
         self._stop = threading.Event()
@@ -79,7 +90,7 @@ class AdmissionServer:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(woken.set)
         runner = web.AppRunner(
-            _application(self._hooks), access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=END_S
+            self._application, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=END_S
         )
         await runner.setup()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -126,10 +137,10 @@ async def _end(runner: web.AppRunner) -> None:
     await _wait(asyncio.Event(), FAREWELL_S)
 
 
-def _application(hooks: Mapping[str, Hook]) -> web.Application:
+def _application(hooks: Mapping[str, Hook], note: Note) -> web.Application:
     application = web.Application(client_max_size=MAX_BODY)
     for path, hook in hooks.items():
-        application.router.add_post(path, _handler(hook))
+        application.router.add_post(path, _noted(path, _handler(hook), note))
 
     async def healthy(request: web.Request) -> web.Response:  # noqa: ARG001 - the library's signature
         return web.Response(text="ok\n")
@@ -138,8 +149,21 @@ def _application(hooks: Mapping[str, Hook]) -> web.Application:
     return application
 
 
-def _handler(hook: Hook) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _noted(path: str, handler: _Handler, note: Note) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(http: web.Request) -> web.StreamResponse:
+        begun, outcome = time.perf_counter(), Outcome.FAILED
+        try:
+            response, decision = await handler(http)
+            outcome = Outcome.REFUSED if decision.refusal else Outcome.ALLOWED
+            return response
+        finally:
+            note(path, outcome, time.perf_counter() - begun)
+
+    return handle
+
+
+def _handler(hook: Hook) -> _Handler:
+    async def handle(http: web.Request) -> tuple[web.StreamResponse, Decision]:
         if http.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(text="send an AdmissionReview as application/json\n")
         try:
@@ -165,7 +189,7 @@ def _handler(hook: Hook) -> Callable[[web.Request], Awaitable[web.StreamResponse
                 request.dry_run,
                 decision.refusal,
             )
-        return web.Response(body=answer(request.uid, decision), content_type="application/json")
+        return web.Response(body=answer(request.uid, decision), content_type="application/json"), decision
 
     return handle
 
