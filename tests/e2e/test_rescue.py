@@ -1,7 +1,7 @@
 """What outlives a pod on its claim comes ashore without it, and what came ashore comes back to the next one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -54,11 +54,10 @@ def trainings(experiment: Experiment) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def disk(namespace: str) -> Iterator[str]:
-    """The class of a volume whose root is the superuser's alone, as those of new disks are; Kubernetes gives it to the
-    pod's fsGroup."""
+def plug_in(namespace: str) -> Iterator[Callable[[], None]]:
+    """Makes a volume, of a class that is called like the namespace. Its root is the superuser's alone, as those of new
+    disks are; Kubernetes gives it to the pod's fsGroup."""
     folder = f"/var/local/{namespace}"
-    on_node("mkdir", "--mode=700", folder)
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -77,23 +76,30 @@ def disk(namespace: str) -> Iterator[str]:
             },
         },
     }
-    apply(volume)
-    yield namespace
-    kubectl("delete", "persistentvolume", namespace, "--wait=false")
+
+    def make() -> None:
+        on_node("mkdir", "--mode=700", folder)
+        apply(volume)
+
+    yield make
+    kubectl("delete", "persistentvolume", namespace, "--wait=false", "--ignore-not-found")
     on_node("rm", "--recursive", "--force", folder)
 
 
 @pytest.mark.timeout(400)
-def test_b14_b15_what_a_pod_killed_without_grace_left_on_its_claim_is_rescued_whoever_wrote_it(
-    system: System, namespace: str, disk: str
+def test_b14_b15_b24_what_a_pod_killed_without_grace_left_on_its_claim_is_rescued_whoever_wrote_it(
+    system: System, namespace: str, plug_in: Callable[[], None]
 ) -> None:
     environment = {"HOLD": HOLD, "SMALL_FILES": "3", "SECONDS_TO_RUN": "0.5", "LATE_FILES": "3", "STAY": "1"}
-    volume = {"persistentVolumeClaim": {"size": "256Mi", "storageClassName": disk}}
+    volume = {"persistentVolumeClaim": {"size": "256Mi", "storageClassName": namespace}}
     body = experiment_manifest("rescued", environment=environment, artifacts=ON_A_CLAIM | {"volume": volume})
     [container] = body["spec"]["template"]["spec"]["containers"]
     container["securityContext"] |= {"runAsUser": 1234, "runAsGroup": 1234}
     apply(body, namespace=namespace)
     experiment = Experiment(system, namespace, "rescued")
+    waiting = experiment.wait_for("Running", "False", reason="PodUnschedulable", timeout=90)
+    assert "unbound" in waiting["message"]
+    plug_in()
     experiment.wait_until_holding(files=3)
     [pod] = trainings(experiment)
     uid = pod["metadata"]["uid"]
