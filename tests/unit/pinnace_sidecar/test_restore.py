@@ -17,8 +17,8 @@ from pinnace.client import NotFound, Unreachable
 from pinnace.records import Artifact, ArtifactSet, Location, Removal
 from pinnace.stores.memory import MemoryStore
 from pinnace.stores.store import StoreUnreachable
-from pinnace_sidecar.checkpoints import Seat, Shards
-from pinnace_sidecar.restore import NotRestored, RestoreSettings, Restoring, chosen
+from pinnace_sidecar.checkpoints import NotRestored, Seat, Shards
+from pinnace_sidecar.restore import RestoreSettings, Restoring, chosen
 from support.pod import ManualClock
 from support.store_content import put_bytes
 
