@@ -597,7 +597,8 @@ class World:
         job = self.jobs_by_name.get(name)
         if job is None or job["metadata"]["uid"] != uid:
             raise GoneError("no such Job")
-        if not suspend:
+        # A second round of one look may not have been shown yet what the first one did; to do it again changes nothing.
+        if not suspend and work_view(job).suspended:
             assert "pinnace.dev/suspended" in job["metadata"].get("annotations", {}), "a queue's Job is the queue's"
         job["spec"] = changed(job["spec"], (), suspension(engine, suspend=suspend, for_good=bool(for_good)))
         own = {"pinnace.dev/suspended", "pinnace.dev/stopped", "pinnace.dev/suspended-pods"}

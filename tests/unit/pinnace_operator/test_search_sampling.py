@@ -53,6 +53,11 @@ def test_a_draw_depends_neither_on_count_nor_on_the_other_parameters() -> None:
     assert drawn(10) == drawn(10, space=dict(reversed(SPACE.items())))
 
 
+def test_choices_that_python_takes_for_equal_keep_their_types() -> None:
+    found = [drawn(1, space={"x": Dimension(choice=[one])}) for one in (1, 1.0, True, "1")]
+    assert [(type(one["x"]), one["x"]) for [one] in found if one] == [(int, 1), (float, 1.0), (bool, True), (str, "1")]
+
+
 def test_another_seed_gives_other_values() -> None:
     assert drawn(5, seed=0) == drawn(5, seed=0)
     assert drawn(5, seed=0) != drawn(5, seed=1)

@@ -1,10 +1,13 @@
 """How the parameters of iterations come to be: by a list, a grid, chance, or an optimiser that is asked."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from pinnace_operator.experiment_spec import Objective, Parameters
+import msgspec
+
+from pinnace_operator.experiment_spec import Objective, Parameters, RandomSearch
 from pinnace_operator.search.asking import Suggester
 from pinnace_operator.search.listing import of_grid, of_list
 from pinnace_operator.search.optuna_suggester import OptunaSuggester
@@ -13,6 +16,9 @@ from pinnace_operator.search.spaces import Space, space_of
 from pinnace_operator.search.values import Combination, SearchError, check_count
 
 WAYS = ("grid", "list", "random", "optuna")
+
+#: Random searches whose combinations are kept, because each look asks for them twice: as many as are looked at at once.
+DRAWN: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +68,17 @@ def search_of(parameters: Parameters | None, objective: Objective | None) -> Sea
     if parameters.list is not None:
         return Listed(combinations=of_list(parameters.list))
     if parameters.random is not None:
-        random = parameters.random
-        check_count(random.count)
-        space = space_of(random.space, "spec.parameters.random.space")
-        return Listed(combinations=tuple(draw(space, random.seed, index) for index in range(random.count)))
+        return Listed(combinations=_drawn(msgspec.msgpack.encode(parameters.random)))
     return _asked(parameters, objective)
+
+
+@functools.lru_cache(maxsize=DRAWN)
+def _drawn(written: bytes) -> tuple[Combination, ...]:
+    """Packed, because 1, 1.0 and True are one key and not one value. Nobody may change what comes back."""
+    random = msgspec.msgpack.decode(written, type=RandomSearch)
+    check_count(random.count)
+    space = space_of(random.space, "spec.parameters.random.space")
+    return tuple(draw(space, random.seed, index) for index in range(random.count))
 
 
 def _asked(parameters: Parameters, objective: Objective | None) -> Asked:

@@ -8,7 +8,6 @@ correctly everywhere; what mathematics libraries do in the last digit differs.
 """
 
 import decimal
-import functools
 import hashlib
 from decimal import Decimal
 from typing import Final
@@ -46,7 +45,6 @@ def _drawn(values: Values, number: int) -> Scalar:
             return _between(values, number >> (_BITS - _FRACTION_BITS))
 
 
-@functools.lru_cache(maxsize=4096)
 def _between(values: Floats, fraction: int) -> float:
     low, high = Decimal(values.low), Decimal(values.high)
     share = _DECIMAL.divide(Decimal(fraction), Decimal(2**_FRACTION_BITS))
