@@ -201,6 +201,14 @@ class World:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         return POOL.request(method, self.api.url + path, headers=headers, body=body)
 
+    def body(self, operation: str) -> bytes | None:
+        """What tells the project where the path does not."""
+        rule = RULES[operation]
+        if not (isinstance(rule, Rule) and rule.by_body):
+            return None
+        assert operation == "put_iteration", f"say what the body of {operation} is"
+        return msgspec.json.encode(IterationWrite(experiment_id=self.experiment, index=0))
+
     def user(self, kind: str) -> str:
         """Whose own account a caller of this kind would look at; that of a victim for callers without one."""
         return kind.partition(",")[0].replace(" ", "-") if kind in USERS else "victim"
@@ -404,7 +412,7 @@ def test_an_operation_lets_in_whom_it_should_and_nobody_else(
         if operation in ("log_out", "log_out_everywhere"):
             world.forget_tokens(kind)
         where = address(path, world, "admin" if operation == "delete_user" else kind)
-        answer = world.request(method, where, world.token(kind))
+        answer = world.request(method, where, world.token(kind), world.body(operation))
         if "anybody" in allowed or kind in allowed:
             no_provider = operation == "oidc_login" and answer.status == 404
             assert answer.status in (200, 204, 422) or no_provider, f"{kind}: {answer.data!r}"
@@ -436,6 +444,31 @@ def test_every_rule_for_project_roles_is_of_a_path_that_tells_the_project() -> N
         rule = RULES[operation]
         if isinstance(rule, Rule) and isinstance(rule.user, ProjectRole):
             assert not MISSING.keys().isdisjoint(names_in(path)), operation
+
+
+def test_an_iteration_of_others_is_not_there_for_who_names_an_experiment_of_their_own(world: World) -> None:
+    own = uuid4()
+    with world.api.admin() as admin:
+        admin.put_experiment(own, ExperimentWrite(project="other", name="own"))
+        before = admin.iteration(world.iteration)
+    where = f"/api/v1/iterations/{world.iteration}"
+    body = msgspec.json.encode(IterationWrite(experiment_id=own, name="taken"))
+    seen = {kind: world.request("PUT", where, world.token(kind), body) for kind in ("stranger", "admin", "viewer")}
+    assert {kind: answer.status for kind, answer in seen.items()} == {"stranger": 404, "admin": 409, "viewer": 404}
+    missing = world.request("GET", where, world.token("stranger"))
+    assert msgspec.json.decode(seen["stranger"].data)["detail"] == msgspec.json.decode(missing.data)["detail"]
+    with world.api.admin() as admin:
+        assert admin.iteration(world.iteration) == before
+
+
+def test_a_viewer_who_edits_elsewhere_may_not_take_what_is_only_shown_to_them(world: World) -> None:
+    own = uuid4()
+    with world.api.admin() as admin:
+        admin.put_experiment(own, ExperimentWrite(project="third", name="own"))
+        admin.put_member("third", Member(kind=MemberKind.USER, name="viewer", role=ProjectRole.EDITOR))
+    body = msgspec.json.encode(IterationWrite(experiment_id=own))
+    answer = world.request("PUT", f"/api/v1/iterations/{world.iteration}", world.token("viewer"), body)
+    assert (answer.status, msgspec.json.decode(answer.data)["code"]) == (403, "forbidden")
 
 
 @pytest.mark.parametrize(("_", "method", "path"), WITHOUT_RULE)
