@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -156,7 +156,12 @@ class Database:
         with self._reachable(), self.engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.detach()  # closed at the end, and the lock is gone with it
-            yield bool(alone.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one())
+            is_mine = bool(alone.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one())
+            yield is_mine
+            # The server notices the end of a connection a moment after it; where it is gone already, so is the lock.
+            if is_mine:
+                with suppress(DBAPIError):
+                    alone.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
 
     def watch(
         self,
