@@ -155,3 +155,20 @@ def test_an_id_is_of_one_file_of_one_iteration(api: FilesApi) -> None:
     assert api.request("GET", other).status == 404
     for path in ("../x", "/x", "a//b", ""):
         assert api.request("PUT", address(api, uuid4()), json.dumps({"path": path})).status == 422
+
+
+def test_what_an_upload_says_of_its_file_stands_in_the_row(api: FilesApi) -> None:
+    said = {"modified_at": "2001-02-03T04:05:06.789+01:00", "suspect": True}
+    upload = begin(api, "said.bin", **said)
+    answer = api.request("PUT", address(api, upload), json.dumps({"path": "said.bin", **said}))
+    assert answer.status == 200
+    answer = api.request("PUT", address(api, upload), json.dumps({"path": "said.bin", **said, "suspect": False}))
+    assert (answer.status, code(answer)) == (409, "conflict")
+    row = msgspec.json.decode(send(api, upload, 0, b"said", last=True).data, type=Artifact)
+    assert (row.suspect, row.modified_at.isoformat()) == (True, "2001-02-03T03:05:06.789000+00:00")
+    again = begin(api, "said.bin")
+    row = msgspec.json.decode(send(api, again, 0, b"said", last=True).data, type=Artifact)
+    assert (row.suspect, row.modified_at.year) == (False, 2001)
+    wrong = json.dumps({"path": "said.bin", "modified_at": "0001-01-01T00:00:00+23:00"})
+    answer = api.request("PUT", address(api, uuid4()), wrong)
+    assert (answer.status, json.loads(answer.data)["field"]) == (422, "modified_at")

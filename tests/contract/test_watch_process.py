@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -42,8 +43,9 @@ USER = "ada"
 class Shore:
     """What is there besides the watch: the store, the API, and a user's client."""
 
-    store: StoreSettings
-    objects: S3Store
+    #: None: there is no store, and the API keeps the files.
+    objects: S3Store | None
+    settings: dict[str, str]
     api: ApiServer
     client: Client
     token: str
@@ -55,19 +57,34 @@ class Shore:
             "HOME": str(home),
             "PINNACE_API_URL": self.api.url,
             "PINNACE_API_TOKEN": self.token,
-            **dump(self.store, STORE_PREFIX),
+            **self.settings,
         }
 
 
-@pytest.fixture(scope="module")
-def shore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shore]:
+@pytest.fixture(scope="module", params=["store", "api"])
+def shore(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shore]:
     folder = tmp_path_factory.mktemp("shore")
+    with api_server(folder) as api:
+        api.admin().put_user(USER, UserWrite(password="a password of the tests"))
+        accounts = Accounts(api)
+        token = accounts.session(USER).secret
+        with api.client(token) as client:
+            if request.param == "api":
+                yield Shore(objects=None, settings={}, api=api, client=client, token=token)
+            else:
+                with minio_bucket(folder) as (objects, settings):
+                    yield Shore(objects=objects, settings=settings, api=api, client=client, token=token)
+        accounts.close()
+
+
+@contextmanager
+def minio_bucket(folder: Path) -> Iterator[tuple[S3Store, dict[str, str]]]:
     keys = folder / "keys"
     keys.mkdir()
     secret = secrets.token_urlsafe(30)
     (keys / "AWS_ACCESS_KEY_ID").write_text("watch")
     (keys / "AWS_SECRET_ACCESS_KEY").write_text(secret)
-    with minio_server(folder) as minio, api_server(folder) as api:
+    with minio_server(folder) as minio:
         minio_setup.ensure(
             endpoint=minio.endpoint,
             root_user=minio.root_user,
@@ -78,12 +95,7 @@ def shore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shore]:
         )
         store = StoreSettings(endpoint=minio.endpoint, bucket="runs", credentials_dir=str(keys))
         objects = S3Store(store, StaticCredentials(Credentials(access_key_id="watch", secret_access_key=secret)))
-        api.admin().put_user(USER, UserWrite(password="a password of the tests"))
-        accounts = Accounts(api)
-        token = accounts.session(USER).secret
-        with api.client(token) as client:
-            yield Shore(store=store, objects=objects, api=api, client=client, token=token)
-        accounts.close()
+        yield objects, dump(store, STORE_PREFIX)
         objects.close()
 
 
@@ -152,7 +164,10 @@ def recorded(shore: Shore, iteration: UUID) -> dict[str, str]:
     assert len({row.path for row in rows}) == len(rows)
     for row in rows:
         content = Content()
-        shore.objects.get(row.location.key, content)
+        if shore.objects is None:
+            shore.client.get_bytes(row.id, content.data.extend)
+        else:
+            shore.objects.get(row.location.key, content)
         assert sha256(content.data).hexdigest() == row.sha256
         assert not row.suspect
     return {row.path: row.sha256 for row in rows}
@@ -202,6 +217,22 @@ def test_everything_is_recorded_and_the_iteration_ends_with_ctrl_c(shore: Shore,
     assert watch.end(signal.SIGTERM) == 0
 
 
+def test_a_set_is_recorded_with_the_contents_that_its_manifest_names(shore: Shore, watch: Watch) -> None:
+    folder = watch.folder / "ckpt"
+    folder.mkdir()
+    (folder / "weights").write_bytes(os.urandom(300_000))
+    (folder / "optimizer").write_bytes(os.urandom(1000))
+    named = [{"path": "weights"}, {"path": "optimizer"}]
+    (folder / "pinnace-manifest.json").write_bytes(msgspec.json.encode({"version": 1, "files": named}))
+    watch.start()
+    iteration = watch.iteration
+    assert iteration is not None
+    assert watch.end() == 0, watch.said.read_text()
+    assert recorded(shore, iteration) == digests(watch.folder)
+    (made,) = shore.client.artifact_sets(iteration)
+    assert (made.manifest.path, made.files) == ("ckpt/pinnace-manifest.json", 2)
+
+
 def test_kill_9_in_the_middle_loses_and_doubles_nothing(shore: Shore, watch: Watch) -> None:
     for number in range(40):
         (watch.folder / f"{number:02}.bin").write_bytes(os.urandom(200_000))
@@ -219,7 +250,8 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(shore: Shore, watch: Wat
     assert watch.iteration == iteration
     assert watch.end() == 0, watch.said.read_text()
     assert recorded(shore, iteration) == digests(watch.folder)
-    assert list(shore.objects.list_multiparts("")) == []
+    if shore.objects is not None:
+        assert list(shore.objects.list_multiparts("")) == []
     same = [
         row for row in shore.client.iterations(shore.client.iteration(iteration).experiment_id) if row.id == iteration
     ]
@@ -258,12 +290,15 @@ def test_two_watches_of_one_folder_and_another_purpose_are_refused(shore: Shore,
     watch.run("--experiment", "second")
     assert watch.wait() == 2
     assert "holds an unfinished watch" in watch.said.read_text()
+    watch.run(PINNACE_STORE_BUCKET="another")
+    assert watch.wait() == 2
+    assert f"into {shore.settings.get('PINNACE_STORE_BUCKET', 'the API')}" in watch.said.read_text()
 
 
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        ({"PINNACE_STORE_BUCKET": ""}, 2, "PINNACE_STORE_BUCKET is not set"),
+        ({"PINNACE_STORE_BUCKET": "", "PINNACE_STORE_ENDPOINT": "http://x"}, 2, "PINNACE_STORE_BUCKET is not set"),
         ({"PINNACE_API_URL": "http://127.0.0.1:9"}, 4, "127.0.0.1:9"),
         ({"PINNACE_API_TOKEN": "wrong"}, 4, "401"),
     ],

@@ -167,7 +167,7 @@ class ApiCalls:
             crc32c=file.digest.crc32c,
             location=file.shared.location if file.shared else self._own_location(file),
             stored=file.shared.stored if file.shared else _stored(file),
-            modified_at=_time(file.fingerprint.mtime_ns),
+            modified_at=modified_at(file.fingerprint.mtime_ns),
             suspect=file.suspect,
             pod_uid=self._pod_uid,
             etag=file.etag,
@@ -200,6 +200,7 @@ def _stored(file: JournaledFile) -> Stored | None:
     return Stored(encoding=own.encoding, size=own.size, sha256=own.sha256, crc32c=own.crc32c)
 
 
-def _time(mtime_ns: int) -> datetime:
+def modified_at(mtime_ns: int) -> datetime:
+    """As a row has it."""
     # A file may claim any time; a row holds the years 1 to 9999.
     return datetime.fromtimestamp(min(max(mtime_ns / 1e9, _YEAR_1), _YEAR_9999), UTC)

@@ -2,11 +2,14 @@
 
 import os
 import random
+import sys
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Final
+
+from msgspec.structs import replace
 
 from pinnace.client import Client
 from pinnace.settings import ClientSettings, SidecarSettings, StoreSettings, load, load_store
@@ -22,6 +25,7 @@ from pinnace_sidecar.handed import HandedCredentials, handed_folder
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Journal
 from pinnace_sidecar.sidecar import Sidecar, World, files_folder
+from pinnace_sidecar.upload_calls import ApiFiles
 from pinnace_sidecar.vended import VendedCredentials
 from pinnace_sidecar.workers import ThreadWorkers
 
@@ -44,9 +48,15 @@ def sidecar_of(
     volume: Volume,
     watcher: Watcher,
     api: Api | None = None,
+    files: ApiFiles | None = None,
 ) -> Sidecar:
-    """`api`: None is the API that the settings name, as the pod's sidecar. Raises SettingsError."""
-    store = load_store(environ)
+    """`api`: None is the API that the settings name, as the pod's sidecar. `files`: where copies go instead of a store.
+    Raises SettingsError.
+    """
+    store = load_store(environ) if files is None else StoreSettings(endpoint=own.api_url, bucket="none")
+    tuning = load(settings.Tuning, environ, settings.PREFIX)
+    if files is not None:
+        tuning = replace(tuning, multipart_bytes=sys.maxsize)  # an upload goes on by itself where it broke off
     client = Client(
         ClientSettings(api_url=own.api_url, api_token_file=own.api_token_file, api_ca_file=own.api_ca_file),
         timeout=API_TIMEOUT_S,
@@ -56,7 +66,7 @@ def sidecar_of(
         volume=volume,
         watcher=watcher,
         disk=LocalDisk(),
-        store=S3Store(store, credentials),
+        store=files or S3Store(store, credentials),
         api=api or client,
         clock=SystemClock(),
         rng=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
@@ -64,7 +74,7 @@ def sidecar_of(
         workers=lambda size, name: ThreadWorkers(size, name, bell.set),
         credentials_expire_at=lambda: ends.timestamp() if (ends := credentials.expires_at()) else None,
     )
-    return Sidecar(own, load(settings.Tuning, environ, settings.PREFIX), store, world, journal)
+    return Sidecar(own, tuning, store, world, journal)
 
 
 def credentials_of(own: SidecarSettings, store: StoreSettings, api: Client) -> CredentialsSource:

@@ -8,7 +8,7 @@ that this very file can't be stored.
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -34,7 +34,6 @@ from pinnace_sidecar.store_calls import (
     Opened,
     Result,
     Sent,
-    StoreCalls,
     Untried,
 )
 from pinnace_sidecar.transfer import DEMANDS, Job, Operation, Transfer, Verdict, may_work_later
@@ -54,6 +53,19 @@ _MAX_UNREAD: Final = 5
 _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE})
 
 
+class Carrier(Protocol):
+    """Takes copies to where they belong: StoreCalls to an object store, UploadCalls to the API."""
+
+    @property
+    def hashes_parts(self) -> bool:
+        """As a store's own."""
+        ...
+
+    def call(self, jobs: Sequence[Job], longest: float) -> tuple[Answer, ...]:
+        """Do them; what goes wrong is in the answers. After `longest` seconds the rest is left untried."""
+        ...
+
+
 class Shipper:
     """One loop calls `collect` and `submit` in turn. `lies_there` says whether a file is on the volume as it was, and
     `copy_again` has it copied from there. `look_at_everything`: the journal was lost, so the store may hold any file.
@@ -63,7 +75,7 @@ class Shipper:
         self,
         *,
         journal: Journal,
-        store_calls: StoreCalls,
+        store_calls: Carrier,
         workers: Workers[tuple[Answer, ...]],
         prefix: str,
         lies_there: Callable[[JournaledFile], bool],

@@ -38,10 +38,11 @@ from pinnace_sidecar.reporter import Reporter
 from pinnace_sidecar.sets import Sets
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.sharing import Sharing
-from pinnace_sidecar.shipper import Shipper
+from pinnace_sidecar.shipper import Carrier, Shipper
 from pinnace_sidecar.store_calls import Answer, StoreCalls
 from pinnace_sidecar.sweeper import Sweeper
 from pinnace_sidecar.tailing import Tailer
+from pinnace_sidecar.upload_calls import ApiFiles, UploadCalls
 from pinnace_sidecar.workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class World:
     volume: Volume
     watcher: Watcher
     disk: Disk
-    store: MultipartStore
+    store: MultipartStore | ApiFiles
     api: Api
     clock: Clock
     rng: random.Random
@@ -146,9 +147,7 @@ class Sidecar:
         )
         self._shipper = Shipper(
             journal=journal,
-            store_calls=StoreCalls(
-                world.store, buffer, world.crash, clock.monotonic, read_back=store_settings.read_back
-            ),
+            store_calls=_carrier(world, buffer, store_settings),
             workers=self._store_workers,
             prefix=store_settings.prefix,
             lies_there=lambda file: _lies_there(world.volume, file),
@@ -347,6 +346,12 @@ class Sidecar:
 def files_folder(settings: SidecarSettings) -> Path:
     """Where in the buffer the copies lie; the journal lies beside it."""
     return Path(settings.buffer_dir) / "files"
+
+
+def _carrier(world: World, buffer: Buffer, settings: StoreSettings) -> Carrier:
+    if isinstance(world.store, ApiFiles):
+        return UploadCalls(world.store, buffer, world.crash, world.clock.monotonic)
+    return StoreCalls(world.store, buffer, world.crash, world.clock.monotonic, read_back=settings.read_back)
 
 
 def _lies_there(volume: Volume, file: JournaledFile) -> bool:

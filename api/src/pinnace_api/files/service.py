@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -35,6 +36,9 @@ class Incoming:
     by: str
     sha256: str = ""
     size: int | None = None
+    #: What the artifact says of itself; None: now.
+    modified_at: datetime | None = None
+    suspect: bool = False
 
 
 def check(database: Database, incoming: Incoming, condition: Condition) -> None:
@@ -61,7 +65,8 @@ def record(
         sha256=digest.sha256,
         crc32c=digest.crc32c,
         location=written.location,
-        modified_at=now(),
+        modified_at=incoming.modified_at or now(),
+        suspect=incoming.suspect,
         etag=written.etag,
         content_type=incoming.content_type,
         created_by=incoming.by,
@@ -157,6 +162,9 @@ def _record(
         left = stored.location
         queries.relocate_one(connection, artifact)
         stored = msgspec.structs.replace(stored, location=artifact.location, etag=artifact.etag)
+    if stored.suspect and not artifact.suspect:
+        queries.clear_suspicion(connection, artifact.id)
+        stored = msgspec.structs.replace(stored, suspect=False)
     current = queries.newest(connection, incoming.iteration, incoming.path)
     if current is None or current.id != artifact.id:
         queries.record_again(connection, artifact.id, artifact.recorded_at or now())

@@ -38,6 +38,8 @@ def add(connection: Connection, upload: UUID, iteration: UUID, write: UploadWrit
         "created_by": by,
         "expires_at": until,
         "artifact_id": None,
+        "modified_at": write.modified_at,
+        "suspect": write.suspect,
     }
     return insert_missing(connection, UPLOADS, [row]) == 1
 
@@ -114,6 +116,8 @@ def _record(row: Row[Any]) -> Upload:
         size=row.size,
         sha256=row.sha256 or None,
         content_type=row.content_type,
+        modified_at=row.modified_at,
+        suspect=row.suspect,
         received=row.received,
         expires_at=row.expires_at,
         artifact_id=row.artifact_id,

@@ -4,6 +4,7 @@ from contextlib import aclosing
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response, delete, get, head, patch, put
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
@@ -18,6 +19,7 @@ from pinnace_api.openapi import created, refusals, without_body
 from pinnace_api.refusals import Invalid, Stopping, TimedOut
 from pinnace_api.storage.backend import Writer
 from pinnace_api.uploads import service
+from pinnace_api.values import utc
 
 _UPLOAD: Final = "/iterations/{iteration_id:uuid}/uploads/{upload_id:uuid}"
 #: A piece that arrives is kept after so many bytes, so that a server that dies loses no more of it.
@@ -46,11 +48,10 @@ def put_upload(
     caller: NamedDependency[Caller],
 ) -> Response[Upload]:
     """Any UUID is the id. With a `size` it is complete when so much has arrived; without one the last piece says so."""
-    kept = UploadWrite(
-        path=data.path,
-        size=data.size,
-        sha256=data.sha256,
+    kept = msgspec.structs.replace(
+        data,
         content_type=type_to_keep(data.content_type, data.path),
+        modified_at=None if data.modified_at is None else utc(data.modified_at, "modified_at"),
     )
     upload, is_new = service.put(
         transfers.database, iteration_id, upload_id, kept, by=str(caller), rests_seconds=transfers.rests_seconds

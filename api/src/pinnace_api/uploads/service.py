@@ -68,6 +68,8 @@ def complete(database: Database, storage: Storage, iteration: UUID, upload: UUID
         by=by,
         sha256=found.sha256 or "",
         size=found.size,
+        modified_at=found.modified_at,
+        suspect=found.suspect,
     )
     written = _put_together(storage, pieces, found.received)
     artifact, is_new = files.record(database, storage, incoming, written, _anything)
@@ -108,8 +110,7 @@ def _put(
 ) -> tuple[Upload, bool]:
     is_new = queries.add(connection, upload, iteration, write, by=by, until=until)
     stored, _ = _found(queries.find(connection, upload), iteration, upload)
-    asked = (write.path, write.size, write.sha256, write.content_type)
-    if asked != (stored.path, stored.size, stored.sha256, stored.content_type):
+    if any(getattr(stored, name) != getattr(write, name) for name in write.__struct_fields__):
         raise Conflict(f"upload {upload} is of another file", hint="take another id")
     return stored, is_new
 

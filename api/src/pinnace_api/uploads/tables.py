@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, false
 from sqlmodel import Field
 
 from pinnace_api.tables import Row, UtcDateTime, prose, table_of, word
@@ -27,6 +27,9 @@ class UploadRow(Row, table=True):
     created_by: str = Field(sa_type=word(400))
     expires_at: datetime = Field(sa_type=UtcDateTime)
     artifact_id: UUID | None
+    #: What the artifact is to say of itself; NULL: it was not announced.
+    modified_at: datetime | None = Field(sa_type=UtcDateTime)
+    suspect: bool = Field(sa_column_kwargs={"server_default": false()})
 
 
 class UploadPieceRow(Row, table=True):

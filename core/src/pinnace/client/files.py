@@ -54,6 +54,10 @@ class FileCalls(Calls):
         headers = {"upload-offset": str(offset)}
         return self._connection.send("PATCH", where, content, size=size, headers=headers, answer=Artifact)
 
+    def delete_upload(self, iteration_id: UUID, upload_id: UUID) -> None:
+        """Give an upload up. NotFound when there is none."""
+        self._connection.delete(f"/iterations/{iteration_id}/uploads/{upload_id}")
+
     def get_bytes(self, artifact_id: UUID, sink: Callable[[bytes], object], *, start: int = 0) -> None:
         """Hand the artifact's bytes to `sink` block by block, from byte `start` on.
 

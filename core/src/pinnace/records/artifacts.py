@@ -193,6 +193,9 @@ class UploadWrite(Record, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=0)] | None = None
     sha256: Sha256 | None = None
     content_type: ContentType = ""
+    #: As of an artifact; without the first, when it is complete.
+    modified_at: datetime | None = None
+    suspect: bool = False
 
 
 class Upload(Record, frozen=True, kw_only=True):
@@ -204,6 +207,8 @@ class Upload(Record, frozen=True, kw_only=True):
     size: int | None
     sha256: str | None
     content_type: str
+    modified_at: datetime | None = None
+    suspect: bool = False
     #: The next piece begins at this byte.
     received: int
     #: Afterwards what has arrived is thrown away; each piece puts it off.

@@ -20,18 +20,20 @@ from pinnace.client import ApiError, Client, credentials
 from pinnace.client.settings import client_settings
 from pinnace.errors import PinnaceError
 from pinnace.records import FileState, PodReport
-from pinnace.settings import ClientSettings, SettingsError, SidecarSettings, load_store
+from pinnace.settings import STORE_PREFIX, ClientSettings, SettingsError, SidecarSettings, load_store
 from pinnace_sidecar import log_lines
 from pinnace_sidecar.assembly import API_TIMEOUT_S, open_journal, sidecar_of
 from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.files import LocalVolume
 from pinnace_sidecar.inotify import watcher_for
+from pinnace_sidecar.upload_calls import ApiFiles
 from pinnace_sidecar.watch import resumption
-from pinnace_sidecar.watch.personal_api import PersonalApi
+from pinnace_sidecar.watch.personal_api import PersonalApi, StorelessApi
 
 _INTERRUPTED: Final = 130
 _EPILOG: Final = """\
-The store is that of PINNACE_STORE_..., the API that of PINNACE_API_URL with your token or login.
+The API is that of PINNACE_API_URL with your token or login. Files go to the store of PINNACE_STORE_...; where none of
+these is set, the API keeps them itself.
 
 exit codes: 0 every file is recorded   1 some are not: they are quarantined, or wait in the buffer for the next watch
   2 the command line or a setting is wrong   4 the API refused or could not be reached   130 ended by a second Ctrl-C
@@ -55,7 +57,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pinnace watch",
-        description="Ship every file of DIR to the object store and record it, until Ctrl-C.",
+        description="Ship every file of DIR and record it, until Ctrl-C.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -83,7 +85,7 @@ def _watch(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
     folder = asked.folder.resolve()
     if not folder.is_dir():
         raise SettingsError(f"{asked.folder} is no folder")
-    store = load_store(environ)
+    bucket = _bucket(environ)
     buffer = (asked.buffer or resumption.buffer_of(folder, environ)).resolve()
     if buffer.is_relative_to(folder):
         raise SettingsError(f"the buffer {buffer} lies in the folder that is watched", hint="name another --buffer")
@@ -96,15 +98,17 @@ def _watch(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
             project=asked.project,
             experiment=asked.experiment,
             iteration=asked.iteration,
+            bucket=bucket,
             client=client,
         )
         sys.stderr.write(
             f"watching {folder} as iteration {watch.iteration_id} of {watch.project}/{watch.experiment},"
-            f" into {store.bucket}; Ctrl-C ends it\n"
+            f" into {bucket or 'the API'}; Ctrl-C ends it\n"
         )
         report = _run(
             _settings(asked, watch, folder, buffer, client),
             environ,
+            bucket=bucket,
             client=client,
             watch=watch,
             bell=bell,
@@ -114,6 +118,13 @@ def _watch(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
             resumption.finish(buffer, watch, client)
     _show(report, as_json=asked.json)
     return 0 if report.final and not report.files.get(FileState.QUARANTINED) else 1
+
+
+def _bucket(environ: Mapping[str, str]) -> str:
+    """The bucket that files go to; empty where no store is spoken of: then the API keeps them."""
+    if not any(value for name, value in environ.items() if name.startswith(STORE_PREFIX)):
+        return ""
+    return load_store(environ).bucket
 
 
 def _client_settings(asked: argparse.Namespace) -> ClientSettings:
@@ -149,6 +160,7 @@ def _run(
     own: SidecarSettings,
     environ: Mapping[str, str],
     *,
+    bucket: str,
     client: Client,
     watch: resumption.Watched,
     bell: Event,
@@ -157,9 +169,10 @@ def _run(
     watcher = watcher_for(own.artifacts_dir, bell.set)
     journal = open_journal(own)
     try:
-        api = PersonalApi(client, is_own=watch.is_own)
+        api = (PersonalApi if bucket else StorelessApi)(client, is_own=watch.is_own)
+        files = None if bucket else ApiFiles(client, own.iteration_id)
         volume = LocalVolume(own.artifacts_dir)
-        sidecar = sidecar_of(own, environ, journal, bell, volume=volume, watcher=watcher, api=api)
+        sidecar = sidecar_of(own, environ, journal, bell, volume=volume, watcher=watcher, api=api, files=files)
         return sidecar.run(bell, ended)
     finally:
         watcher.close()

@@ -77,3 +77,14 @@ class PersonalApi:
     def _recorded(self, iteration_id: UUID) -> Manifest:
         ids = [artifact.id for artifact in self._client.iteration_artifacts(iteration_id)]
         return Manifest(count=len(ids), sha256=manifest_sha256(ids))
+
+
+class StorelessApi(PersonalApi):
+    """For one whose files the API keeps itself: uploading them has made their rows."""
+
+    def put_artifacts(
+        self, iteration_id: UUID, artifacts: Sequence[Artifact], sets: Mapping[UUID, Collection[UUID]] | None = None, /
+    ) -> tuple[Artifact, ...]:
+        """The rows as they are, of which the sets are made; NotFound when one is not there."""
+        there = tuple(self._client.artifact(artifact.id) for artifact in artifacts)
+        return self._client.put_artifacts(iteration_id, there, sets) if sets else there

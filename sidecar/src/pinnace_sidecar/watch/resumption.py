@@ -34,6 +34,8 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     #: In the place of a pod's: tells one watch from another in the identity of metric points.
     watch_id: str
     is_own: bool
+    #: The bucket that files go to; empty: the API keeps them; None: an earlier version did not say.
+    bucket: str | None = None
 
     def buffer_in(self, buffer: Path) -> Path:
         """Where the sidecar of this iteration has its journal and its copies."""
@@ -59,7 +61,7 @@ def locked(buffer: Path) -> Iterator[None]:
 
 
 def begin(
-    buffer: Path, folder: Path, *, project: str, experiment: str, iteration: UUID | None, client: Client
+    buffer: Path, folder: Path, *, project: str, experiment: str, iteration: UUID | None, bucket: str, client: Client
 ) -> Watched:
     """Go on with what the buffer remembers, or begin anew. Raises SettingsError and ApiError.
 
@@ -77,13 +79,16 @@ def begin(
             iteration_id=iteration or uuid4(),
             watch_id=str(uuid4()),
             is_own=iteration is None,
+            bucket=bucket,
         )
-    elif (watched.folder, watched.project, watched.experiment) != (str(folder), project, experiment) or (
-        iteration not in (None, watched.iteration_id)
+    elif (
+        (watched.folder, watched.project, watched.experiment) != (str(folder), project, experiment)
+        or iteration not in (None, watched.iteration_id)
+        or watched.bucket not in (None, bucket)
     ):
         raise SettingsError(
             f"the buffer {buffer} holds an unfinished watch of {watched.folder} for {watched.project}/"
-            f"{watched.experiment}, iteration {watched.iteration_id}",
+            f"{watched.experiment}, iteration {watched.iteration_id}, into {watched.bucket or 'the API'}",
             hint="finish it with these options, or name another --buffer",
         )
     if watched.is_own:
