@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(program: str, directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
