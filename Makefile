@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Runs a command with the cluster up and its tools on the PATH; takes the cluster down again if it brought it up.
 WITH_CLUSTER := $(PYTHON) -m cluster run --
+# Where this is set, pytest would rewrite every test module's assertions anew in each of its processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## this list
@@ -23,12 +25,12 @@ demo-down: ## undo the demo: the release, MinIO and the cluster
 test: $(VENV)/ready ## all tests: unit, contract, chart, end to end on the cluster
 	$(WITH_CLUSTER) $(BIN)/pytest
 
-check: $(VENV)/ready ## format, lint, types, import rules, unit tests: no cluster
+check: $(VENV)/ready ## format, lint, types, import rules, unit tests with fewer examples: no cluster
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q --numprocesses=auto tests/unit
+	$(BIN)/pytest -q --numprocesses=auto --dist=worksteal --hypothesis-profile=quick tests/unit
 
 .PHONY: soak
 soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cluster

@@ -12,13 +12,14 @@ from pinnace.records import Problem
 from pinnace.stores import s3_answers, s3_xml
 from pinnace.stores.http1 import Answer
 from pinnace.stores.store import StoreError
+from support.examples import examples
 from support.store_content import digest_of
 
 _T = TypeVar("_T")
 
 EXPECTED = digest_of(b"content")
 
-BUSY = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+BUSY = settings(deadline=None, max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow])
 
 _NAMES = st.sampled_from(
     [

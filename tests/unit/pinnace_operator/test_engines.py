@@ -22,6 +22,7 @@ from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.manifest import MalformedError
 from pinnace_operator.observed import JobEnd
 from pinnace_operator.recipe import recipe
+from support.examples import examples
 from support.operator_world import PLATFORM, UID, World, job_of
 
 SYNCED, RUNNING = ConditionType.ARTIFACTS_SYNCED, ConditionType.RUNNING
@@ -352,7 +353,7 @@ def test_a_deleted_experiment_stops_its_object_for_good_and_waits_for_its_pods()
 ACTIONS = ("start", "write", "proven", "killed", "vanish", "restart", "api", "suspend", "Succeeded", "Failed")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.sampled_from(ACTIONS), max_size=25))
 def test_whatever_happens_nothing_is_called_proven_that_is_not_ashore(actions: list[str]) -> None:
     world = EngineWorld(body())

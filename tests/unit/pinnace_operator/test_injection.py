@@ -14,6 +14,7 @@ from pinnace_operator.acceptance import accept
 from pinnace_operator.admission.injection import inject
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.job import build_job
+from support.examples import examples
 from support.operator_world import PLATFORM, UID, experiment, manifest
 
 TWO = experiment(suspend=True, parameters={"grid": {"lr": [0.1, ""]}})
@@ -86,7 +87,7 @@ def without_ours(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(before=pods())
 def test_whatever_the_pod_says_is_left_as_it_is_and_in_its_order(before: dict[str, Any]) -> None:
     original = copy.deepcopy(before)
@@ -98,14 +99,14 @@ def test_whatever_the_pod_says_is_left_as_it_is_and_in_its_order(before: dict[st
     assert after["spec"]["terminationGracePeriodSeconds"] == max(630, before["spec"]["terminationGracePeriodSeconds"])
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(before=pods())
 def test_asked_again_nothing_changes(before: dict[str, Any]) -> None:
     after = patched(before)
     assert inject(after, TWO, PLATFORM).patch == ()
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(before=pods(), late=containers(at_least=1), position=st.integers(min_value=0, max_value=3))
 def test_what_others_add_in_between_is_fitted_too_and_what_they_change_of_ours_stays(
     before: dict[str, Any], late: list[dict[str, Any]], position: int
@@ -125,7 +126,7 @@ def test_what_others_add_in_between_is_fitted_too_and_what_they_change_of_ours_s
         assert len(ours) == len(set(ours)) > 5
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(before=pods())
 def test_it_is_given_what_a_pod_of_our_own_job_is_given(before: dict[str, Any]) -> None:
     before["spec"]["terminationGracePeriodSeconds"] = 630

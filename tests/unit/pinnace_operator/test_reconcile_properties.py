@@ -12,6 +12,7 @@ from pinnace_operator.deletion import FORCE_ANNOTATION
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.plan import FIGURES_PAUSE
+from support.examples import examples
 from support.operator_world import Crash, World, manifest, measure_at
 
 #: What a deletion may take.
@@ -484,5 +485,5 @@ class ExperimentMachine(RuleBasedStateMachine):
             world.settle()
 
 
-ExperimentMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=35, deadline=None)
+ExperimentMachine.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=35, deadline=None)
 test_an_experiment_survives_everything = ExperimentMachine.TestCase

@@ -14,6 +14,7 @@ from pinnace_operator.admission.certificates import Serving, is_for, issue, spli
 from pinnace_operator.admission.keeping import FolderKeeper, SecretKeeper
 from pinnace_operator.admission.rotation import Keep, Kept, Plan, Publish, next_step
 from pinnace_operator.ports import GoneError, RefusedError, UnavailableError
+from support.examples import examples
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTS = ("pinnace-webhook.pinnace-system.svc", "10.0.0.1")
@@ -118,7 +119,7 @@ def test_a_successor_is_published_before_it_is_served_and_the_old_authority_stay
     assert [len(split(bundle)) for bundle in cluster.bundles] == [1, 1]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     moments=st.lists(
         st.tuples(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pinnace.stores.store import StoreUnreachable
 from pinnace_sidecar.crash import CrashPoint, never
+from support.examples import examples
 from support.pod import PART_BYTES, Crashed, Pod
 
 BIG = random.Random(1).randbytes(PART_BYTES + 1)
@@ -78,7 +79,7 @@ def test_a_restart_converges_after_a_crash_at(pod: Pod, point: CrashPoint, passi
     lives=st.lists(st.tuples(st.sampled_from(list(CrashPoint)), st.integers(1, 5), st.integers(0, 3)), max_size=6),
     lost=st.booleans(),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 def test_however_often_it_crashes_it_converges(lives: list[tuple[CrashPoint, int, int]], lost: bool) -> None:
     with TemporaryDirectory() as folder:
         pod = Pod(Path(folder))

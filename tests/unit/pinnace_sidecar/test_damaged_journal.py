@@ -20,10 +20,11 @@ from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Copy, Journal, Tail
 from pinnace_sidecar.journal.schema import STEPS
 from pinnace_sidecar.lifecycle import Event
+from support.examples import examples
 from support.pod import Crashed, Pod, paths
 
 TABLES = ("files", "parts", "tails", "outbox", "counters")
-SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 
 
 def fill(path: Path) -> Journal:

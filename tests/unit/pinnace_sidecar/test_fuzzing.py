@@ -14,8 +14,9 @@ from pinnace_sidecar.copy_record import CopyRecord
 from pinnace_sidecar.files import Fingerprint, LocalVolume
 from pinnace_sidecar.journal import Tail
 from pinnace_sidecar.tailing import read_lines
+from support.examples import examples
 
-BUSY = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+BUSY = settings(deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow])
 
 _RUBBISH = st.binary(max_size=30).map(lambda line: b"!" + line.replace(b"\n", b" "))
 

@@ -19,6 +19,7 @@ from pinnace.stores.store import Part
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Copy, Journal
 from pinnace_sidecar.lifecycle import DUTIES, Event, IllegalStep, step
+from support.examples import examples
 
 _RANKS = {
     FileState.BUFFERED: 2,
@@ -214,5 +215,5 @@ def _known(journal: Journal) -> Known:
 
 TestJournaling = Journaling.TestCase
 TestJournaling.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(60), stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

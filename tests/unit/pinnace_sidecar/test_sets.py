@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pinnace.records import FileState, Problem, WriterEnd
 from pinnace.stores.store import StoreUnreachable
 from pinnace_sidecar.crash import CrashPoint
+from support.examples import examples
 from support.pod import Crashed, Pod, paths
 
 MANIFEST = "ckpt/pinnace-manifest.json"
@@ -377,7 +378,7 @@ _STEP = st.sampled_from(["write", "delete", "manifest", "bare manifest", "wait",
 
 
 @given(st.lists(st.tuples(_STEP, st.sampled_from(_SHARDS), st.integers(0, 2)), max_size=14))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_whatever_happens_no_manifest_with_digests_is_recorded_before_its_files(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]]
 ) -> None:

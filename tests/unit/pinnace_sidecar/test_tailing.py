@@ -11,6 +11,7 @@ from pinnace_sidecar import tailing
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Tail
 from pinnace_sidecar.tailing import read_lines, read_on
+from support.examples import examples
 from support.pod import Pod
 
 
@@ -138,7 +139,7 @@ _LINES = st.lists(st.sampled_from(['{"a": 1}', '{"a": NaN, "b": 2}', "bad", "", 
 
 
 @given(_LINES, st.lists(st.integers(0, 200), max_size=6), st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_however_it_is_cut_into_reads_the_same_points_come_out(lines: list[str], cuts: list[int], ended: bool) -> None:
     content = "\n".join(lines).encode() + (b"\n" if ended else b"")
     _, whole = read(Text(content), at_end=True)
