@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pinnace.client import Client
+from support.api_process import ApiProcess, api_processes
 from support.api_server import ApiServer, api_server
 from support.control_plane import CONTROLLERS, ControlPlane, control_plane
+from support.crd import define_kinds
 from support.postgres_server import PostgresServer, postgres_server
 
 NewDatabase = Callable[[], str]
@@ -43,11 +45,22 @@ def api(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A Kubernetes API server of the module's own, which kubectl and the operator find by the environment."""
+    """A Kubernetes API server of the module's own, which knows our kinds; kubectl and the operator find it by the
+    environment.
+    """
     folder = tmp_path_factory.mktemp("plane")
     with control_plane(folder, controllers=CONTROLLERS) as started, pytest.MonkeyPatch.context() as environment:
         environment.setenv("KUBECONFIG", str(started.kubeconfig))
+        define_kinds()
         yield started
+
+
+@pytest.fixture(scope="module")
+def api_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
+    """The metadata API as a process of its own, as an operator that is one needs it; on SQLite."""
+    folder = tmp_path_factory.mktemp("api")
+    with api_processes(folder, f"sqlite:///{folder / 'api.db'}", 1) as [process]:
+        yield process
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.proof import Abandoned
 from pinnace_operator.rescue import build_rescue
 from pinnace_operator.volumes import claim
-from support.control_plane import CONTROLLERS, ControlPlane, control_plane
-from support.crd import BAD, CRD, GOOD, Expectation, documents
+from support.control_plane import ControlPlane
+from support.crd import BAD, GOOD, Expectation, documents
 from support.operator_world import PLATFORM
 
 NAMESPACE = "claims"
@@ -24,20 +24,13 @@ ENDS = ("-volume", "both-kinds")
 OURS = [path for path in BAD if path.stem.startswith(("claim-", "restore-")) or path.stem.endswith(ENDS)]
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path_factory.mktemp("plane"), controllers=CONTROLLERS) as started:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("KUBECONFIG", str(started.kubeconfig))
-            apply(yaml.safe_load(CRD.read_text()))
-            kubectl("wait", "--for=condition=Established", "crd/experiments.pinnace.dev")
-            kubectl("create", "namespace", NAMESPACE)
-        yield started
+@pytest.fixture(scope="module", autouse=True)
+def namespace(plane: ControlPlane) -> None:
+    kubectl("create", "namespace", NAMESPACE)
 
 
 @pytest.fixture(autouse=True)
-def cluster(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> KubernetesCluster:
-    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+def cluster(plane: ControlPlane) -> KubernetesCluster:
     return KubernetesCluster(plane.login)
 
 

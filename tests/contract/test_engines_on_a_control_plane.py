@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
 from support.chart import of_kind, render
-from support.control_plane import CONTROLLERS, ControlPlane, control_plane
-from support.crd import BAD, CRD, Expectation, documents
+from support.control_plane import ControlPlane
+from support.crd import BAD, Expectation, documents
 from support.engine_crds import DEFINITIONS
 from support.eventually import eventually
 from support.operator_world import PLATFORM, START, UID, World, WorldApi
@@ -55,28 +55,17 @@ FAILED: Mapping[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path_factory.mktemp("plane"), controllers=CONTROLLERS) as started:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("KUBECONFIG", str(started.kubeconfig))
-            apply(yaml.safe_load(CRD.read_text()))
-            kubectl("wait", "--for=condition=Established", "crd/experiments.pinnace.dev")
-            kubectl("create", "namespace", NAMESPACE)
-            eventually(lambda: items("serviceaccounts", NAMESPACE), timeout=30)
-            # Before the definitions are there: a test needs them missing.
-            started_without = Running(started, "without", EXAMPLES["RayJob"])
-            started_without.look()
-            assert started_without.condition(ACCEPTED) == ("False", "EngineMissing")
-            apply(*DEFINITIONS)
-            for definition in DEFINITIONS:
-                kubectl("wait", "--for=condition=Established", f"crd/{definition['metadata']['name']}")
-        yield started
-
-
-@pytest.fixture(autouse=True)
-def chosen(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+@pytest.fixture(scope="module", autouse=True)
+def definitions(plane: ControlPlane) -> None:
+    """The API server knows the engines' kinds too."""
+    kubectl("create", "namespace", NAMESPACE)
+    eventually(lambda: items("serviceaccounts", NAMESPACE), timeout=30)
+    # Before the definitions are there: a test needs them missing.
+    without = Running(plane, "without", EXAMPLES["RayJob"])
+    without.look()
+    assert without.condition(ACCEPTED) == ("False", "EngineMissing")
+    apply(*DEFINITIONS)
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 
 
 class Running:

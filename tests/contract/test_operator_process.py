@@ -12,9 +12,8 @@ import pytest
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace.records import Shown
 from pinnace_operator.deletion import FINALIZER, FORCE_ANNOTATION
-from support.api_process import ApiProcess, api_processes
-from support.control_plane import CONTROLLERS, ControlPlane, control_plane
-from support.crd import CRD
+from support.api_process import ApiProcess
+from support.control_plane import ControlPlane
 from support.eventually import eventually
 from support.operator_process import OperatorProcess
 from support.operator_world import manifest
@@ -27,24 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plane(folder: Path) -> Iterator[ControlPlane]:
-    with control_plane(folder, controllers=CONTROLLERS) as started, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(started.kubeconfig))
-        kubectl("apply", "-f", str(CRD))
-        kubectl("wait", "--for=condition=Established", "crd/experiments.pinnace.dev", "--timeout=30s")
-        yield started
-
-
-@pytest.fixture(scope="module")
-def api(folder: Path) -> Iterator[ApiProcess]:
-    with api_processes(folder, f"sqlite:///{folder / 'api.db'}", 1) as [process]:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def player(plane: ControlPlane, api: ApiProcess) -> Iterator[PodPlayer]:
+def player(plane: ControlPlane, api_process: ApiProcess) -> Iterator[PodPlayer]:
     """Pods do what the label `behaviour` of their template says."""
-    with api.admin() as client:
+    with api_process.admin() as client:
         player = PodPlayer(plane, client, lambda pod: Behaviour(pod["metadata"]["labels"].get("behaviour", "succeed")))
         player.start()
         yield player
@@ -59,12 +43,14 @@ def namespace(plane: ControlPlane, player: PodPlayer, request: pytest.FixtureReq
 
 
 @pytest.fixture
-def operators(folder: Path, plane: ControlPlane, api: ApiProcess, namespace: str) -> Iterator[Any]:
+def operators(folder: Path, plane: ControlPlane, api_process: ApiProcess, namespace: str) -> Iterator[Any]:
     """Starts operators by name, with their Lease in the test's namespace; all end with the test."""
     with ExitStack() as stack:
 
         def start(name: str, *arguments: str, **settings: object) -> OperatorProcess:
-            operator = OperatorProcess(folder, plane, api, name=name, **{"lease_namespace": namespace, **settings})
+            operator = OperatorProcess(
+                folder, plane, api_process, name=name, **{"lease_namespace": namespace, **settings}
+            )
             operator.start(*arguments)
             stack.callback(operator.stop, signal.SIGKILL)
             return operator
@@ -136,7 +122,9 @@ def test_one_leads_and_the_next_takes_over_within_seconds_of_its_end(operators: 
     assert second.wait(timeout=20) == 3
 
 
-def test_a_deleted_experiment_waits_for_its_pods_and_goes(operators: Any, namespace: str, api: ApiProcess) -> None:
+def test_a_deleted_experiment_waits_for_its_pods_and_goes(
+    operators: Any, namespace: str, api_process: ApiProcess
+) -> None:
     operators("solo", lease_namespace="")
     create(namespace, "drains", "run", deletionPolicy="Delete")
     create(namespace, "hangs", "hang", deletionTimeoutSeconds=5)
@@ -146,7 +134,7 @@ def test_a_deleted_experiment_waits_for_its_pods_and_goes(operators: Any, namesp
         assert finalizers(namespace, name) == [FINALIZER]
         delete(namespace, name)
     soon(lambda: is_gone(namespace, "drains"), timeout=30, what="the drained one is gone")
-    with api.admin() as client:
+    with api_process.admin() as client:
         [row] = client.experiments(namespace=namespace, name="drains", lifecycle=Shown.TRASHED)
     assert row.name == "drains"
     soon(lambda: is_gone(namespace, "hangs"), timeout=20, what="the hanging one is gone")

@@ -17,7 +17,7 @@ from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
 from support.control_plane import ControlPlane
-from support.crd import BAD, CRD, GOOD, Expectation, documents
+from support.crd import BAD, GOOD, Expectation, documents
 from support.eventually import eventually
 from support.operator_world import PLATFORM, START, UID, World, WorldApi, manifest, measure_at
 
@@ -34,14 +34,9 @@ def is_about_sweeps(path: Path) -> bool:
 pytestmark = pytest.mark.usefixtures("plane")
 
 
-@pytest.fixture
-def namespace(request: pytest.FixtureRequest) -> str:
-    """The CRD is there, and a namespace of the test's own."""
-    if not hasattr(request.module, "installed"):
-        apply(yaml.safe_load(CRD.read_text()))
-        kubectl("wait", "--for=condition=Established", "crd/experiments.pinnace.dev")
-        kubectl("create", "namespace", "sweeps")
-        request.module.installed = True
+@pytest.fixture(scope="module")
+def namespace(plane: ControlPlane) -> str:
+    kubectl("create", "namespace", "sweeps")
     return "sweeps"
 
 

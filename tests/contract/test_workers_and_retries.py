@@ -4,14 +4,13 @@ No node is there: the tests say how pods stand, as a kubelet would.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace.ids import iteration_id
@@ -23,8 +22,7 @@ from pinnace_operator.job import build_service, job_name
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.proof import Standing, Verdict, judge
 from pinnace_operator.reconcile import Memory, Reconciliation
-from support.control_plane import CONTROLLERS, ControlPlane, control_plane
-from support.crd import CRD
+from support.control_plane import ControlPlane
 from support.eventually import eventually
 from support.operator_world import NOTHING, PLATFORM, World, job_of, manifest
 
@@ -33,18 +31,8 @@ DISRUPTED = ({"type": "DisruptionTarget", "status": "True", "reason": "EvictionB
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    folder = tmp_path_factory.mktemp("plane")
-    with control_plane(folder, controllers=CONTROLLERS) as started, pytest.MonkeyPatch.context() as patched:
-        patched.setenv("KUBECONFIG", str(started.kubeconfig))
-        apply(yaml.safe_load(CRD.read_text()))
-        kubectl("wait", "--for=condition=Established", "crd/experiments.pinnace.dev")
-        kubectl("create", "namespace", NAMESPACE)
-        yield started
-
-
-@pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> KubernetesCluster:
+    kubectl("create", "namespace", NAMESPACE)
     return KubernetesCluster(plane.login)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from cluster.kubectl import apply, kubectl
+
 ROOT = Path(__file__).parents[2] / "crds"
 CRD = ROOT / "experiments.yaml"
 GOOD = sorted((ROOT / "samples" / "good").glob("*.yaml"))
@@ -30,6 +32,12 @@ class Expectation:
         """From the two comments at the head of a bad sample."""
         found = dict(re.findall(r"^# expect-(field|message): (.+)$", path.read_text(), re.MULTILINE))
         return cls(field=found["field"], message=found["message"])
+
+
+def define_kinds() -> None:
+    """Tell the API server of our kinds."""
+    apply(*(yaml.safe_load(file.read_text()) for file in (CRD, STORE_CRD)))
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
