@@ -21,16 +21,19 @@ demo: $(VENV)/ready ## cluster, images, MinIO, chart, and a sweep of four iterat
 demo-down: ## undo the demo: the release, MinIO and the cluster
 	$(PYTHON) -m cluster down
 
-.PHONY: test check unit e2e fix
+UNIT_TESTS := $(BIN)/pytest -q --numprocesses=auto --dist=worksteal tests/unit
+
+.PHONY: test check e2e fix
 test: $(VENV)/ready ## all tests: unit, contract, chart, end to end on the cluster
-	$(WITH_CLUSTER) $(BIN)/pytest
+	$(UNIT_TESTS)
+	$(WITH_CLUSTER) $(BIN)/pytest --ignore=tests/unit
 
 check: $(VENV)/ready ## format, lint, types, import rules, unit tests with fewer examples: no cluster
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q --numprocesses=auto --dist=worksteal --hypothesis-profile=quick tests/unit
+	$(UNIT_TESTS) --hypothesis-profile=quick
 
 .PHONY: soak
 soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cluster
