@@ -62,10 +62,10 @@ bench-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with smaller sets in 
 
 .PHONY: bench-api bench-api-quick
 bench-api: $(VENV)/ready $(VENV)-bench/ready ## what the API takes, beside MLflow's server; writes its tables of docs/benchmarks.md
-	$(BIN)/python -m bench api
+	PINNACE_POSTGRES="$$($(PYTHON) -m cluster postgres-binary)" PYTHONPATH=tests $(BIN)/python -m bench api
 
-bench-api-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with less in under two minutes; shows the tables only
-	$(BIN)/python -m bench api --quick
+bench-api-quick: $(VENV)/ready $(VENV)-bench/ready ## the same with less in some minutes; shows the tables only
+	PINNACE_POSTGRES="$$($(PYTHON) -m cluster postgres-binary)" PYTHONPATH=tests $(BIN)/python -m bench api --quick
 
 .PHONY: bench-operator bench-operator-quick
 bench-operator: $(VENV)/ready ## what 100 to 2,000 Experiments cost the operator on a real API server; writes its table of docs/benchmarks.md

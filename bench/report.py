@@ -196,7 +196,9 @@ _RENDERERS: dict[str, Callable[[list[Row]], str]] = {
     "writer": _writer,
     "limits": _limits,
     "api-writes": _api,
+    "api-writes-postgresql": _api,
     "api-reads": _api,
+    "api-reads-postgresql": _api,
     "api-artifacts": _api,
     "operator": _operator,
 }

@@ -1,4 +1,4 @@
-"""Tables `api-writes`, `api-reads` and `api-artifacts`: our API beside other tracking servers, asked the same."""
+"""Tables `api-…`: our API beside other tracking servers, asked the same; writing and reading on two databases."""
 
 import os
 import threading
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bench import process_tree, tracker_servers
 from bench.harness import Cost, Failed, Row, say
 from bench.sets import GIB, KIB
 from bench.table import Table, Wishes
-from bench.tracker_servers import TrackingServer
+from bench.tracker_servers import Databases, TrackingServer
 from bench.trackers import BATCH, Tracker
 
 _CLIENTS = 4
@@ -37,7 +38,7 @@ class Work:
     prepare: Callable[[Tracker], object] = lambda _: None
 
 
-def writes(wishes: Wishes) -> list[Row]:
+def writes(wishes: Wishes, on: Databases = Databases.SQLITE) -> list[Row]:
     calls = 40 if wishes.quick else 100
     batches = 4 if wishes.quick else 20
     steps = count()
@@ -63,7 +64,7 @@ def writes(wishes: Wishes) -> list[Row]:
             trackers[0].log(run, number * BATCH, BATCH)
 
     return _measured(
-        "api-writes",
+        f"api-writes{on.suffix}",
         [
             Work(name="create runs, 1 client", pieces=calls, do=create),
             Work(name=f"create runs, {_CLIENTS} clients", pieces=calls, do=create_together),
@@ -72,10 +73,11 @@ def writes(wishes: Wishes) -> list[Row]:
             Work(name=f"log metrics, {BATCH:,} a request", pieces=batches * BATCH, do=log_batches),
         ],
         wishes,
+        on,
     )
 
 
-def reads(wishes: Wishes) -> list[Row]:
+def reads(wishes: Wishes, on: Databases = Databases.SQLITE) -> list[Row]:
     runs = 2_000 if wishes.quick else 10_000
     points = 100_000 if wishes.quick else 1_000_000
 
@@ -88,7 +90,7 @@ def reads(wishes: Wishes) -> list[Row]:
             trackers[0].curve(1000)
 
     return _measured(
-        "api-reads",
+        f"api-reads{on.suffix}",
         [
             Work(
                 name=f"the best 100 of {runs:,} runs with a metric above a half",
@@ -104,6 +106,7 @@ def reads(wishes: Wishes) -> list[Row]:
             ),
         ],
         wishes,
+        on,
     )
 
 
@@ -163,9 +166,9 @@ def artifacts(wishes: Wishes) -> list[Row]:
     )
 
 
-def _measured(table: str, works: Sequence[Work], wishes: Wishes) -> list[Row]:
+def _measured(table: str, works: Sequence[Work], wishes: Wishes, on: Databases = Databases.SQLITE) -> list[Row]:
     rows: list[Row] = []
-    with tracker_servers.everyone(wishes.scratch, quick=wishes.quick) as servers:
+    with tracker_servers.everyone(wishes.scratch, quick=wishes.quick, on=on) as servers:
         connections = [[server.connect() for _ in range(_CLIENTS)] for server in servers]
         for work in works:
             here = [
@@ -263,4 +266,10 @@ def _short(row: Row) -> str:
     return f"{last.wall:.2f} s, the server {last.cpu:.2f} CPU-s, {last.peak_kib / 1024:.0f} MiB"
 
 
-TABLES = (Table("api-writes", writes), Table("api-reads", reads), Table("api-artifacts", artifacts))
+TABLES = (
+    Table("api-writes", writes),
+    Table("api-writes-postgresql", partial(writes, on=Databases.POSTGRESQL)),
+    Table("api-reads", reads),
+    Table("api-reads-postgresql", partial(reads, on=Databases.POSTGRESQL)),
+    Table("api-artifacts", artifacts),
+)

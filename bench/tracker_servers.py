@@ -1,4 +1,7 @@
-"""Tracking servers on 127.0.0.1 for the time of a block, each as its documentation starts it first, on SQLite."""
+"""Tracking servers on 127.0.0.1 for the time of a block, each as its documentation starts it first.
+
+Either each on an SQLite file of its own, or all on one PostgreSQL server, each in a database of its own.
+"""
 
 import os
 import secrets
@@ -6,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from urllib.request import urlopen
 from uuid import uuid4
@@ -20,6 +24,7 @@ from bench.waiting import eventually
 from pinnace.client import Client
 from pinnace.records import Member, MemberKind, ProjectRole, Scope, TokenWrite, UserWrite
 from pinnace.settings import ClientSettings
+from support.postgres_server import postgres_server
 
 OURS = "**pinnace**"
 #: How the peer does best when one asks after the other: one process that answers, none that waits for jobs.
@@ -35,46 +40,68 @@ class TrackingServer:
     connect: Connect
 
 
+class Databases(Enum):
+    SQLITE = ""
+    POSTGRESQL = "-postgresql"
+
+    @property
+    def suffix(self) -> str:
+        """Of the tables' names."""
+        return self.value
+
+
 @contextmanager
-def everyone(scratch: Path, *, quick: bool) -> Iterator[list[TrackingServer]]:
+def everyone(scratch: Path, *, quick: bool, on: Databases = Databases.SQLITE) -> Iterator[list[TrackingServer]]:
     """All of them at once: who isn't asked does next to nothing. `quick`: without those that take long to start."""
     with ExitStack() as stack:
-        servers = [stack.enter_context(_ours(scratch / "pinnace"))]
+        database: Callable[[Path], str] = _file
+        if on is Databases.POSTGRESQL:
+            server = stack.enter_context(postgres_server(durable=True))
+            database = lambda _: server.create_database()  # noqa: E731 - as the one above
+        servers = [stack.enter_context(_ours(scratch / "pinnace", database))]
         if not quick:
-            servers.append(stack.enter_context(_mlflow(scratch / "mlflow", "MLflow")))
-        servers.append(stack.enter_context(_mlflow(scratch / "mlflow-alone", ALONE, "--workers=1", **_NO_JOBS)))
+            servers.append(stack.enter_context(_mlflow(scratch / "mlflow", database, "MLflow")))
+        alone = _mlflow(scratch / "mlflow-alone", database, ALONE, "--workers=1", **_NO_JOBS)
+        servers.append(stack.enter_context(alone))
         yield servers
 
 
+def _file(folder: Path) -> str:
+    return f"sqlite:///{folder / 'tracker.db'}"
+
+
 @contextmanager
-def _ours(folder: Path) -> Iterator[TrackingServer]:
+def _ours(folder: Path, database: Callable[[Path], str]) -> Iterator[TrackingServer]:
     folder.mkdir()
+    store = database(folder)
     token_file, port = folder / "token", free_port()
     token_file.write_text(secrets.token_hex(20))
     environment = {
         "PYTHONPATH": os.pathsep.join(path for path in [str(ROOT), *sys.path] if path),
         "PINNACE_API_ADMIN_TOKEN_FILE": str(token_file),
         "PINNACE_API_PORT": str(port),
+        "PINNACE_API_DATABASE_URL": store.replace("postgresql:", "postgresql+psycopg:"),
     }
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "pinnace_api", "--data", str(folder)]
     with _running(command, folder, environment, f"{url}/readyz") as process:
         token = _personal_token(url, token_file.read_text())
-        database = folder / "pinnace.db"
-        yield TrackingServer(name=OURS, process=process, connect=lambda: Pinnace(url, token, database))
+        yield TrackingServer(name=OURS, process=process, connect=lambda: Pinnace(url, token, store))
 
 
 @contextmanager
-def _mlflow(folder: Path, name: str, *options: str, **environment: str) -> Iterator[TrackingServer]:
+def _mlflow(
+    folder: Path, database: Callable[[Path], str], name: str, *options: str, **environment: str
+) -> Iterator[TrackingServer]:
     folder.mkdir()
-    database, port = folder / "mlflow.db", free_port()
-    command = [str(PEERS / "mlflow"), "server", f"--backend-store-uri=sqlite:///{database}"]
+    store, port = database(folder), free_port()
+    command = [str(PEERS / "mlflow"), "server", f"--backend-store-uri={store}"]
     command += [f"--artifacts-destination={folder / 'artifacts'}", "--host=127.0.0.1", f"--port={port}", *options]
     url = f"http://127.0.0.1:{port}"
     # The peers' own Python, for the processes that it starts by name.
     here = {"PATH": f"{PEERS}:{os.environ['PATH']}", **environment}
     with _running(command, folder, here, f"{url}/health") as process:
-        yield TrackingServer(name=name, process=process, connect=lambda: MLflow(url, database))
+        yield TrackingServer(name=name, process=process, connect=lambda: MLflow(url, store))
 
 
 @contextmanager
@@ -86,7 +113,7 @@ def _running(command: list[str], folder: Path, environment: dict[str, str], heal
             command, env=surroundings, stdout=log, stderr=log, cwd=folder, start_new_session=True
         )
         try:
-            eventually(lambda: _answers(healthy), timeout=120, what=f"{healthy} answers", interval=0.2)
+            eventually(lambda: _answers(healthy), timeout=300, what=f"{healthy} answers", interval=0.2)
             yield process.pid
         finally:
             os.killpg(process.pid, signal.SIGKILL)

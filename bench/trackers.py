@@ -3,15 +3,14 @@
 import http.client
 import json
 import random
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import UUID, uuid4
 
+from bench.filling import filling
 from bench.harness import Failed
 
 #: Points that one request brings.
@@ -87,9 +86,9 @@ class Talk:
 
 
 class Pinnace:
-    """Our API. `database` is the file, to be filled past it."""
+    """Our API. `database` is its URL, to be filled past it."""
 
-    def __init__(self, url: str, token: str, database: Path) -> None:
+    def __init__(self, url: str, token: str, database: str) -> None:
         self._talk = Talk(url, {"Authorization": f"Bearer {token}"})
         self._database = database
         self._experiment = self._begin("bench")
@@ -129,19 +128,18 @@ class Pinnace:
         run = self._create(self._filled)
         point = {"key": "accuracy", "step": 0, "value": 0.25}
         self._talk.ask("PUT", f"/api/v1/iterations/{run}/metrics", {"points": [point]})
-        ids = [uuid4() for _ in range(number - 1)]
-        with closing(sqlite3.connect(self._database)) as database, database:
-            (spelt,) = database.execute("SELECT id FROM iterations LIMIT 1").fetchone()
-            texts = [str(id_) if "-" in spelt else id_.hex for id_ in ids]
-            own = UUID(run)
-            model = {"id": str(own) if "-" in spelt else own.hex}
-            rows = ({"id": text, "number": index + 1} for index, text in enumerate(texts))
-            _copies(database, "iterations", model, rows)
+        # SQLite's tables keep ids as their 32 digits, which PostgreSQL takes for the same.
+        ids = [uuid4().hex for _ in range(number - 1)]
+        model = UUID(run).hex if self._database.startswith("sqlite:") else run
+        values = _values(number - 1)
+        with filling(self._database) as database:
+            rows = ({"id": id_, "number": index + 1} for index, id_ in enumerate(ids))
+            database.copy("iterations", {"id": model}, rows)
             summaries = (
-                {"id": None, "iteration_id": text, "last_value": value, "low": value, "high": value}
-                for text, value in zip(texts, _values(number - 1), strict=True)
+                {"iteration_id": id_, "last_value": value, "low": value, "high": value}
+                for id_, value in zip(ids, values, strict=True)
             )
-            _copies(database, "metrics", {"iteration_id": model["id"]}, summaries)
+            database.copy("metrics", {"iteration_id": model}, summaries, without=("id",))
 
     def fill_series(self, number: int) -> None:
         self._series = self.create()
@@ -161,9 +159,9 @@ class Pinnace:
 
 
 class MLflow:
-    """MLflow's server. `database` is the file, to be filled past it."""
+    """MLflow's server. `database` is its URL, to be filled past it."""
 
-    def __init__(self, url: str, database: Path) -> None:
+    def __init__(self, url: str, database: str) -> None:
         self._talk = Talk(url, {})
         self._database = database
         self._experiment = self._begin("bench")
@@ -212,18 +210,19 @@ class MLflow:
         self._talk.ask("POST", "/api/2.0/mlflow/runs/log-metric", point)
         ids = [uuid4().hex for _ in range(number - 1)]
         values = list(zip(ids, _values(number - 1), strict=True))
-        with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
-            _copies(database, "runs", {"run_uuid": run}, ({"run_uuid": id_, "name": id_} for id_ in ids))
+        with filling(self._database) as database:
+            named = ({"run_uuid": id_, "name": id_} for id_ in ids)
+            database.copy("runs", {"run_uuid": run}, named)
             for table in ("metrics", "latest_metrics"):
                 rows = ({"run_uuid": id_, "value": value} for id_, value in values)
-                _copies(database, table, {"run_uuid": run}, rows)
+                database.copy(table, {"run_uuid": run}, rows)
 
     def fill_series(self, number: int) -> None:
         self._series = self.create()
         self.log(self._series, 0, 1)
-        with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
+        with filling(self._database) as database:
             rows = ({"step": step, "value": 1 / (step + 1)} for step in range(1, number))
-            _copies(database, "metrics", {"run_uuid": self._series}, rows)
+            database.copy("metrics", {"run_uuid": self._series}, rows)
             database.execute("UPDATE latest_metrics SET step = ? WHERE run_uuid = ?", (number - 1, self._series))
 
     def _file(self, run: str, path: str) -> str:
@@ -251,16 +250,3 @@ def _check(found: int, expected: int) -> None:
 def _values(number: int) -> list[float]:
     drawn = random.Random(_SEED)
     return [drawn.random() for _ in range(number)]
-
-
-def _copies(
-    database: sqlite3.Connection, table: str, model: Mapping[str, str], rows: Iterable[Mapping[str, object]]
-) -> None:
-    """Rows like the one that `model` names, but for what each of `rows` says."""
-    ((name, value),) = model.items()
-    found = database.execute(f'SELECT * FROM "{table}" WHERE "{name}" = ?', (value,))
-    columns = [column for column, *_ in found.description]
-    first = dict(zip(columns, found.fetchone(), strict=True))
-    places = ", ".join("?" for _ in columns)
-    values = ([{**first, **row}[column] for column in columns] for row in rows)
-    database.executemany(f'INSERT INTO "{table}" VALUES ({places})', values)

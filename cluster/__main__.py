@@ -47,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     status = verbs.add_parser("status", help="say what is up")
     status.add_argument("--json", action="store_true", help="as a JSON object")
     verbs.add_parser("minio-binary", help="print the path of MinIO's server, building it when it is missing")
+    verbs.add_parser(
+        "postgres-binary", help="print the path of PostgreSQL's server, installing Debian's when it is missing"
+    )
     verbs.add_parser("kube-binary", help="print the path of Kubernetes' parts in one program, building it when missing")
     return top
 
@@ -99,10 +102,13 @@ def _do(asked: argparse.Namespace, session: Session) -> int:
                 else "\n".join(f"{name}: {value}" for name, value in told.items())
             )
             return Exit.DONE if told["cluster"] == "up" else Exit.DOWN
-        case "minio-binary":
-            print(session.minio_binary())
-        case "kube-binary":
-            print(session.kube_binary())
+        case program:
+            binary = {
+                "minio-binary": session.minio_binary,
+                "postgres-binary": session.postgres_binary,
+                "kube-binary": session.kube_binary,
+            }
+            print(binary[program]())
     return Exit.DONE
 
 

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def thread_of_a_read(database: Database) -> int:
 def test_what_is_brief_is_done_where_it_was_asked_for(database: Database) -> None:
     hand = Hand(database, Pace(Clock()))
     for work in (thread_of_a_write, thread_of_a_read):
-        assert asyncio.run(hand.do(lambda work=work: work(database))) == threading.get_ident()
+        assert asyncio.run(hand.do(partial(work, database))) == threading.get_ident()
 
 
 def test_what_is_not_brief_is_handed_over(database: Database) -> None:
