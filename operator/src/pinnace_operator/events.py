@@ -1,4 +1,4 @@
-"""Kubernetes Events: one for each telling transition of a condition, one or two for a deletion, none for a file."""
+"""Kubernetes Events: one for each transition that tells something, one or two for a deletion, none for a file."""
 
 import hashlib
 from datetime import datetime
@@ -28,9 +28,14 @@ def build_event(experiment: Experiment, condition: Condition, instance: str, now
     )
 
 
-def is_worth_an_event(condition: Condition) -> bool:
-    """Not what another condition's Event says at about the same time: each is a request, and a line to read."""
-    return condition.reason not in _IMPLIED
+def is_worth_an_event(condition: Condition, before: Condition | None) -> bool:
+    """Not what another condition's Event says at the same time: each is a request, and a line to read.
+
+    `before` is the same condition as it was.
+    """
+    if before is None or before.status is ConditionStatus.UNKNOWN:
+        return condition.reason not in _BEGINNINGS
+    return condition.reason != FINISHED
 
 
 def build_announcement(
@@ -82,8 +87,11 @@ def _event(
     }
 
 
-#: Of Running: its beginning is told by Accepted and its end by Succeeded. Of ArtifactsSynced: how many are proven.
-_IMPLIED: Final = frozenset({"Starting", "Finished", "InProgress"})
+#: Accepted tells that it begins. Later they are news: that a pod went away, or that files are shipped again.
+_BEGINNINGS: Final = frozenset({"Starting", "InProgress"})
+
+#: Of Running: Succeeded tells the end.
+FINISHED: Final = "Finished"
 
 #: Reasons of a condition that is False, and no cause for worry.
 _CALM: Final = frozenset({"Finished", "Starting", "Queued", "Suspended", "Suspending", "InProgress", "Draining"})

@@ -358,7 +358,7 @@ def _write_status(
             condition.reason,
             condition.message,
         )
-        if not is_worth_an_event(condition):
+        if not is_worth_an_event(condition, experiment.status.condition(condition.type)):
             continue
         try:
             cluster.create_event(build_event(experiment, condition, instance, now))

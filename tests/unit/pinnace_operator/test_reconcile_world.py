@@ -63,6 +63,23 @@ def test_a_sweep_runs_to_its_end_and_is_synced() -> None:
     ]
 
 
+def test_events_tell_each_thing_once() -> None:
+    world = World(manifest())
+    run_to_the_end(world)
+    assert world.reasons() == ["Valid", "Running", "AllSucceeded", "AllRecorded"]
+
+
+def test_that_a_pod_went_away_is_told_because_it_may_be_the_first_word_of_a_namespaces_end() -> None:
+    world = World(manifest())
+    world.settle()
+    pod = world.start_pod(0)
+    world.settle()
+    world.delete_pod(pod)
+    world.settle()
+    assert world.condition(RUNNING) == ("False", "Starting")
+    assert world.reasons() == ["Valid", "Running", "Starting"]
+
+
 def test_all_conditions_are_there_from_the_first_look() -> None:
     world = World(manifest())
     world.api_is_up = False
