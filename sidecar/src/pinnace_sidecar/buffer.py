@@ -6,7 +6,7 @@ number is limited too.
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -249,36 +249,36 @@ class Buffer:
                 if self.whereabouts(name) == place:
                     raise
 
-    def one_by_one(self) -> "CopiesInTurn":
+    def in_turn(self, at_once: int = 1) -> "CopiesInTurn":
         """For copies that are read one after the other: those of one pack open it once."""
-        return CopiesInTurn(self)
+        return CopiesInTurn(self, at_once)
 
 
 class CopiesInTurn:
-    """Opens copies one after the other, to be read by slices; each is open until the next one is. Leaving its `with`
-    block closes the last. For one thread.
+    """Opens copies one after the other, to be read by slices; each is open until `at_once` others were asked for.
+    Leaving its `with` block closes the last. For one thread.
     """
 
-    def __init__(self, buffer: Buffer) -> None:
+    def __init__(self, buffer: Buffer, at_once: int) -> None:
         self._buffer = buffer
-        self._copy: OpenCopy | None = None
+        self._at_once = at_once
+        #: Those opened last, the latest at the end.
+        self._opened: deque[OpenCopy] = deque()
 
     def open(self, name: str) -> OpenCopy:
         """A copy, which whoever asked leaves open. OSError when it isn't there."""
         file, offset = self._buffer.whereabouts(name)
-        if self._copy is not None and self._copy.file == file:
-            return OpenCopy(self._copy.source, file, offset)
-        self.close()
-        self._copy = self._buffer.open(name)
-        return self._copy
-
-    def close(self) -> None:
-        if self._copy is not None:
-            self._copy.source.close()
-            self._copy = None
+        if self._opened and self._opened[-1].file == file:
+            return OpenCopy(self._opened[-1].source, file, offset)
+        while len(self._opened) >= self._at_once:
+            self._opened.popleft().source.close()
+        copy = self._buffer.open(name)
+        self._opened.append(copy)
+        return copy
 
     def __enter__(self) -> "CopiesInTurn":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        for copy in self._opened:
+            copy.source.close()

@@ -37,13 +37,12 @@ _IDLE_SHARE: Final = 1000.0
 #: Without inotify, scans are all there is.
 POLL_S: Final = 2.0
 #: Scans take at most one fiftieth of the time, so that a hundred thousand files cost no more of a core than ten; but a
-#: scan that took long, because the volume was slow, does not put off the next one for longer than IDLE_S. Files that a
-#: scan finds new or complete pay for it: it may cost so much for each of them, which is less than shipping one does.
+#: slow volume puts off the next one for IDLE_S at most. Files that a scan finds new or complete pay for it: it may cost
+#: so much for each, less than shipping one. Even so it looks at all there is, and pauses for several times its length.
 _SHARE: Final = 50.0
 _WORTH_S: Final = 100e-6
+_PAID_SHARE: Final = 4.0
 _SHORTEST_PAUSE_S: Final = 0.05
-#: While files wait for a place in memory and there are some, looks are what makes them go on.
-_CROWDED_SHARE: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -217,10 +216,11 @@ class Intake:
     def due_in(self) -> float:
         """Seconds until the next look is worth while; 0 or less: now."""
         now = self._clock.monotonic()
-        # When the writers have ended there is nobody left to be spared.
-        share = 1.0 if self.ending is not None else _CROWDED_SHARE if self._has_places_again() else _SHARE
-        unpaid = self._last_ended - self._last_began - self._found * _WORTH_S
-        pause = max(_SHORTEST_PAUSE_S, min(share * unpaid, IDLE_S))
+        took = self._last_ended - self._last_began
+        pause = took - self._found * _WORTH_S
+        if self.ending is None and not self._has_places_again():  # else nobody is to be spared, or files wait for looks
+            pause = max(_SHARE * pause, _PAID_SHARE * took)
+        pause = max(_SHORTEST_PAUSE_S, min(pause, IDLE_S))
         return self._last_ended + max(pause, self._wanted_pause()) - now if self._looks else 0.0
 
     def _wanted_pause(self) -> float:
@@ -290,10 +290,11 @@ class Intake:
             grows = fingerprint is not None and self._metrics.match(path)
             if grows:
                 self.metric_files.add(path)
-            if fingerprint is None or (path not in self._sightings and self.leaves_out(path)):
+            excluded += fingerprint is None
+            if fingerprint is None or known.get(path) == fingerprint:
+                continue
+            if path not in self._sightings and self.leaves_out(path):
                 excluded += 1
-            elif known.get(path) == fingerprint:
-                self._forget(path)
             elif self._has_place(path, fingerprint):
                 sighting = self._see(path, fingerprint, grows=grows)
                 sighting.renamed = sighting.renamed or path in renamed

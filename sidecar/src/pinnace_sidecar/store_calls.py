@@ -1,8 +1,10 @@
 """Doing one operation at the store and bringing back what came of it, as a value. No decisions, no journal."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -28,6 +30,12 @@ from pinnace_sidecar.transfer import Job, Operation
 from pinnace_sidecar.verification import Compared, Verification
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+#: So many PUTs of one batch are on their way at a time, each on a connection of its own: sending the next one costs
+#: less than sleeping until the answer is there.
+AT_ONCE: Final = 4
 
 _CRASH_AFTER: Final = {
     Operation.PUT: CrashPoint.OBJECT_SENT,
@@ -133,52 +141,67 @@ class StoreCalls:
         return self._store.hashes_parts
 
     def call(self, jobs: Sequence[Job], longest: float) -> tuple[Answer, ...]:
-        """Do them one after the other; after a failure, or after `longest` seconds, the others are left untried.
+        """Do them in turn; some PUTs are on their way while the answer to the first of them is awaited. After a
+        failure, or after `longest` seconds, those that were not begun are left untried.
 
         Errors of the store and of the copy are results, not exceptions.
         """
         answers: list[Answer] = []
-        began = self._monotonic()
-        with self._buffer.one_by_one() as copies:
+        under_way: deque[tuple[Job, Callable[[], Result]]] = deque()
+        ends_at = self._monotonic() + longest
+        with self._buffer.in_turn(AT_ONCE) as copies:
             for job in jobs:
-                result = self._tried(job, copies)
-                answers.append(Answer(job, result))
-                if isinstance(result, Failed) or self._monotonic() - began > longest:
+                if len(under_way) == AT_ONCE:
+                    answers.append(self._finished(*under_way.popleft()))
+                if (answers and isinstance(answers[-1].result, Failed)) or self._monotonic() > ends_at:
                     break
+                begun = self._tried(job, partial(self._begin, job, copies))
+                if isinstance(begun, Failed):
+                    answers.append(Answer(job, begun))
+                    break
+                under_way.append((job, begun))
+            answers += [self._finished(*each) for each in under_way]
         return (*answers, *(Answer(job, Untried()) for job in jobs[len(answers) :]))
 
-    def _tried(self, job: Job, copies: CopiesInTurn) -> Result:
+    def _finished(self, job: Job, finish: Callable[[], Result]) -> Answer:
+        result = self._tried(job, finish)
+        if not isinstance(result, Failed) and (point := _CRASH_AFTER.get(job.operation)):
+            self._crash(point)
+        return Answer(job, result)
+
+    def _tried(self, job: Job, step: Callable[[], _T]) -> _T | Failed:
         try:
-            result = self._do(job, copies)
+            return step()
         except StoreError as error:
             return Failed(self._judged(job, error))
         except OSError as error:
             return Failed(_unread(job, error))
-        if point := _CRASH_AFTER.get(job.operation):
-            self._crash(point)
-        return result
 
-    def _do(self, job: Job, copies: CopiesInTurn) -> Result:  # noqa: PLR0911 - one line per operation
+    def _begin(self, job: Job, copies: CopiesInTurn) -> Callable[[], Result]:  # noqa: PLR0911 - one line per operation
+        """What is returned does the rest: of a PUT it waits for the answer, of others it is all."""
         match job.operation:
             case Operation.LOOK:
-                return self._look(job)
+                return partial(self._look, job)
             case Operation.SHARE:
-                return self._share(job)
+                return partial(self._share, job)
             case Operation.PUT:
-                return self._put(job, copies)
+                return self._begin_put(job, copies)
             case Operation.OPEN:
-                return Opened(self._store.create_multipart(job.key))
+                return lambda: Opened(self._store.create_multipart(job.key))
             case Operation.LIST:
-                return self._list(job)
+                return partial(self._list, job)
             case Operation.SEND:
-                return self._send(job, copies)
+                return partial(self._send, job, copies)
             case Operation.COMPLETE:
-                return self._complete(job)
+                return partial(self._complete, job)
             case Operation.VERIFY:
-                return self._verify(job)
+                return partial(self._verify, job)
             case Operation.ABORT:
-                self._store.abort_multipart(_upload(job))
-                return Aborted()
+                return partial(self._abort, job)
+
+    def _abort(self, job: Job) -> Aborted:
+        self._store.abort_multipart(_upload(job))
+        return Aborted()
 
     def _look(self, job: Job) -> Found:
         """What of this file is in the store. Uploads under its key that are not needed are removed on the way."""
@@ -236,14 +259,17 @@ class StoreCalls:
         _log.warning("the object is not what it should be", extra={"key": job.key, "difference": compared.difference})
         return None
 
-    def _put(self, job: Job, copies: CopiesInTurn) -> Acknowledged | Found:
-        digest = job.file.kept
+    def _begin_put(self, job: Job, copies: CopiesInTurn) -> Callable[[], Result]:
         copy = copies.open(job.file.name)
+        answer = self._store.begin_put(job.key, copy.source, copy.slice(job.file.kept.whole), replace=job.replace)
+        return partial(self._put, job, answer)
+
+    def _put(self, job: Job, answer: Callable[[], Stored]) -> Acknowledged | Found:
         try:
-            stored = self._store.put(job.key, copy.source, copy.slice(digest.whole), replace=job.replace)
+            stored = answer()
         except ObjectExists:
             return self._found_there(job)
-        vouched = Evidence.CRC32C if stored.crc32c == digest.crc32c else Evidence.SIZE
+        vouched = Evidence.CRC32C if stored.crc32c == job.file.kept.crc32c else Evidence.SIZE
         return Acknowledged(stored, verified=self._verification.enough(vouched))
 
     def _complete(self, job: Job) -> Acknowledged | Found:

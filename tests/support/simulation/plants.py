@@ -11,7 +11,6 @@ from pinnace.digests import ContentDigest
 from pinnace.records import FileState, MetricPoint
 from pinnace.stores.store import Evidence
 from pinnace_sidecar import copying, intake, originals, shipper, store_calls
-from pinnace_sidecar.buffer import CopiesInTurn
 from pinnace_sidecar.journal import FileTable, MetricTable, Tail
 from pinnace_sidecar.journal.database import Database
 from pinnace_sidecar.sidecar import Sidecar
@@ -104,10 +103,10 @@ def _no_look_after_restart(world: World, patch: pytest.MonkeyPatch) -> None:
 def _copy_removed_after_sending(world: World, patch: pytest.MonkeyPatch) -> None:
     right = StoreCalls._put
 
-    def put(calls: StoreCalls, job: Job, copies: CopiesInTurn) -> Any:
-        answer = right(calls, job, copies)
+    def put(calls: StoreCalls, job: Job, answer: Any) -> Any:
+        result = right(calls, job, answer)
         calls._buffer.remove(job.file.name)
-        return answer
+        return result
 
     patch.setattr(StoreCalls, "_put", put)
 

@@ -8,6 +8,7 @@ size and checksum, because nothing short of reading everything back all the time
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from pinnace.digests import ContentDigest, Digester, PartDigest
@@ -112,6 +113,23 @@ class SimulatedStore:
         self._watch.sent(key)
         stored = self._call("put", key, lambda: self._store(key, content, replace=replace))
         return Stored(etag=stored.etag, crc32c=stored.crc32c if self._checksums else None)
+
+    def begin_put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Callable[[], Stored]:
+        if self._machine.chance(0.5):
+            return partial(self.put, key, source, digest, replace=replace)
+        # It is done before anything else is, and its answer is read when that is.
+        outcome: Stored | StoreError
+        try:
+            outcome = self.put(key, source, digest, replace=replace)
+        except StoreError as error:
+            outcome = error
+
+        def finish() -> Stored:
+            if isinstance(outcome, StoreError):
+                raise outcome
+            return outcome
+
+        return finish
 
     def head(self, key: str) -> ObjectInfo | None:
         def look() -> ObjectInfo | None:

@@ -121,7 +121,7 @@ def test_copies_in_turn_open_a_pack_once_and_are_those_that_were_asked_for(bench
         return os.pread(copy.source.fileno(), whole.size, whole.offset)
 
     disk.opened = 0
-    with bench.buffer.one_by_one() as copies:
+    with bench.buffer.in_turn() as copies:
         for path in ("x0", "x1", "x2", "y2", "y0", "alone", "y1"):
             assert found(copies, path) == contents[path]
         assert disk.opened == 4

@@ -62,6 +62,9 @@ class Connection:
         self._buffer = bytearray()
         self._block = memoryview(bytearray(_HEAD_BLOCK_BYTES))
         self._is_plain = not isinstance(sock, ssl.SSLSocket)
+        #: What was begun and is not finished, and whether all of it was sent.
+        self._request: HttpRequest | None = None
+        self._sent = False
         self._answered = False
         self.reusable = False
         self.dropped_unanswered = False
@@ -74,22 +77,26 @@ class Connection:
         self._poll.modify(self._socket, select.POLLIN)
         return not self._poll.poll(0)
 
-    def exchange(self, request: HttpRequest) -> Answer:
-        """Send a request and read its answer.
+    def begin(self, request: HttpRequest) -> None:
+        """Send a request; `finish` reads its answer.
 
-        Raises StoreUnreachable when the answer does not come or breaks off, CorruptContent when the file is shorter
+        Both raise StoreUnreachable when the answer does not come or breaks off, CorruptContent when the file is shorter
         than its slice, TransientStoreError `BadAnswer` for what isn't HTTP, OSError when the file or the sink fails.
         """
         self.reusable = self._answered = self.dropped_unanswered = False
         self._floor = self._new_floor()
-        sent = self._send(http1.request_head(request), request.body)
+        self._sent = self._send(http1.request_head(request), request.body)
         self._floor.sent()
-        if self._is_plain and not self._buffer:
-            # It is hardly there yet: asking costs less than being refused. (TLS may have read it already.)
-            self._wait(select.POLLIN)
+        self._request = request
+
+    def finish(self) -> Answer:
+        """The answer to the request that was begun."""
+        request = self._request
+        assert request is not None
+        self._request = None
         head = self._read_head()
         while head.status < 200:
-            if not sent:
+            if not self._sent:
                 raise http1.bad_answer(f"an interim {head.status} that nobody asked for")
             head = self._read_head()
         kept = bytearray()
@@ -98,7 +105,7 @@ class Connection:
         if not delimited:
             sink = request.sink if head.status == request.sink_status else None
             delimited = self._read_body(head.headers, sink.write if sink else _bounded(kept))
-        self.reusable = sent and delimited and head.keep_alive and not self._buffer
+        self.reusable = self._sent and delimited and head.keep_alive and not self._buffer
         return Answer(status=head.status, headers=head.headers, body=bytes(kept))
 
     def _new_floor(self) -> Floor:
@@ -187,9 +194,11 @@ class Connection:
     # --- receiving
 
     def _wait(self, events: int) -> int:
-        self._floor.check()
+        # Of several requests that are out the answers are awaited one after the other: nobody's patience begins anew.
+        out_for = self._floor.check()
+        silent = 0.0 if self._answered or self._buffer else out_for
         self._poll.modify(self._socket, events)
-        ready = self._poll.poll(self._stall_ms)
+        ready = self._poll.poll(max(self._stall_ms - int(silent * 1000), 0))
         if not ready:
             raise StoreUnreachable(
                 f"no byte moved for {self._stall_ms / 1000:g} s",

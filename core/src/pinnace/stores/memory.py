@@ -4,8 +4,9 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -83,6 +84,9 @@ class MemoryStore:
             self._check_free(key, replace=replace)
             self._objects[key] = held
         return _leave(fault, Stored(etag=held.etag, crc32c=held.crc32c))
+
+    def begin_put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Callable[[], Stored]:
+        return partial(self.put, key, source, digest, replace=replace)
 
     def head(self, key: str) -> ObjectInfo | None:
         fault = self._enter(key)

@@ -76,13 +76,15 @@ class Floor:
         self._moved = 0
         self._since = monotonic()
         self._deadline: float | None = None
+        self._sent_at: float | None = None
 
     def moved(self, size: int) -> None:
         self._moved += size
 
     def sent(self) -> None:
         """The request is out: from now on the answer's own time counts."""
-        self._deadline = self._monotonic() + self._answer_seconds
+        self._sent_at = now = self._monotonic()
+        self._deadline = now + self._answer_seconds
 
     def announced(self, size: int) -> None:
         """The answer has a body of `size` bytes, which may take its time."""
@@ -95,8 +97,8 @@ class Floor:
         if self._deadline is not None:
             self._deadline += seconds
 
-    def check(self) -> None:
-        """Raise StoreUnreachable when the server is too slow."""
+    def check(self) -> float:
+        """Raise StoreUnreachable when the server is too slow; returns for how many seconds the request has been out."""
         now = self._monotonic()
         if self._deadline is not None:
             if now > self._deadline:
@@ -105,6 +107,7 @@ class Floor:
             if self._moved < self._rate * self._window:
                 raise _too_slow(f"{self._moved} bytes moved within {now - self._since:.0f} s")
             self._since, self._moved = now, 0
+        return 0.0 if self._sent_at is None else now - self._sent_at
 
 
 def _too_slow(what: str) -> StoreUnreachable:

@@ -6,6 +6,8 @@ other side closed before a byte of an answer: servers do that at any time, and i
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -66,28 +68,43 @@ class ConnectionPool:
             connection.close()
 
     def exchange(self, request: HttpRequest, *, repeatable: bool = True) -> Answer:
-        """One exchange (Connection.exchange) on a connection of the pool. `repeatable`: doing it twice is harmless."""
+        """One exchange on a connection of the pool. `repeatable`: doing it twice is harmless."""
+        return self.begin(request, repeatable=repeatable)()
+
+    def begin(self, request: HttpRequest, *, repeatable: bool = True) -> Callable[[], Answer]:
+        """An exchange in two steps: the request goes on a connection that is its own until its answer is there, and the
+        call that is returned waits for that. Either step may raise what Connection says.
+        """
         if self._reader is not None:
             headers = {**request.headers, **self._reader.headers()}
             target = f"http://{self.endpoint.authority}{request.target}"
             request = msgspec.structs.replace(request, target=target, headers=headers)
-        connection = self._take_idle()
-        if connection is not None:
-            try:
-                return self._exchange_on(connection, request)
-            except StoreUnreachable:
-                if not (repeatable and connection.dropped_unanswered):
-                    raise
-        return self._exchange_on(self._connect(), request)
-
-    def _exchange_on(self, connection: Connection, request: HttpRequest) -> Answer:
+        idle = self._take_idle()
+        connection = idle or self._connect()
         try:
-            answer = connection.exchange(request)
+            connection.begin(request)
         except BaseException:
             connection.close()
             raise
-        self._put_back(connection)
-        return answer
+        return partial(self._finish, connection, request, again=repeatable and idle is not None)
+
+    def _finish(self, connection: Connection, request: HttpRequest, *, again: bool) -> Answer:
+        try:
+            answer = connection.finish()
+        except BaseException as error:
+            connection.close()
+            if not (again and isinstance(error, StoreUnreachable) and connection.dropped_unanswered):
+                raise
+        else:
+            self._put_back(connection)
+            return answer
+        connection = self._connect()
+        try:
+            connection.begin(request)
+        except BaseException:
+            connection.close()
+            raise
+        return self._finish(connection, request, again=False)
 
     def _take_idle(self) -> Connection | None:
         """The one that was used last: the others may grow old and be closed."""

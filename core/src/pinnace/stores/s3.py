@@ -9,8 +9,9 @@ that it compares CRC32Cs, a part goes without (docs/decisions/0018); elsewhere i
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 from xml.etree.ElementTree import Element
 
@@ -41,6 +42,7 @@ from pinnace.stores.store import (
 )
 
 _BINARY: Final = {"content-type": "application/octet-stream"}
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _PAGE: Final = "1000"
 #: Stays in the processor's cache between reading, SHA-256 and CRC32C.
 _BLOCK_BYTES: Final = 256 * 2**10
@@ -65,6 +67,7 @@ class S3Store:
     ) -> None:
         self._dialect = Dialect(settings)
         self._encryption = _encryption_headers(settings.server_side_encryption)
+        self._put_headers = _BINARY | self._encryption
         self._connections = connections or connections_for(settings)
         self._bucket = Bucket(settings, credentials, self._connections, now)
 
@@ -77,8 +80,11 @@ class S3Store:
         return not (self._dialect.speaks(Feature.BARE_BODY) and self._dialect.speaks(Feature.CHECKSUM))
 
     def put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Stored:
+        return self.begin_put(key, source, digest, replace=replace)()
+
+    def begin_put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Callable[[], Stored]:
         wanted = (Feature.CHECKSUM,) if replace else (Feature.CONDITION, Feature.CHECKSUM)
-        return self._send(Call(method="PUT", key=key, headers=_BINARY | self._encryption), source, digest, wanted)
+        return self._begin(key, source, digest, wanted, headers=self._put_headers)
 
     def head(self, key: str) -> ObjectInfo | None:
         call = Call(method="HEAD", key=key, headers=self._checksum_mode())
@@ -150,10 +156,9 @@ class S3Store:
 
     def put_part(self, upload: Multipart, number: int, source: Source, digest: PartDigest) -> Part:
         query = (("partNumber", str(number)), ("uploadId", upload.upload_id))
-        call = Call(method="PUT", key=upload.key, query=query)
         # A body goes bare only to a store that has answered with a checksum of its own before.
         bare = (Feature.BARE_BODY,) if self._dialect.knows(Feature.CHECKSUM) else ()
-        stored = self._send(call, source, digest, (*bare, Feature.CHECKSUM))
+        stored = self._begin(upload.key, source, digest, (*bare, Feature.CHECKSUM), query=query)()
         return Part(number=number, size=digest.size, etag=stored.etag, crc32c=stored.crc32c)
 
     def list_parts(self, upload: Multipart) -> tuple[Part, ...]:
@@ -208,43 +213,52 @@ class S3Store:
                 key = s3_xml.key(element, "Key", encoded=encoded)
                 yield Multipart(key=key, upload_id=s3_xml.required(element, "UploadId"))
 
-    def _send(self, call: Call, source: Source, digest: PartDigest, wanted: Sequence[Feature]) -> Stored:
-        """Fill `call` with the bytes of `digest` and send it."""
+    def _begin(
+        self,
+        key: str,
+        source: Source,
+        digest: PartDigest,
+        wanted: Sequence[Feature],
+        *,
+        query: tuple[tuple[str, str], ...] = (),
+        headers: Mapping[str, str] = _NONE,
+    ) -> Callable[[], Stored]:
+        """PUT the bytes of `digest` with these headers and those of the features; what is returned waits for the
+        answer.
+        """
         body = FileSlice(source, digest.offset, digest.size)
 
-        def send(features: frozenset[Feature]) -> Stored:
-            headers = dict(call.headers)
+        def begin(features: frozenset[Feature]) -> Callable[[], Stored]:
+            signed = dict(headers)
             if Feature.CHECKSUM in features:
-                headers["x-amz-checksum-crc32c"] = digest.crc32c
+                signed["x-amz-checksum-crc32c"] = digest.crc32c
             if Feature.CONDITION in features:
-                headers |= _IF_NOTHING_THERE
+                signed |= _IF_NOTHING_THERE
             if Feature.BARE_BODY in features:
                 payload_sha256 = UNSIGNED_PAYLOAD
             else:
                 payload_sha256 = digest.sha256 or _sha256(body, digest)
-            answer, _ = self._bucket.call(
-                Call(
-                    method=call.method,
-                    key=call.key,
-                    query=call.query,
-                    headers=headers,
-                    payload_sha256=payload_sha256,
-                    body=body,
-                )
-            )
-            stored = s3_answers.stored(answer, digest.crc32c)
-            if Feature.BARE_BODY in features:
-                if stored.crc32c is None:
-                    # Nobody compared what arrived: it does not count.
-                    self._dialect.give_up(Feature.BARE_BODY)
-                    return send(features - {Feature.BARE_BODY})
-                self._dialect.learn(Feature.BARE_BODY, works=True)
-            elif Feature.CHECKSUM in features:
-                self._dialect.learn(Feature.CHECKSUM, works=stored.crc32c is not None)
-            s3_answers.check_encryption(answer, self._encryption.get(s3_answers.ENCRYPTION, ""))
-            return stored
+            call = Call(method="PUT", key=key, query=query, headers=signed, payload_sha256=payload_sha256, body=body)
+            told = self._bucket.begin(call)
 
-        return self._dialect.call(wanted, send)
+            def finish() -> Stored:
+                answer = told()
+                self._bucket.check(call, answer)
+                stored = s3_answers.stored(answer, digest.crc32c)
+                if Feature.BARE_BODY in features:
+                    if stored.crc32c is None:
+                        # Nobody compared what arrived: it does not count.
+                        self._dialect.give_up(Feature.BARE_BODY)
+                        return begin(features - {Feature.BARE_BODY})()
+                    self._dialect.learn(Feature.BARE_BODY, works=True)
+                elif Feature.CHECKSUM in features:
+                    self._dialect.learn(Feature.CHECKSUM, works=stored.crc32c is not None)
+                s3_answers.check_encryption(answer, self._encryption.get(s3_answers.ENCRYPTION, ""))
+                return stored
+
+            return finish
+
+        return self._dialect.begin(wanted, begin)
 
     def _is_listed(self, key: str) -> bool:
         """Whether something is there, or it can't be known."""

@@ -70,6 +70,10 @@ class Bucket:
 
     def exchange(self, call: Call) -> Answer:
         """The answer, whatever it says."""
+        return self.begin(call)()
+
+    def begin(self, call: Call) -> Callable[[], Answer]:
+        """Send a request; what is returned waits for the answer: ConnectionPool.begin."""
         if call.key is not None:
             check_key(call.key)
         request = signing.Request(
@@ -82,7 +86,7 @@ class Bucket:
         )
         headers = signing.sign(request, self._credentials.current(), self._region, self._now() + self._skew)
         headers["user-agent"] = "pinnace"
-        return self._connections.exchange(
+        return self._connections.begin(
             HttpRequest(
                 method=call.method,
                 target=request.target,
@@ -112,12 +116,16 @@ class Bucket:
     def call(self, call: Call) -> tuple[Answer, Element | None]:
         """The answer and its document, if any. Whatever isn't expected, an `<Error>` below a 200 too, is raised."""
         answer = self.exchange(call)
+        return answer, self.check(call, answer)
+
+    def check(self, call: Call, answer: Answer) -> Element | None:
+        """The document of an answer, if any; raises as `call` does."""
         if answer.status not in call.expected:
             raise self.refused(call, answer)
         root = s3_xml.parse(answer.body) if answer.body else None
         if root is not None and s3_xml.is_error(root):
             raise self.refused(call, answer)
-        return answer, root
+        return root
 
     def document(self, call: Call) -> Element:
         """The document of the answer, which must have one."""

@@ -8,6 +8,7 @@ because what was refused was not carried out.
 import logging
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeVar
 
 from pinnace.settings import StoreSettings
@@ -74,10 +75,26 @@ class Dialect:
 
     def call(self, wanted: Sequence[Feature], send: Callable[[frozenset[Feature]], _T]) -> _T:
         """What `send` returns with those of the wanted features that the store speaks, tried in that order of doubt."""
+        return self.begin(wanted, lambda features: partial(send, features))()
+
+    def begin(
+        self, wanted: Sequence[Feature], begin: Callable[[frozenset[Feature]], Callable[[], _T]]
+    ) -> Callable[[], _T]:
+        """`call` in two steps: `begin` sends, and what it returns, as what this returns, waits for the answer."""
         features = [feature for feature in wanted if self._known.get(feature, True)]
         doubtful = [feature for feature in features if feature not in self._known]
+        answer = begin(frozenset(features))
+        return (lambda: self._answer(features, doubtful, begin, answer)) if doubtful else answer
+
+    def _answer(
+        self,
+        features: list[Feature],
+        doubtful: list[Feature],
+        begin: Callable[[frozenset[Feature]], Callable[[], _T]],
+        answer: Callable[[], _T],
+    ) -> _T:
         try:
-            return send(frozenset(features))
+            return answer()
         except StoreError as error:
             doubtful = [feature for feature in doubtful if error.code in feature.refusals]
             if not doubtful:
@@ -86,7 +103,7 @@ class Dialect:
         for feature in doubtful:
             features.remove(feature)
             try:
-                result = send(frozenset(features))
+                result = begin(frozenset(features))()
             except StoreError as error:
                 if error.code not in feature.refusals:
                     raise

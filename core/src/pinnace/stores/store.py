@@ -20,7 +20,7 @@ object or only this one?". After any error a write may or may not have happened:
 and `complete_multipart` may simply be repeated, and those two say how to look.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Final, Protocol
@@ -240,6 +240,14 @@ class Store(Protocol):
         `digest` has a SHA-256. At most MAX_PUT_BYTES. When it returns, the store holds the bytes of the digest and says
         so. The object appears whole or not at all. CorruptContent when the source does not have the bytes of the
         digest.
+        """
+        ...
+
+    def begin_put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Callable[[], Stored]:
+        """A `put` in two steps: its bytes go, and the call that is returned waits for its answer.
+
+        So one thread has several objects on their way at a time. Either step may raise what `put` does. `source` stays
+        open until the second is done, which is called once, in the same thread, and soon.
         """
         ...
 
