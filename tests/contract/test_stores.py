@@ -142,6 +142,28 @@ def test_a_body_that_is_not_that_of_its_digest_is_refused_and_not_stored(store: 
     assert store.head("key") is None
 
 
+def test_several_objects_are_on_their_way_at_a_time_and_each_has_its_own_answer(store: MultipartStore) -> None:
+    with content(b"first") as first, content(b"other") as other, content(b"x" * 100_000) as large:
+        store.put("there", first.file, first.whole)
+        lie = msgspec.structs.replace(large.whole, sha256=other.whole.sha256)
+        answers = {
+            "a": store.begin_put("a", first.file, first.whole),
+            "there": store.begin_put("there", other.file, other.whole, replace=False),
+            "wrong": store.begin_put("wrong", large.file, lie),
+            "b": store.begin_put("b", other.file, other.whole, replace=False),
+            "c": store.begin_put("c", large.file, large.whole),
+        }
+        assert answers["c"]().crc32c == large.whole.crc32c
+        with pytest.raises(ObjectExists):
+            answers["there"]()
+        with pytest.raises(CorruptContent):
+            answers["wrong"]()
+        assert answers["a"]().crc32c == first.whole.crc32c
+        assert answers["b"]().crc32c == other.whole.crc32c
+    assert {found.key: found.size for found in store.list()} == {"a": 5, "b": 5, "c": 100_000, "there": 5}
+    assert get_bytes(store, "there") == b"first"
+
+
 def test_a_file_that_is_shorter_than_its_digest_is_refused_and_not_stored(store: MultipartStore) -> None:
     with content(b"x" * 100_000) as given:
         for size in (100_001, 50_000_000):

@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -341,6 +342,47 @@ def test_an_idle_connection_that_was_closed_costs_nothing(script: Script) -> Non
         pool.exchange(GET)
         assert pool.exchange(GET).body == b"ok"
         assert len(server.connections) == 2
+
+
+def test_one_thread_has_several_requests_out_each_on_a_connection_of_its_own() -> None:
+    arrived = threading.Barrier(3)
+
+    def script(connection: socket.socket) -> None:
+        number = read_request(connection)[-1:]
+        arrived.wait(10)  # nobody is answered before all have asked
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + number)
+        read_request(connection)
+
+    with served(script, script, script) as (pool, server):
+        answers = [pool.begin(put(b"%d" % number)) for number in range(3)]
+        assert [answer().body for answer in answers] == [b"0", b"1", b"2"]
+        assert len(server.connections) == 3
+
+
+def test_a_request_that_met_a_closed_connection_is_sent_again_when_its_answer_is_asked_for() -> None:
+    with served(dropping, answering(OK), answering(OK)) as (pool, server):
+        pool.exchange(GET)
+        answers = [pool.begin(put(b"a")), pool.begin(put(b"b"))]
+        assert [answer().body for answer in answers] == [b"ok", b"ok"]
+        assert len(server.connections) == 3
+
+
+def test_a_store_that_falls_silent_is_not_waited_for_once_for_each_request() -> None:
+    released = threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        read_request(connection)
+        released.wait(20)
+
+    with served(*[silent] * 6, stall_seconds=0.5) as (pool, _):
+        began = time.monotonic()
+        answers = [pool.begin(put(b"body")) for _ in range(6)]
+        for answer in answers:
+            with pytest.raises(StoreUnreachable, match="no byte moved"):
+                answer()
+        took = time.monotonic() - began
+        released.set()
+    assert 0.4 < took < 1.5
 
 
 def test_what_must_not_happen_twice_is_not_sent_twice() -> None:

@@ -1,20 +1,23 @@
 """Small files go to the store in batches, each sent by one worker: what that saves, and what it must not change."""
 
 import logging
+from collections.abc import Callable
 from typing import cast
 
+import msgspec
 import pytest
 
 from pinnace.digests import PartDigest
 from pinnace.records import FileState
 from pinnace.stores.memory import MemoryStore
-from pinnace.stores.store import Source, Stored, TransientStoreError
+from pinnace.stores.store import Source, Stored, StoreUnreachable, TransientStoreError
 from pinnace_sidecar.batches import LONGEST_S, batches
 from pinnace_sidecar.store_calls import AT_ONCE
 from pinnace_sidecar.transfer import Job
 from support.pod import ManualClock, Pod, paths
 
 RESET = TransientStoreError("reset", code="ConnectionReset")
+UNREACHABLE = StoreUnreachable("nobody answers")
 
 
 class SlowStore(MemoryStore):
@@ -98,6 +101,55 @@ def test_a_slow_store_holds_up_no_file_behind_a_whole_batch(pod: Pod) -> None:
     store.seconds = 0.001
     pod.run_until(lambda: len(paths(pod)) == 200)
     assert store.puts == 200
+
+
+class Watched(MemoryStore):
+    """Notes what is begun and finished; can't be reached from the `fails`-th object on, when that is begun or only when
+    its answer is awaited.
+    """
+
+    def __init__(self, fails: int, *, begun: bool) -> None:
+        super().__init__(min_part_bytes=1)
+        self._fails = fails
+        self._fails_begun = begun
+        self.steps: list[str] = []
+        self._out = 0
+        self.most_out = 0
+
+    def begin_put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Callable[[], Stored]:
+        self.steps.append("begin")
+        number = self.steps.count("begin")
+        if number == self._fails and self._fails_begun:
+            raise UNREACHABLE
+        self._out += 1
+        self.most_out = max(self.most_out, self._out)
+
+        def finish() -> Stored:
+            self._out -= 1
+            self.steps.append("finish")
+            if number == self._fails:
+                raise UNREACHABLE
+            return self.put(key, source, digest, replace=replace)
+
+        return finish
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_after_a_failure_nothing_more_is_begun_and_what_was_out_is_still_heard(pod: Pod, begun: bool) -> None:
+    store = pod.other_store = Watched(3, begun=begun)
+    pod.tuning = msgspec.structs.replace(pod.tuning, upload_threads=1)
+    write(pod, 60)
+    pod.start()
+    pod.run_until(lambda: pod.sidecar.status.upload_failures)
+    # The third can't be begun, or turns out to be lost while the sixth is on its way.
+    steps = "".join(step[0] for step in store.steps)
+    assert steps.startswith("bbbff" if begun else "bbbb fb fb ffff".replace(" ", ""))
+    pod.run_until(lambda: len(paths(pod)) == 60)
+    # Each was sent once, but for the one that failed; nothing was begun and never finished.
+    assert store.steps.count("begin") == 61
+    assert store.steps.count("finish") == (60 if begun else 61)
+    assert store.most_out == AT_ONCE
+    assert pod.sidecar.status.upload_failures == {"StoreUnreachable": 1}
 
 
 def test_small_files_share_a_line_of_the_log_and_each_has_its_own_for_debugging(
