@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "postgres-binary", help="print the path of PostgreSQL's server, installing Debian's when it is missing"
     )
     verbs.add_parser("kube-binary", help="print the path of Kubernetes' parts in one program, building it when missing")
+    verbs.add_parser("definitions", help="print the folder of other operators' CRDs, downloading it when missing")
     return top
 
 
@@ -102,13 +103,14 @@ def _do(asked: argparse.Namespace, session: Session) -> int:
                 else "\n".join(f"{name}: {value}" for name, value in told.items())
             )
             return Exit.DONE if told["cluster"] == "up" else Exit.DOWN
-        case program:
-            binary = {
+        case product:
+            products = {
                 "minio-binary": session.minio_binary,
                 "postgres-binary": session.postgres_binary,
                 "kube-binary": session.kube_binary,
+                "definitions": session.definitions,
             }
-            print(binary[program]())
+            print(products[product]())
     return Exit.DONE
 
 

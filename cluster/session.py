@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from cluster import debian, engine, kind
+from cluster import debian, definitions, engine, kind
 from cluster.cache import Cache
 from cluster.choice import Origin
 from cluster.commands import Commands, end_orphans
@@ -146,6 +146,7 @@ class Session:
             extra["PINNACE_MINIO"] = self.minio_binary()
             extra["PINNACE_POSTGRES"] = self.postgres_binary()
             extra["PINNACE_KUBE"] = self.kube_binary()
+            extra["PINNACE_DEFINITIONS"] = self.definitions()
             return _call(command, {**self.settings.environment, **extra})
         finally:
             if brought:
@@ -173,6 +174,10 @@ class Session:
     def kube_binary(self) -> str:
         """The path of the program that holds Kubernetes' parts, built when it is missing."""
         return str(self.programs.built(KUBE))
+
+    def definitions(self) -> str:
+        """The folder with the definitions of other operators' kinds, downloaded when it is missing."""
+        return str(definitions.folder(self.cache, self.commands))
 
     def postgres_binary(self) -> str:
         """The path of PostgreSQL's server: that on the PATH, else Debian's, installed if need be."""

@@ -1,8 +1,12 @@
-"""Other engines than Jobs on a real API server; their controllers are the test's, their pods pass our injection."""
+"""Other engines than Jobs, by their projects' own definitions on a real API server, and their pods by our webhook.
+
+Their controllers are the test's: what they say stands here as their source has it, with the conditions beside it.
+"""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,20 +20,21 @@ from pinnace.naming import ENGINE_LABEL, SIDECAR_CONTAINER
 from pinnace.records import Manifest, PodReport, PodStanding
 from pinnace_operator.acceptance import accept
 from pinnace_operator.admission.injection import inject
-from pinnace_operator.engines.kinds import ENGINES, found
+from pinnace_operator.engines.kinds import ENGINES, changed, found, suspension
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
+from support.api_process import api_processes
 from support.chart import of_kind, render
 from support.control_plane import ControlPlane
 from support.crd import BAD, Expectation, documents
-from support.engine_crds import DEFINITIONS
+from support.engine_crds import RESOURCES, WORKFLOWS_IN_FULL, define
 from support.eventually import eventually
 from support.operator_world import PLATFORM, START, UID, World, WorldApi
+from support.pod_player import Behaviour, PodPlayer
 from support.webhooks import CONFIGURATIONS, create, free_port, install, operator
-from support.webhooks import pod as webhook_pod
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "engines.md").read_text()
 EXAMPLES = {
@@ -40,18 +45,63 @@ EXAMPLES = {
 NAMESPACE = "engines"
 SYNCED, RUNNING, ACCEPTED = ConditionType.ARTIFACTS_SYNCED, ConditionType.RUNNING, ConditionType.ACCEPTED
 
-#: What each controller says at the end, and when it has suspended its object.
+BEGUN, OVER = "2026-01-01T00:00:05Z", "2026-01-01T00:01:00Z"
+
+
+def condition(type_: str, status: str = "True", reason: str = "", message: str = "it is so") -> dict[str, Any]:
+    told = {"type": type_, "status": status, "reason": reason or type_, "message": message}
+    return {**told, "lastTransitionTime": OVER}
+
+
+def of_kubeflow(type_: str, message: str = "") -> list[dict[str, Any]]:
+    """Kubeflow's training operator leaves the conditions that were true before, Running as False."""
+    return [
+        condition("Created", reason="PyTorchJobCreated"),
+        condition("Running", "False", reason="PyTorchJobRunning"),
+        condition(type_, reason=f"PyTorchJob{type_}", message=message),
+    ]
+
+
+#: What each controller says while pods run.
+AT_WORK: Mapping[str, dict[str, Any]] = {
+    "PyTorchJob": {
+        "conditions": [condition("Created"), condition("Running")],
+        "replicaStatuses": {"Master": {"active": 1}, "Worker": {"active": 3}},
+        "startTime": BEGUN,
+    },
+    "TrainJob": {
+        "jobsStatus": [{"name": "node", "active": 1, "ready": 1, "succeeded": 0, "failed": 0, "suspended": 0}],
+    },
+    "RayJob": {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING", "startTime": BEGUN, "rayClusterName": "c"},
+    "Workflow": {"phase": "Running", "startedAt": BEGUN, "progress": "0/1"},
+}
+
+#: At the end.
 SUCCEEDED: Mapping[str, dict[str, Any]] = {
-    "PyTorchJob": {"conditions": [{"type": "Succeeded", "status": "True"}], "startTime": "2026-01-01T00:00:05Z"},
-    "TrainJob": {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"}]},
-    "RayJob": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", "endTime": "2026-01-01T00:01:00Z"},
-    "Workflow": {"phase": "Succeeded", "startedAt": "2026-01-01T00:00:05Z", "finishedAt": "2026-01-01T00:01:00Z"},
+    "PyTorchJob": {
+        "conditions": of_kubeflow("Succeeded", "PyTorchJob is successfully completed."),
+        "replicaStatuses": {"Master": {"active": 0, "succeeded": 1}, "Worker": {"active": 0, "succeeded": 3}},
+        "startTime": BEGUN,
+        "completionTime": OVER,
+    },
+    # Those of its JobSet.
+    "TrainJob": {"conditions": [condition("Complete", reason="AllJobsCompleted", message="jobset completed")]},
+    "RayJob": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", "endTime": OVER, "succeeded": 1},
+    "Workflow": {"phase": "Succeeded", "startedAt": BEGUN, "finishedAt": OVER, "progress": "1/1"},
 }
 FAILED: Mapping[str, dict[str, Any]] = {
-    "PyTorchJob": {"conditions": [{"type": "Failed", "status": "True", "message": "it broke"}]},
-    "TrainJob": {"conditions": [{"type": "Failed", "status": "True", "message": "it broke"}]},
-    "RayJob": {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": "it broke"},
-    "Workflow": {"phase": "Error", "message": "it broke"},
+    "PyTorchJob": {"conditions": of_kubeflow("Failed", "it broke"), "completionTime": OVER},
+    "TrainJob": {"conditions": [condition("Failed", reason="FailedJobs", message="it broke")]},
+    "RayJob": {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed", "message": "it broke"},
+    "Workflow": {"phase": "Error", "finishedAt": OVER, "message": "it broke"},
+}
+
+#: Once what it runs has gone, because it was stopped for good.
+STOPPED: Mapping[str, dict[str, Any]] = {
+    "PyTorchJob": {"conditions": of_kubeflow("Failed", "it was active longer than specified deadline")},
+    "TrainJob": {"conditions": [condition("Suspended", message="TrainJob is suspended")]},
+    "RayJob": {"jobDeploymentStatus": "Failed", "reason": "DeadlineExceeded", "endTime": OVER},
+    "Workflow": {"phase": "Failed", "finishedAt": OVER, "message": "Stopped with strategy 'Terminate'"},
 }
 
 
@@ -64,8 +114,7 @@ def definitions(plane: ControlPlane) -> None:
     without = Running(plane, "without", EXAMPLES["RayJob"])
     without.look()
     assert without.condition(ACCEPTED) == ("False", "EngineMissing")
-    apply(*DEFINITIONS)
-    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    define()
 
 
 class Running:
@@ -99,6 +148,16 @@ class Running:
             self.now += timedelta(minutes=11)
             self.reconciliation.look(self.read(), self.memory)
         return self.read()
+
+    def look_until_gone(self) -> None:
+        def is_gone() -> bool:
+            stored = get("experiment", self.name, NAMESPACE)
+            if stored is not None:
+                self.now += timedelta(minutes=11)
+                self.reconciliation.look(Experiment.from_manifest(stored), self.memory)
+            return stored is None
+
+        eventually(is_gone, timeout=30, interval=0.2, what=f"{self.name} is gone")
 
     def condition(self, type_: ConditionType) -> tuple[str, str]:
         condition = self.read().status.condition(type_)
@@ -195,6 +254,8 @@ def test_from_apply_to_synced(plane: ControlPlane, kind: str) -> None:
     variables = {variable["name"] for variable in pods[0]["spec"]["containers"][0]["env"]}
     assert {"PINNACE_ITERATION_ID", "PINNACE_ARTIFACTS_DIR"} <= variables
     assert any(name.startswith("PINNACE_PARAM_") for name in variables)
+    for one in made:
+        run.say(one, AT_WORK[kind])
     run.look()
     assert run.condition(RUNNING) == ("True", "Running")
     for pod in pods:
@@ -235,12 +296,48 @@ def test_it_is_suspended_and_goes_on_in_the_engines_own_words(plane: ControlPlan
     patch = ["patch", "experiment", run.name, "--type=merge"]
     kubectl(*patch, '--patch={"spec":{"suspend":true}}', namespace=NAMESPACE)
     run.look()
-    assert [value for _, value in found(run.objects()[0]["spec"], path, "")] == [True]
+    [suspended] = run.objects()
+    assert [value for _, value in found(suspended["spec"], path, "")] == [True]
+    assert suspended["spec"] == changed(made["spec"], path[:-1], {path[-1]: True}), "and nothing else is different"
     kubectl(*patch, '--patch={"spec":{"suspend":false}}', namespace=NAMESPACE)
     run.look()
     [after] = run.objects()
     assert [value for _, value in found(after["spec"], path, "")] == [False]
+    assert after["spec"] == changed(made["spec"], path[:-1], {path[-1]: False})
     assert run.pod_labels(after) == run.pod_labels(made)
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in ENGINES])
+def test_it_is_ended_with_its_experiment_in_the_engines_own_words(plane: ControlPlane, kind: str) -> None:
+    run = Running(plane, f"ended-{kind.lower()}", EXAMPLES[kind], parameters={"list": [{"lr": 0.1}]})
+    run.look()
+    [made] = run.objects()
+    pod = run.start_pod(made)
+    run.say(made, AT_WORK[kind])
+    run.look()
+    kubectl("delete", "experiment", run.name, "--wait=false", namespace=NAMESPACE)
+    run.look()
+    [ending] = run.objects()
+    wanted = suspension(run.kind, suspend=True, for_good=True)
+    assert ending["spec"] == changed(made["spec"], (), wanted), "and nothing else is different"
+    run.look()
+    assert run.condition(RUNNING) == ("False", "Deleting")
+    run.end_pod(pod, exit_code=143)
+    run.say(made, STOPPED[kind])
+    run.look_until_gone()
+
+
+def test_a_workflow_is_suspended_by_the_definition_with_every_field_too(
+    plane: ControlPlane, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(define)
+    define(WORKFLOWS_IN_FULL)
+    run = Running(plane, "in-full", EXAMPLES["Workflow"], parameters={"list": [{"lr": 0.1}]})
+    run.look()
+    [made] = run.objects()
+    kubectl("patch", "experiment", run.name, "--type=merge", '--patch={"spec":{"suspend":true}}', namespace=NAMESPACE)
+    run.look()
+    assert run.objects()[0]["spec"] == {**made["spec"], "suspend": True}
 
 
 def test_one_that_ends_well_without_a_pod_that_anybody_saw_is_not_called_proven(plane: ControlPlane) -> None:
@@ -308,35 +405,120 @@ def test_an_example_passes_with_nothing_dropped() -> None:
         assert accept(Experiment.from_manifest(stored), PLATFORM).search.count
 
 
-def test_an_operator_with_the_charts_rights_runs_an_engine_although_another_ones_definition_is_missing(
+def test_an_operator_with_the_charts_rights_runs_engines_to_their_proof_as_their_definitions_come_and_go(
     plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    kubectl("delete", "crd", "trainjobs.trainer.kubeflow.org")
+    kubectl("delete", "crd", RESOURCES["trainjobs.yaml"])
     request.addfinalizer(as_before)
     port = free_port()
     install(port)
-    wanted = ["RayJob", "TrainJob"]
+    wanted = ["PyTorchJob", "RayJob", "TrainJob"]
     apply(*of_kind(render(store__bucket="artifacts", operator__engines=wanted), "ClusterRole"))
-    with operator(plane, tmp_path, port, engines=json.dumps(wanted)):
-        body = {**EXAMPLES["RayJob"], "metadata": {"name": "process"}}
-        eventually(lambda: applied(body), timeout=60, interval=0.5, what=f"the webhook answers; see {tmp_path}")
-        eventually(lambda: labelled("rayjobs.ray.io", "process"), timeout=60, interval=0.5)
-        made = labelled("rayjobs.ray.io", "process")[0]
-        labels = made["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["metadata"]["labels"]
-        pod = create(webhook_pod("head", labels), NAMESPACE)
-        assert [container["name"] for container in pod["spec"]["initContainers"]] == [SIDECAR_CONTAINER]
-        status = json.dumps({"status": SUCCEEDED["RayJob"]})
-        name = f"rayjobs.ray.io/{made['metadata']['name']}"
-        kubectl("patch", name, "--subresource=status", "--type=merge", f"--patch={status}", namespace=NAMESPACE)
-        eventually(lambda: succeeded("process") == 1, timeout=60, interval=0.5, what="the watch tells of its end")
+    with ExitStack() as stack:
+        [api] = stack.enter_context(api_processes(tmp_path, f"sqlite:///{tmp_path / 'api.db'}", 1))
+        player = PodPlayer(plane, stack.enter_context(api.admin()), lambda _: Behaviour.SUCCEED)
+        token = api.environment["PINNACE_API_ADMIN_TOKEN_FILE"]
+        process = stack.enter_context(
+            operator(plane, tmp_path, port, engines=json.dumps(wanted), api_url=api.url, api_token_file=token)
+        )
+        stack.callback(player.close)
+        player.start()
+
+        late = Started("late", "TrainJob", tmp_path)
+        for kind in ("PyTorchJob", "RayJob"):
+            started = Started(f"process-{kind.lower()}", kind, tmp_path)
+            made = started.made()
+            for pod in pods_of(kind, made):
+                created = create(pod, NAMESPACE)
+                assert [one["name"] for one in created["spec"]["initContainers"]] == [SIDECAR_CONTAINER]
+                variables = {one["name"] for one in created["spec"]["containers"][0]["env"]}
+                assert {"PINNACE_ITERATION_ID", "PINNACE_PARAM_LR"} <= variables
+            started.says(made, SUCCEEDED[kind])
+            started.waits_for("ArtifactsSynced", "AllRecorded")
+
+        late.waits_for("Accepted", "EngineMissing")
+        define("trainjobs.yaml")
+        made = late.made()
+        late.says(made, SUCCEEDED["TrainJob"])
+        late.waits_for("Succeeded", "AllSucceeded")
+        assert process.poll() is None, "without a restart"
+
+        kubectl("delete", "crd", RESOURCES["rayjobs.yaml"])
+        another = Started("another", "TrainJob", tmp_path)
+        another.says(another.made(), FAILED["TrainJob"])
+        another.waits_for("Succeeded", "IterationsFailed")
+        assert process.poll() is None, "although what it watched is no more"
+
+
+class Started:
+    """An Experiment of one iteration that an operator process runs."""
+
+    def __init__(self, name: str, kind: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self.resource = next(one for one in RESOURCES.values() if one.startswith(f"{kind.lower()}s."))
+        spec = {**EXAMPLES[kind]["spec"], "parameters": {"list": [{"lr": 0.1}]}}
+        body = {**EXAMPLES[kind], "metadata": {"name": name}, "spec": spec}
+        self._soon(lambda: applied(body), what="the webhook answers")
+
+    def made(self) -> dict[str, Any]:
+        objects: list[dict[str, Any]] = self._soon(self._objects, what=f"{self.name} has its object")
+        [one] = objects
+        return one
+
+    def _objects(self) -> list[dict[str, Any]]:
+        return items(self.resource, NAMESPACE, f"pinnace.dev/experiment={self.name}")
+
+    def says(self, made: dict[str, Any], status: dict[str, Any]) -> None:
+        name, patch = f"{self.resource}/{made['metadata']['name']}", json.dumps({"status": status})
+        kubectl("patch", name, "--subresource=status", "--type=merge", f"--patch={patch}", namespace=NAMESPACE)
+
+    def waits_for(self, type_: str, reason: str) -> None:
+        def is_so() -> bool:
+            stored = get("experiment", self.name, NAMESPACE) or {}
+            conditions = stored.get("status", {}).get("conditions", ())
+            return any(one["type"] == type_ and one["reason"] == reason for one in conditions)
+
+        self._soon(is_so, what=f"{type_} of {self.name} is {reason}")
+
+    def _soon(self, probe: Callable[[], Any], *, what: str) -> Any:
+        return eventually(probe, timeout=120, interval=0.5, what=f"{what}; see {self.folder}")
+
+
+def pods_of(kind: str, made: dict[str, Any]) -> list[dict[str, Any]]:
+    """As the engine's controller makes them of the object's templates, with labels of its own."""
+    name, spec = made["metadata"]["name"], made["spec"]
+    if kind == "RayJob":
+        cluster = spec["rayClusterSpec"]
+        groups = [("head", cluster["headGroupSpec"]), *(("worker", one) for one in cluster["workerGroupSpecs"])]
+        given = [
+            (f"{name}-{role}", group["template"], {"ray.io/cluster": name, "ray.io/node-type": role})
+            for role, group in groups
+        ]
+    else:
+        given = [
+            (f"{name}-{role.lower()}-0", replica["template"], {"training.kubeflow.org/replica-type": role.lower()})
+            for role, replica in spec["pytorchReplicaSpecs"].items()
+        ]
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": pod_name,
+                "labels": {**template["metadata"]["labels"], **labels},
+                "annotations": template["metadata"].get("annotations", {}),
+            },
+            "spec": {**template["spec"], **({} if kind == "RayJob" else {"restartPolicy": "OnFailure"})},
+        }
+        for pod_name, template, labels in given
+    ]
 
 
 def as_before() -> None:
     """For tests that come later: no webhook that nobody answers, and all definitions."""
     for kind in CONFIGURATIONS:
         kubectl("delete", kind.lower(), "--all")
-    apply(*DEFINITIONS)
-    kubectl("wait", "--for=condition=Established", "crd/trainjobs.trainer.kubeflow.org")
+    define()
 
 
 def applied(body: dict[str, Any]) -> bool:
@@ -345,15 +527,3 @@ def applied(body: dict[str, Any]) -> bool:
     except CommandFailed:
         return False
     return True
-
-
-def labelled(resource: str, experiment: str) -> list[dict[str, Any]]:
-    return [
-        one for one in items(resource, NAMESPACE) if one["metadata"]["labels"]["pinnace.dev/experiment"] == experiment
-    ]
-
-
-def succeeded(name: str) -> int:
-    stored = get("experiment", name, NAMESPACE)
-    assert stored is not None
-    return int(stored.get("status", {}).get("iterations", {}).get("succeeded", 0))

@@ -317,6 +317,63 @@ def test_a_queue_decides_when_its_jobs_run(cluster: KubernetesCluster, monkeypat
     assert not [label for label in service["metadata"]["labels"] if "kueue" in label]
 
 
+def stop(operated: Operated, *pods: Mapping[str, Any]) -> None:
+    job = operated.job["metadata"]
+    uids = {pod["metadata"]["uid"] for pod in pods}
+    operated.cluster.suspend_job(NAMESPACE, job["name"], job["uid"], suspend=True, pods=uids, for_good="hopeless")
+
+
+def test_what_is_stopped_is_complete_once_its_pods_have_gone_and_may_expire(operate: Operate) -> None:
+    operated = operate("stopped", workers=2)
+    done, running = operated.pending(2)
+    stands(done, "Succeeded", 0)
+    stands(running, "Running")
+    eventually(lambda: operated.job["status"].get("succeeded") == 1, timeout=30, what="the Job knows of the first")
+    stop(operated, running)
+    name = running["metadata"]["name"]
+
+    def is_told() -> bool:
+        return "deletionTimestamp" in (get("pod", name, NAMESPACE) or {}).get("metadata", {})
+
+    eventually(is_told, timeout=30, what="the other pod is told to end")
+    assert not job_view(operated.job).over
+    stands(running, "Failed", 143)
+    kubectl("delete", "pod", name, "--force", "--grace-period=0", "--wait=false", namespace=NAMESPACE)
+    ended(operated, "Complete")
+    seen = job_view(operated.job)
+    assert (seen.over, seen.end, seen.stopped) == (True, None, "hopeless")
+    operated.report(done)
+    assert operated.judge().standing is Standing.UNPROVEN, "the pod that was told to end has not reported"
+    operated.report(running)
+    assert operated.judge().standing is Standing.SYNCED
+    operated.cluster.expire_job(NAMESPACE, seen.name, seen.uid, seconds=0)
+    eventually(lambda: get("job", seen.name, NAMESPACE) is None, timeout=30, what="the TTL controller deletes the Job")
+
+
+def test_what_a_queue_holds_is_complete_without_a_pod_when_it_is_stopped_and_stays_so_when_it_is_let_in(
+    cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = cluster.apply_job
+    monkeypatch.setattr(cluster, "apply_job", lambda job: make({**job, "spec": {**job["spec"], "suspend": True}}))
+    body = manifest("held")
+    body["metadata"] = {"name": "held"}
+    body["spec"]["template"]["metadata"] = {"labels": {"kueue.x-k8s.io/queue-name": "gpu"}}
+    apply(body, namespace=NAMESPACE)
+    operated = Operated(cluster, "held", World(body))
+    operated.look()
+    stop(operated)
+    job = ended(operated, "Complete")
+    assert job["spec"]["suspend"] is True
+    assert job_view(job).over
+    kubectl("patch", "job", job["metadata"]["name"], '--patch={"spec":{"suspend":false}}', namespace=NAMESPACE)
+    operated.look()
+    assert operated.experiment.status.iterations.stopped == 1
+    kubectl("delete", "experiment", "held", "--wait=false", namespace=NAMESPACE)
+    operated.look()
+    eventually(lambda: get("experiment", "held", NAMESPACE) is None, timeout=30, what="the Experiment is gone")
+    assert items("pods", NAMESPACE, f"pinnace.dev/experiment={operated.name}") == []
+
+
 # Last, because their pods are made again by now.
 
 

@@ -284,11 +284,11 @@ class World:
         return sorted(uid for uid, job in self.rescues.items() if not job["status"].get("conditions"))
 
     def open_jobs(self) -> list[int]:
-        """Indexes of Jobs that have neither ended nor are suspended."""
+        """Indexes of Jobs that have neither ended nor are suspended or stopped."""
         return sorted(
             int(job["metadata"]["labels"]["pinnace.dev/iteration"])
             for job in self.trainings
-            if not _ends(job) and not job["spec"].get("suspend")
+            if not _ends(job) and not job["spec"].get("suspend") and job["spec"].get("completions") != 0
         )
 
     def vacancies(self) -> list[tuple[int, int]]:
@@ -321,6 +321,28 @@ class World:
         job["status"].setdefault("startTime", _text(self.now))
         self.touch(job)
         return uid
+
+    def is_halted(self, index: int) -> bool:
+        """It makes no pods, and those that it has are asked to end."""
+        spec = self.job(index)["spec"]
+        return bool(spec.get("suspend")) or spec.get("completions") == 0
+
+    def hold(self, index: int) -> None:
+        """A queue does not let a Job run, or not any longer: its pods are asked to end."""
+        job = self.job(index)
+        job["spec"]["suspend"] = True
+        job["status"]["conditions"] = [{"type": "Suspended", "status": "True"}]
+        job["status"]["terminating"] = job["status"].get("terminating", 0) + job["status"].get("active", 0)
+        job["status"]["active"] = 0
+        self.touch(job)
+
+    def let_in(self, index: int) -> None:
+        """A queue lets a Job run."""
+        job = self.job(index)
+        job["spec"]["suspend"] = False
+        if not _ends(job):
+            job["status"]["conditions"] = [{"type": "Suspended", "status": "False"}]
+        self.touch(job)
 
     def inject_pod(self, index: int) -> str:
         """Somebody else makes a pod, the webhook puts the sidecar in, and the kubelet starts it; its UID."""
@@ -404,6 +426,7 @@ class World:
         self._end_containers(pod_uid, exit_code=143, proven=proven)
         job = self._job_of(pod_uid)
         job["status"]["terminating"] = max(job["status"].get("terminating", 0) - 1, 0)
+        self._complete(job)
         self.touch(job)
         pod = self.pods_by_name.pop(pod_uid)
         self.memory.sightings.see_pod(pod_view(pod), deleted=True)
@@ -600,6 +623,8 @@ class World:
         # A second round of one look may not have been shown yet what the first one did; to do it again changes nothing.
         if not suspend and work_view(job).suspended:
             assert "pinnace.dev/suspended" in job["metadata"].get("annotations", {}), "a queue's Job is the queue's"
+        if any(label.startswith("kueue.x-k8s.io/") for label in job["metadata"]["labels"]):
+            assert for_good, "a queue would resume at once what we suspend"
         job["spec"] = changed(job["spec"], (), suspension(engine, suspend=suspend, for_good=bool(for_good)))
         own = {"pinnace.dev/suspended", "pinnace.dev/stopped", "pinnace.dev/suspended-pods"}
         kept = {k: v for k, v in job["metadata"].get("annotations", {}).items() if k not in own}
@@ -609,11 +634,21 @@ class World:
         job["metadata"]["annotations"] = kept | ours | ({"pinnace.dev/stopped": for_good} if for_good else {})
         if not any(condition["type"] != "Suspended" for condition in job["status"].get("conditions", ())):
             # Its controller deletes the pods, which take their time.
-            job["status"]["conditions"] = [{"type": "Suspended", "status": str(suspend)}]
+            if "suspend" in job["spec"]:
+                job["status"]["conditions"] = [{"type": "Suspended", "status": str(job["spec"]["suspend"])}]
             job["status"]["terminating"] = job["status"].get("active", 0) if suspend else 0
             job["status"]["active"] = 0
+            self._complete(job)
         self.touch(job)
         self.most_active = max(self.most_active, len(self.open_jobs()))
+
+    def _complete(self, job: dict[str, Any]) -> None:
+        """What the Job controller makes of one that needs no pods, once the last of them has ended."""
+        status = job["status"]
+        if job["spec"].get("completions") == 0 and not status.get("terminating") and not _ends(job):
+            status |= {"succeeded": 0, "completionTime": _text(self.now)}
+            complete = {"type": "Complete", "status": "True", "lastTransitionTime": _text(self.now)}
+            status["conditions"] = [*status.get("conditions", ()), complete]
 
     def end_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         self._need_cluster()

@@ -18,13 +18,17 @@ from datetime import UTC, datetime
 import kopf
 from kopf._core.engines.peering import Identity
 
+from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.client import Client
+from pinnace.naming import API_VERSION, PLURAL
 from pinnace.probes import ProbeServer
 from pinnace.settings import SettingsError
 from pinnace_operator.admission.assembly import admission
+from pinnace_operator.arrivals import Arrivals
 from pinnace_operator.attendance import Attendance
 from pinnace_operator.catalogue import Catalogue
 from pinnace_operator.connection import login
+from pinnace_operator.engines.kinds import Resource, resource_of
 from pinnace_operator.handlers import LOOP_STUCK_S, Pulse, build_registry
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.leadership import HOLD_S, RENEW_S, Leadership, LostError, lease_name
@@ -38,6 +42,9 @@ from pinnace_operator.watches import Watches
 
 #: One request to the metadata API; an API that hangs must not hold up the Jobs of others.
 API_TIMEOUT_S = 5.0
+
+#: Between the end of the watches and their new beginning.
+ANEW_S = 1.0
 
 FAILED = 1
 WRONG_SETTINGS = 2
@@ -65,8 +72,7 @@ def main(arguments: list[str]) -> int:
         for chatty in ("kopf.objects", "kopf.activities"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
     ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    _listen(ended)
     cluster = KubernetesCluster(_login)
     return _release(settings, cluster, ended) if arguments else _operate(settings, platform, cluster, ended)
 
@@ -102,24 +108,33 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
                 if not leadership.acquire(ended):
                     return 0
                 keeper.start()
-            kopf.run(
-                registry=build_registry(
-                    attendance,
-                    _login,
-                    catalogue,
-                    selector=settings.selector,
-                    engines=settings.engines,
-                    watches=watches,
-                    pulse=pulse,
-                ),
-                standalone=True,
-                # Kept for each object; nothing is written into it.
-                memo=(),
-                # kopf would ask for the name of the user that it runs as, and a container's user id has none.
-                identity=Identity(identity),
-                clusterwide=not settings.namespaces,
-                namespaces=settings.namespaces,
-            )
+            while True:
+                watches.forget()
+                arrivals = Arrivals(_wanted(settings), watches, cluster.serves)
+                kopf.run(
+                    registry=build_registry(
+                        attendance,
+                        _login,
+                        catalogue,
+                        selector=settings.selector,
+                        engines=settings.engines,
+                        watches=watches,
+                        pulse=pulse,
+                        beside=[arrivals.look_out],
+                    ),
+                    standalone=True,
+                    # Kept for each object; nothing is written into it.
+                    memo=(),
+                    # kopf would ask for the name of the user that it runs as, and a container's user id has none.
+                    identity=Identity(identity),
+                    clusterwide=not settings.namespaces,
+                    namespaces=settings.namespaces,
+                    stop_flag=arrivals.changed,
+                )
+                # kopf has put its own in the place of ours.
+                _listen(ended)
+                if not arrivals.changed.is_set() or ended.wait(ANEW_S):
+                    break
             if leadership is not None:
                 # It may be the last that this operator does.
                 if cluster.namespace_ends(settings.lease_namespace):
@@ -130,6 +145,17 @@ def _operate(settings: OperatorSettings, platform: Platform, cluster: Kubernetes
         finally:
             probes.close()
     return 0
+
+
+def _listen(ended: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+
+
+def _wanted(settings: OperatorSettings) -> list[Resource]:
+    """What has to be watched, whenever it comes."""
+    ours = [PLURAL, *([ARTIFACT_STORE_PLURAL] if settings.artifact_stores else [])]
+    return [*(Resource(api_version=API_VERSION, plural=plural) for plural in ours), *map(resource_of, settings.engines)]
 
 
 def _keep(leadership: Leadership | None, ended: threading.Event) -> None:

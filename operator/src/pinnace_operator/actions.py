@@ -39,7 +39,7 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspendJob:
-    """`suspend` False: let it go on. `for_good` says why it is never to go on; empty: it may."""
+    """`suspend` False: let it go on. `for_good` says why it is to come to its end; empty: it may go on some time."""
 
     name: str
     uid: str

@@ -49,7 +49,10 @@ class _Attended:
 
 
 class Attendance:
-    """To be used from one event loop only, but for what says otherwise. `breath` in seconds, see BREATH_S."""
+    """To be used from one event loop at a time and closed before the next, but for what says otherwise.
+
+    `breath` in seconds, see BREATH_S.
+    """
 
     def __init__(self, reconciliation: Looker, *, breath: float = BREATH_S) -> None:
         self._reconciliation = reconciliation
@@ -124,6 +127,8 @@ class Attendance:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # The next loop may be another one.
+        self._workers, self._never = asyncio.Semaphore(WORKERS), asyncio.Event()
 
     def _owner(self, manifest: dict[str, Any]) -> _Attended | None:
         return self._attended.get(manifest["metadata"].get("labels", {}).get(EXPERIMENT_ID_LABEL, ""))

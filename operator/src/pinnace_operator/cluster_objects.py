@@ -48,24 +48,27 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
     job = convert(manifest, _Job)
     ended = next((c for c in job.status.conditions if c.status == "True" and c.type in _ENDS), None)
     meta, status = job.metadata, job.status
+    stopped = meta.annotations.get(STOPPED_ANNOTATION, "")
+    # One that had succeeded before it could be stopped counts its pods; one that needs none any more does not.
+    is_halted = bool(stopped and ended) and not (ended and ended.type == "Complete" and status.succeeded)
     return JobView(
         uid=meta.uid,
         name=meta.name,
         index=index_of(meta),
         version=meta.version,
-        suspended=job.spec.suspend,
+        suspended=job.spec.suspend or job.spec.completions == 0,
         suspended_by_us=job.spec.suspend and SUSPENDED_ANNOTATION in meta.annotations,
         suspended_pods=frozenset(meta.annotations.get(SUSPENDED_PODS_ANNOTATION, "").split()),
-        stopped=meta.annotations.get(STOPPED_ANNOTATION, ""),
-        at_rest=job.spec.suspend and _is_at_rest(status),
+        stopped=stopped,
+        at_rest=is_halted or (job.spec.suspend and _is_at_rest(status)),
         parameters=parameters_of(meta),
         queued=any(label.startswith(QUEUE_LABEL_PREFIX) for label in meta.labels),
         is_ending=job.spec.active_deadline_seconds == END_S and not job.spec.suspend,
         created_at=meta.creation_timestamp,
         started_at=status.start_time,
         ended_at=status.completion_time or (ended.last_transition_time if ended else None),
-        end=_ENDS[ended.type] if ended else None,
-        message=" ".join(filter(None, (ended.reason, ended.message))) if ended else "",
+        end=_ENDS[ended.type] if ended and not is_halted else None,
+        message=" ".join(filter(None, (ended.reason, ended.message))) if ended and not is_halted else "",
         pods_succeeded=status.succeeded,
         pods_failed=status.failed,
         pods_active=status.active,
@@ -156,6 +159,7 @@ class _Pod(Manifest, frozen=True, kw_only=True):
 
 
 class _JobSpec(Manifest, frozen=True, kw_only=True):
+    completions: int | None = None
     active_deadline_seconds: int | None = None
     suspend: bool = False
     pod_failure_policy: PodFailurePolicy | None = None

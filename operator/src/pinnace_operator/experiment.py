@@ -55,8 +55,7 @@ class Experiment(Manifest, frozen=True, kw_only=True):
         """Done, and nothing is left to be done about its Jobs either."""
         wants_release = self.spec.ttl_seconds_after_finished is not None
         return self.status.done and (
-            # The Job of a stopped iteration never ends, so it goes with the Experiment.
-            not wants_release or self.status.synced <= self.status.released | self.status.stopped
+            not wants_release or self.status.synced <= self.status.released | self.status.skipped
         )
 
     @property

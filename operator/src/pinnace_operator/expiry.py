@@ -1,5 +1,7 @@
 """When the Jobs of proven iterations may go: spec.ttlSecondsAfterFinished, counted from the proof. Pure.
 
+One that was stopped has come to an end by that, too: it needs no more pods, and is complete.
+
 Kubernetes deletes a Job so long after its end as the Job says. A Job gets that number only when the status remembers
 that its iteration has ended and is proven, so nothing that a proof needs ever goes.
 """
@@ -53,4 +55,4 @@ def released(experiment: Experiment, observed: Observed) -> IndexSet:
 
 def _remembered(experiment: Experiment) -> frozenset[int]:
     status = experiment.status
-    return status.synced & (status.succeeded | status.failed)
+    return status.synced & (status.succeeded | status.failed | status.stopped)

@@ -122,7 +122,7 @@ def _activity(
         if trouble is not None:
             yield trouble.reason, f"iteration {iteration.index}: {trouble.message}"
     jobs = [iteration.job for iteration in iterations if iteration.stage is Stage.ACTIVE and iteration.job is not None]
-    if jobs and not active and all(job.suspended for job in jobs):
+    if jobs and not active and all(job.suspended and not job.is_halted for job in jobs):
         yield "Queued", "the Jobs are suspended by something else than Pinnace, for instance a queue"
     if observed.rows is None and observed.api_trouble and any(it.stage is Stage.OPEN for it in iterations):
         yield (

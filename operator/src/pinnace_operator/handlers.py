@@ -7,7 +7,7 @@ knows stands in the status and in the cluster, never in kopf.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import kopf
@@ -46,7 +46,6 @@ class Pulse:
     """Beats in the loop, and is felt from another thread."""
 
     def __init__(self) -> None:
-        self._never = asyncio.Event()
         self._last: float | None = None
 
     def age(self) -> float:
@@ -55,11 +54,12 @@ class Pulse:
         return 0.0 if last is None else time.monotonic() - last
 
     async def beat(self) -> None:
+        never = asyncio.Event()
         while True:
             self._last = time.monotonic()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
-                    await self._never.wait()
+                    await never.wait()
 
 
 def build_registry(
@@ -71,11 +71,12 @@ def build_registry(
     engines: Iterable[EngineKind] = (),
     watches: Watches | None = None,
     pulse: Pulse | None = None,
+    beside: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> kopf.OperatorRegistry:
     """A registry of its own, so that several operators can live in one process (tests do).
 
     Of other engines than Job only `engines` are watched. One whose CRD is not there when we start is not, and does not
-    hold up the others.
+    hold up the others. `beside` runs as long as the watches do.
     """
     registry = kopf.OperatorRegistry()
     seen = watches or Watches()
@@ -90,12 +91,13 @@ def build_registry(
     @kopf.on.startup(registry=registry, id="start")
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings, selector, resources)
-        beating.append(asyncio.create_task(felt.beat(), name="pulse"))
+        beating.extend(asyncio.create_task(run()) for run in (felt.beat, *beside))
 
     @kopf.on.cleanup(registry=registry, id="stop")
     async def stop(**_: Any) -> None:
         for task in beating:
             task.cancel()
+        await asyncio.gather(*beating, return_exceptions=True)
         await attendance.close()
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="experiment")

@@ -33,7 +33,7 @@ SUSPENDED_ANNOTATION: Final = f"{naming.GROUP}/suspended"
 #: The UIDs of the pods that it had then, which its controller does not count: they have to be proven like any others.
 SUSPENDED_PODS_ANNOTATION: Final = f"{naming.GROUP}/suspended-pods"
 
-#: On one that we suspended for good, with the reason.
+#: On one that we ended for good, with the reason.
 STOPPED_ANNOTATION: Final = f"{naming.GROUP}/stopped"
 
 #: The iteration's parameters as JSON, where an optimiser chose them: a row that got lost is made again from it.

@@ -6,14 +6,15 @@ from urllib.parse import quote
 
 from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
-from pinnace_operator.engines.kinds import resource_of, suspension
+from pinnace_operator.engines.kinds import Resource, resource_of, suspension
 from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
-from pinnace_operator.kubernetes_api import JSON, KubernetesApi
+from pinnace_operator.kubernetes_api import FIELD_MANAGER, JSON, KubernetesApi
 from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RefusedError, RejectedError
 
-#: Who suspends and resumes is another manager than who made the Job: to apply is to say all that one wants, and
-#: whoever says only `suspend` must not take the rest away.
+#: Who suspends and resumes is another manager than who made the Job, and tells of changes only: where a spec is atomic
+#: (a Workflow's is, in the definition that Argo installs), whoever applied no more than `suspend` would take all of the
+#: rest away.
 SUSPEND_MANAGER: Final = "pinnace-operator-suspend"
 EXPIRY_MANAGER: Final = "pinnace-operator-expiry"
 
@@ -27,6 +28,10 @@ END_MANAGER: Final = "pinnace-operator-end"
 _PAGE: Final = 500
 
 _JSON_PATCH: Final = "application/json-patch+json"
+_MERGE_PATCH: Final = "application/merge-patch+json"
+
+#: Unknown fields are refused and not dropped, as they are where a manifest is applied.
+_STRICT: Final = f"fieldManager={FIELD_MANAGER}&fieldValidation=Strict"
 
 #: The API server's word for a change of a Job's template.
 _IMMUTABLE: Final = "field is immutable"
@@ -43,6 +48,14 @@ class KubernetesCluster(KubernetesApi):
     def pods(self, namespace: str, experiment_id: str) -> tuple[list[dict[str, Any]], int]:
         return self._list(_of(f"/api/v1/namespaces/{namespace}/pods", experiment_id))
 
+    def serves(self, resource: Resource) -> bool:
+        """Whether the cluster knows such objects, as far as it tells."""
+        try:
+            answer = self._call("GET", f"/apis/{resource.api_version}")
+        except ClusterError:
+            return False
+        return any(one["name"] == resource.plural for one in answer["resources"])
+
     def artifact_stores(self) -> tuple[list[dict[str, Any]], int]:
         return self._list(f"/apis/{GROUP}/{VERSION}/{ARTIFACT_STORE_PLURAL}")
 
@@ -50,9 +63,11 @@ class KubernetesCluster(KubernetesApi):
         return self._list("/api/v1/namespaces")
 
     def apply_job(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
-        meta = manifest["metadata"]
+        meta, engine = manifest["metadata"], EngineKind(manifest["kind"])
+        if engine is not EngineKind.JOB:
+            return self._create(f"{_path(engine, meta['namespace'])}?{_STRICT}", manifest)
         try:
-            return self._apply(_path(EngineKind(manifest["kind"]), meta["namespace"], meta["name"]), manifest)
+            return self._apply(_path(engine, meta["namespace"], meta["name"]), manifest)
         except RejectedError as error:
             # It exists with another template, made by another version of the operator: that one goes on.
             if _IMMUTABLE not in str(error):
@@ -74,23 +89,19 @@ class KubernetesCluster(KubernetesApi):
         pods: Collection[str] = (),
         for_good: str = "",
     ) -> None:
-        annotations = {SUSPENDED_ANNOTATION: "true"} if suspend else {}
-        if pods:
-            annotations[SUSPENDED_PODS_ANNOTATION] = " ".join(sorted(pods))
-        if for_good:
-            annotations[STOPPED_ANNOTATION] = for_good
-        manifest = {
-            "apiVersion": resource_of(engine).api_version,
-            "kind": engine.value,
+        change = {
             "metadata": {
-                "name": name,
-                "namespace": namespace,
                 "uid": uid,
-                "annotations": annotations,
+                "annotations": {
+                    SUSPENDED_ANNOTATION: "true" if suspend else None,
+                    SUSPENDED_PODS_ANNOTATION: " ".join(sorted(pods)) or None,
+                    STOPPED_ANNOTATION: for_good or None,
+                },
             },
             "spec": suspension(engine, suspend=suspend, for_good=bool(for_good)),
         }
-        self._apply(_path(engine, namespace, name), manifest, manager=SUSPEND_MANAGER)
+        path = f"{_path(engine, namespace, name)}?fieldManager={SUSPEND_MANAGER}"
+        self._call("PATCH", path, change, _MERGE_PATCH)
 
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         self._say(namespace, name, uid, {"ttlSecondsAfterFinished": seconds}, EXPIRY_MANAGER)
@@ -190,12 +201,14 @@ class KubernetesCluster(KubernetesApi):
         answer = self._call("GET", path)
         return answer["items"], int(answer["metadata"]["resourceVersion"])
 
-    def _create(self, path: str, manifest: dict[str, Any]) -> None:
+    def _create(self, path: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        """As it was made; None: it was there already."""
         try:
-            self._call("POST", path, manifest, JSON)
+            return self._call("POST", path, manifest, JSON)
         except RefusedError as error:
             if error.reason != "AlreadyExists":
                 raise
+            return None
 
 
 def _leases_path(namespace: str) -> str:

@@ -39,14 +39,15 @@ class JobView:
     version: int = 0
     #: Which object it really is; other engines than Job don't count their pods.
     engine: EngineKind = EngineKind.JOB
+    #: It is to have no pods.
     suspended: bool = False
     #: By us, not by a queue.
     suspended_by_us: bool = False
     #: UIDs of pods that had started when we suspended it, now and before.
     suspended_pods: frozenset[str] = frozenset()
-    #: Why we suspended it for good; empty: we did not.
+    #: Why we ended it for good; empty: we did not. That it came to its end by it is not its own `end`.
     stopped: str = ""
-    #: Its controller has seen that it is suspended, and no pod of it is left.
+    #: Its controller has seen that it is to have no pods, and makes none.
     at_rest: bool = False
     #: What an optimiser chose for it.
     parameters: Combination = field(default_factory=dict)
@@ -57,7 +58,7 @@ class JobView:
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    #: None: not ended.
+    #: None: not ended, or ended by us.
     end: JobEnd | None = None
     #: Why it failed, in Kubernetes' words.
     message: str = ""
@@ -74,6 +75,11 @@ class JobView:
     @property
     def pods_ended(self) -> int:
         return self.pods_succeeded + self.pods_failed
+
+    @property
+    def is_halted(self) -> bool:
+        """It was stopped, and nobody has undone that."""
+        return bool(self.stopped) and self.suspended
 
     @property
     def over(self) -> bool:

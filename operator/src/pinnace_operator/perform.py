@@ -273,7 +273,7 @@ def _refusal(error: ClusterError, experiment: Experiment, kind: str, now: dateti
             trouble=Trouble(
                 reason="EngineMissing",
                 message=f"the cluster knows no {kind}: ask the administrator to install "
-                f"{ENGINES[EngineKind(kind)].operator} and to restart this operator; it is tried again by itself",
+                f"{ENGINES[EngineKind(kind)].operator}; it is tried again by itself",
             ),
             generation=generation,
             retry_at=now + pause,

@@ -44,7 +44,7 @@ from pinnace_operator.rescue import rescues
 from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
 from pinnace_operator.statuses import only_figures_moved, status_of, status_of_deleted, status_of_refused
-from pinnace_operator.turns import chosen, next_ones, to_stop
+from pinnace_operator.turns import can_be_stopped, chosen, next_ones, to_stop
 from pinnace_operator.volumes import claim
 
 #: Rows written in one round, so that a large sweep does not keep the others waiting.
@@ -148,12 +148,9 @@ def _deletion(experiment: Experiment, observed: Observed, platform: Platform, no
         if observed.namespace_ends:
             yield from _ends(observed)
         else:
-            for job in observed.jobs.values():
-                # A queue would start again at once what it has admitted: such a Job goes with its Experiment.
-                if job.end is None and not job.suspended and not job.queued:
-                    started = {pod.uid for pod in observed.pods if pod.index == job.index and pod.started}
-                    pods = job.suspended_pods | started
-                    yield _halt(job, pods)
+            for job in filter(_is_to_be_halted, observed.jobs.values()):
+                started = {pod.uid for pod in observed.pods if pod.index == job.index and pod.started}
+                yield _halt(job, job.suspended_pods | started)
             yield from _last_rescues(experiment, observed, platform, now)
         message = deletion.waits(experiment, observed)
         status = status_of_deleted(experiment, observed, message, now)
@@ -188,16 +185,20 @@ def _ends(observed: Observed) -> Iterator[EndJob | SuspendJob]:
     """In a namespace that is being deleted: it waits for the pods, and they for their Job, which can't replace them."""
     for job in observed.jobs.values():
         if job.engine is not EngineKind.JOB:
-            if job.end is None and not job.suspended and not job.queued:
+            if _is_to_be_halted(job):
                 yield _halt(job, job.suspended_pods)
         elif job.end is None and not job.is_ending:
             yield EndJob(name=job.name, uid=job.uid)
 
 
+def _is_to_be_halted(job: JobView) -> bool:
+    """Unless that is done, or it is suspended and no queue would ever resume it."""
+    rests = job.is_halted or (job.suspended and not job.queued)
+    return not (job.over or rests) and can_be_stopped(job)
+
+
 def _halt(job: JobView, pods: frozenset[str]) -> SuspendJob:
-    """With its Experiment. An engine's object is stopped for good, because suspension may let its pods go on."""
-    why = "" if job.engine is EngineKind.JOB else "its Experiment is deleted"
-    return _suspension(job, suspend=True, pods=pods, for_good=why)
+    return _suspension(job, suspend=True, pods=pods, for_good="its Experiment is deleted")
 
 
 def _ended_row(row: Iteration, state: IterationState, now: datetime) -> IterationWrite:
@@ -245,7 +246,7 @@ def _suspensions(
             continue
         pods = job.suspended_pods | {pod.uid for pod in iteration.pods if pod.started and not pod.ended}
         if why is not None:
-            if not (job.stopped and job.suspended):
+            if not job.is_halted:
                 yield _suspension(job, suspend=True, pods=pods, for_good=why)
         elif iteration.stage is not Stage.ACTIVE:
             continue
@@ -265,7 +266,9 @@ def _suspension(job: JobView, *, suspend: bool, pods: frozenset[str], for_good: 
 def _free(experiment: Experiment, iterations: Sequence[IterationProgress]) -> int:
     """Places for iterations beside those that run. One that is to be stopped keeps its place until it is seen to be."""
     active = [iteration.job for iteration in iterations if iteration.stage is Stage.ACTIVE]
-    return experiment.spec.parallelism - sum(job is not None and not job.suspended_by_us for job in active)
+    return experiment.spec.parallelism - sum(
+        job is not None and not (job.suspended_by_us or job.is_halted) for job in active
+    )
 
 
 def _holds_back(refusal: Refusal | None, generation: int, now: datetime) -> bool:

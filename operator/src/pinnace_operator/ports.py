@@ -90,8 +90,8 @@ class Cluster(Protocol):
         pods: Collection[str] = (),
         for_good: str = "",
     ) -> None:
-        """Suspend or resume this very Job. The Job says from then on itself which `pods` that ended, and `for_good`:
-        why it is not to be resumed."""
+        """Suspend or resume this very Job, or end it `for_good`, whoever else suspends and resumes it. It says itself
+        from then on why, and which `pods` that ended."""
 
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         """Have Kubernetes delete this very Job so long after its end."""

@@ -63,6 +63,8 @@ class IterationProgress:
     job: JobView | None
     pods: tuple[PodView, ...]
     row: Iteration | None
+    #: It had pods, as the status remembers.
+    has_started: bool
     #: It had a Job with pods that somebody deleted before it ended.
     lost: bool
     #: None: can't be told, because the API does not answer, or nothing to be told, because nothing has started.
@@ -91,6 +93,19 @@ class IterationProgress:
     def had_pods(self) -> bool:
         job = self.job
         return any(not pod.injected for pod in self.pods) or (job is not None and job.pods_active + job.pods_ended > 0)
+
+    @property
+    def is_held(self) -> bool:
+        """A queue, or somebody else, has not let it begin yet."""
+        job = self.job
+        return (
+            self.stage is Stage.ACTIVE
+            and not self.has_started
+            and not self.had_pods
+            and job is not None
+            and job.suspended
+            and not job.suspended_by_us
+        )
 
     @property
     def state(self) -> IterationState:
@@ -179,6 +194,7 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
             job=job,
             pods=tuple(mine),
             row=row,
+            has_started=index in memory.started,
             lost=is_lost,
             verdict=Verdict(standing=Standing.SYNCED)
             if index in memory.synced
@@ -189,10 +205,10 @@ def progress(experiment: Experiment, observed: Observed, accepted: Accepted) -> 
         )
 
     found = tuple(one(index) for index in range(len(ids)))
-    return tuple(map(_closed, found)) if _is_closed(experiment, observed, found) else found
+    return tuple(map(_closed, found)) if is_closed(experiment, observed, found) else found
 
 
-def _is_closed(experiment: Experiment, observed: Observed, iterations: Sequence[IterationProgress]) -> bool:
+def is_closed(experiment: Experiment, observed: Observed, iterations: Sequence[IterationProgress]) -> bool:
     """Whether no iteration is to begin any more."""
     if experiment.status.skipped or target_reached(experiment, observed) is not None:
         return True

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pinnace_operator.acceptance import Accepted
+from pinnace_operator.engines.kinds import stop_of
 from pinnace_operator.experiment import Experiment
-from pinnace_operator.observed import Observed
-from pinnace_operator.progress import IterationProgress, Stage, target_reached
+from pinnace_operator.observed import JobView, Observed
+from pinnace_operator.progress import IterationProgress, Stage, is_closed, target_reached
 from pinnace_operator.search import Asked
 from pinnace_operator.search.asking import Told, Trial
 from pinnace_operator.search.objective import finite_value_of
@@ -18,24 +19,28 @@ MAX_ASKED: Final = 20
 
 
 def to_stop(experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed) -> Mapping[int, str]:
-    """Those that have a Job and are not to go on, each with the reason; what was stopped once stays stopped.
-
-    A Job in a queue is the queue's, which would start it again at once.
-    """
+    """Those that have a Job and are not to go on, each with the reason; what was stopped once stays stopped."""
     reached = target_reached(experiment, observed)
     found: dict[int, str] = {}
     for iteration in iterations:
         job = iteration.job
-        if job is None or job.end is not None or job.queued:
+        if job is None or job.over or not can_be_stopped(job):
             continue
         if job.stopped or iteration.stage is Stage.STOPPED:
             found[iteration.index] = job.stopped or "it was stopped before"
         elif iteration.stage is Stage.ACTIVE and reached is not None and iteration.index != reached.index:
             # The one that reached it goes on to its own end: what it writes last is what the sweep was for.
             found[iteration.index] = f"iteration {reached.index} reached the target of spec.objective"
+        elif iteration.is_held and is_closed(experiment, observed, iterations):
+            found[iteration.index] = "no further iteration was to begin, and a queue held it"
         elif why := _hopeless(experiment, iteration, observed):
             found[iteration.index] = why
     return found
+
+
+def can_be_stopped(job: JobView) -> bool:
+    """A queue starts at once what it has let in and somebody else suspends."""
+    return not job.queued or bool(stop_of(job.engine))
 
 
 def next_ones(

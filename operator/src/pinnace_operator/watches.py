@@ -1,5 +1,6 @@
 """Are the watches alive? Each is connected anew within minutes; one that is not has been forgotten or hangs."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,6 +24,8 @@ class Watches:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._connected: dict[str, float] = {}
+        #: Something that was watched is no more.
+        self.is_bereft = False
         #: In seconds since 1970; 0: nothing yet.
         self.last_event_at = 0.0
 
@@ -36,6 +39,16 @@ class Watches:
     def connected(self, watch: str) -> None:
         self._connected[watch] = self._monotonic()
         self.saw_event()
+
+    def has(self, api_version: str, plural: str) -> bool:
+        """Whether some watch of these was ever begun."""
+        group = f"/apis/{api_version}/"
+        return any(path.startswith(group) and path.endswith(f"/{plural}") for path in list(self._connected))
+
+    def forget(self) -> None:
+        """They begin anew."""
+        self._connected.clear()
+        self.is_bereft = False
 
     def stale(self) -> list[str]:
         now = self._monotonic()
@@ -62,5 +75,9 @@ class Watches:
             self.begin(params.url.path)
 
     async def _on_end(self, _session: Any, _context: Any, params: aiohttp.TraceRequestEndParams) -> None:
+        if params.response.status == 404 and params.url.path in self._connected:
+            # To hear of it would bring all of kopf to its end, and not in good time: it has to wait until it is ended.
+            self.is_bereft = True
+            await asyncio.Event().wait()
         if params.url.query.get("watch") == "true" and params.response.status == 200:
             self.connected(params.url.path)

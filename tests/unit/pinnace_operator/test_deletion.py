@@ -61,7 +61,7 @@ def test_deleting_asks_the_pods_to_end_waits_for_their_last_files_and_lets_go() 
     world, pod = running()
     world.delete()
     world.settle()
-    assert world.job(0)["spec"]["suspend"] is True
+    assert world.is_halted(0)
     assert world.condition(ConditionType.RUNNING) == ("False", "Deleting")
     assert FORCE_ANNOTATION in world.message(ConditionType.RUNNING)
     world.pass_time(TIMEOUT_S - 1)
@@ -226,6 +226,43 @@ def test_jobs_that_vanished_with_their_namespace_are_still_judged_by_what_was_se
     world.delete_job(0)
     world.settle()
     assert world.reasons()[-1] == "ArtifactsAshore"
+
+
+def queued(policy: str = "Retain") -> World:
+    body = manifest(parameters={"grid": {"n": [0, 1]}}, parallelism=2, artifacts={"deletionPolicy": policy})
+    body["spec"]["template"]["metadata"] = {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}
+    world = World(body)
+    world.settle()
+    world.hold(1)
+    return world
+
+
+def test_what_a_queue_let_in_and_what_it_holds_back_ends_with_its_experiment() -> None:
+    world = queued()
+    pod = world.start_pod(0)
+    world.write_file(pod)
+    world.settle()
+    world.delete()
+    world.settle()
+    assert world.is_halted(0)
+    world.let_in(1)
+    world.settle()
+    assert world.vacancies() == [], "the queue lets in what needs no pods any more"
+    world.drain_pod(pod)
+    world.settle()
+    assert world.gone_at == world.now
+    assert world.everything_is_ashore
+    assert {row.state for row in world.rows.values()} == {IterationState.KILLED}
+
+
+def test_what_a_queue_let_in_ends_with_its_namespace() -> None:
+    world = queued()
+    world.start_pod(0)
+    world.settle()
+    world.namespace_ends = True
+    world.delete()
+    world.settle()
+    assert world.job(0)["spec"]["activeDeadlineSeconds"] == 1
 
 
 def test_orphaned_jobs_go_on() -> None:

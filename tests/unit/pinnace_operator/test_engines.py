@@ -121,6 +121,22 @@ def test_a_workflow_that_we_terminated_was_stopped_and_has_not_failed() -> None:
     assert view("Workflow", {"phase": "Succeeded"}, for_good, stopped="hopeless").end is JobEnd.SUCCEEDED
 
 
+@pytest.mark.parametrize(
+    ("kind", "ended"),
+    [("PyTorchJob", condition("Failed")), ("RayJob", {"jobDeploymentStatus": "Failed", "reason": "DeadlineExceeded"})],
+)
+def test_one_that_we_ended_by_its_time_was_stopped_and_one_that_set_that_time_itself_was_not(
+    kind: str, ended: dict[str, Any]
+) -> None:
+    for_good = suspension(EngineKind(kind), suspend=True, for_good=True)
+    stopped = view(kind, {}, for_good, stopped="hopeless")
+    assert (stopped.suspended, stopped.over) == (True, False)
+    assert view(kind, ended, for_good, stopped="hopeless").over
+    assert view(kind, ended, for_good, stopped="hopeless").end is None
+    assert view(kind, ended, for_good).end is JobEnd.FAILED
+    assert not view(kind, {}, for_good).suspended
+
+
 def test_an_object_that_is_not_ours_is_malformed() -> None:
     for manifest in ({"kind": "MPIJob"}, {"kind": "RayJob"}, {"kind": "RayJob", "metadata": {"name": "x", "uid": "u"}}):
         with pytest.raises(MalformedError):
@@ -173,6 +189,27 @@ REFUSED = [
     ({"object_": {**SPECS["PyTorchJob"], "runPolicy": {"suspend": True}}}, "InvalidEngine", "use spec.suspend"),
     ({"object_": {**SPECS["PyTorchJob"], "x": "y" * MAX_BYTES}}, "InvalidEngine", "what is large"),
     ({"kind": "RayJob", "object_": {**SPECS["RayJob"], "shutdownAfterJobFinishes": False}}, "InvalidEngine", "true"),
+    (
+        {"kind": "RayJob", "object_": {**SPECS["RayJob"], "clusterSelector": {"a": "b"}}},
+        "InvalidEngine",
+        "no iteration",
+    ),
+    ({"kind": "RayJob", "object_": {**SPECS["RayJob"], "deletionStrategy": {}}}, "InvalidEngine", "leave it out"),
+    (
+        {"kind": "RayJob", "object_": {**SPECS["RayJob"], "submissionMode": "InteractiveMode"}},
+        "InvalidEngine",
+        'must be "K8sJobMode" or "HTTPMode" or "SidecarMode"',
+    ),
+    (
+        {"kind": "TrainJob", "object_": {**SPECS["TrainJob"], "managedBy": "kueue.x-k8s.io/multikueue"}},
+        "InvalidEngine",
+        "runs in another cluster",
+    ),
+    (
+        {"object_": {**SPECS["PyTorchJob"], "runPolicy": {"managedBy": "kueue.x-k8s.io/multikueue"}}},
+        "InvalidEngine",
+        "spec.engine.spec.runPolicy.managedBy",
+    ),
     ({"kind": "Workflow", "object_": {"shutdown": "Stop"}}, "InvalidEngine", "use spec.suspend"),
     ({"kind": "TrainJob", "object_": {"runtimePatches": {}}}, "InvalidEngine", "must be a list"),
 ]
@@ -341,10 +378,11 @@ def test_a_deleted_experiment_stops_its_object_for_good_and_waits_for_its_pods()
     world.delete()
     world.settle()
     job = world.job(0)
-    assert job["spec"]["runPolicy"] == {"suspend": True}
+    assert job["spec"]["runPolicy"] == {"activeDeadlineSeconds": 1}
     assert job["metadata"]["annotations"]["pinnace.dev/stopped"] == "its Experiment is deleted"
     assert FINALIZER in world.body["metadata"]["finalizers"]
     world.drain_pod(pod)
+    world.end_object(0, "Failed")
     world.settle()
     assert FINALIZER not in world.body["metadata"].get("finalizers", [])
     assert world.everything_is_ashore

@@ -379,20 +379,56 @@ def test_a_pod_that_was_suspended_unproven_is_not_forgotten_by_an_operator_that_
     assert world.condition(SYNCED) == ("False", "Unproven")
 
 
-def test_a_job_in_a_queue_is_left_to_the_queue_when_the_target_is_reached() -> None:
-    body = manifest(parameters=GRID, objective={**LOSS, "target": 0.1})
+def queued(**spec: Any) -> World:
+    """The queue has let in the Job of iteration 0, which has a pod, and holds back another one."""
+    body = manifest(parameters=GRID, parallelism=3, **spec)
     body["spec"]["template"]["metadata"] = {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}
     world = World(body)
     world.settle()
-    pod = world.start_pod(0)
+    world.hold(2)
+    world.start_pod(0)
+    world.settle()
+    return world
+
+
+def test_what_a_queue_let_in_and_what_it_holds_back_is_stopped_when_the_target_is_reached() -> None:
+    world = queued(objective={**LOSS, "target": 0.1}, ttlSecondsAfterFinished=60)
+    let_in = world.start_pod(1)
     world.settle()
     measure(world, 0, "loss", 0.05, 2.0)
     world.settle()
-    assert not any("for good" in write for write in world.writes)
-    world.end_pod(pod)
+    assert world.status.iterations.stopped_indexes == "2"
+    world.let_in(2)
+    assert world.vacancies() == []
+    world.drain_pod(let_in)
+    [winner] = [uid for uid, pod in world.pods_by_name.items() if pod["status"]["phase"] == "Running"]
+    world.end_pod(winner)
     world.settle()
     assert world.condition(SUCCEEDED) == ("True", "TargetReached")
-    assert world.status.iterations.skipped_indexes == "1-5"
+    assert world.condition(SYNCED) == ("True", "AllRecorded")
+    counts = world.status.iterations
+    assert (counts.succeeded_indexes, counts.stopped_indexes, counts.skipped_indexes) == ("0", "1-2", "3-5")
+    world.pass_time(60)
+    assert world.expire_jobs() == [0, 1, 2]
+
+
+def test_what_a_queue_holds_back_never_begins_once_too_many_have_failed_and_what_had_begun_goes_on() -> None:
+    world = queued(maxFailedIterations=0)
+    begun = world.start_pod(1)
+    world.settle()
+    world.hold(1)
+    world.drain_pod(begun)
+    world.settle()
+    [pod] = [uid for uid, pod in world.pods_by_name.items() if pod["status"]["phase"] == "Running"]
+    world.end_pod(pod, exit_code=1)
+    world.settle()
+    counts = world.status.iterations
+    assert (counts.failed_indexes, counts.stopped_indexes, counts.skipped_indexes) == ("0", "2", "3-5")
+    assert "a queue held it" in world.job(2)["metadata"]["annotations"]["pinnace.dev/stopped"]
+    world.let_in(1)
+    run(world, 1)
+    assert world.condition(SUCCEEDED) == ("False", "TooManyFailures")
+    assert world.status.done
 
 
 def test_an_experiment_with_stopped_iterations_and_a_time_to_live_comes_to_rest() -> None:
@@ -497,8 +533,9 @@ def test_a_stopped_job_that_somebody_resumes_is_stopped_again() -> None:
     world.settle()
     assert 5 not in world.open_jobs()
     job = world.job(5)
-    job["spec"]["suspend"] = False
+    job["spec"] |= {"completions": 1, "parallelism": 1}
     world.touch(job)
+    assert 5 in world.open_jobs()
     world.settle()
     assert 5 not in world.open_jobs()
 
@@ -566,7 +603,7 @@ def test_a_crash_after_any_request_changes_nothing_in_the_end(survives: int) -> 
                 world.start_pod(index)
         for uid in [uid for uid, pod in world.pods_by_name.items() if pod["status"]["phase"] == "Running"]:
             index = world.index_of(uid)
-            if world.job(index)["spec"].get("suspend"):
+            if world.is_halted(index):
                 world.drain_pod(uid)
             elif world.rows:
                 world.write_file(uid)

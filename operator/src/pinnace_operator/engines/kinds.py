@@ -3,7 +3,7 @@
 A new engine is a further entry here, one in the enumeration, and the rights in the chart.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -46,8 +46,8 @@ class Engine:
     #: A list that gets one more item, made of the metadata that all pods get.
     appended: tuple[str, Callable[[dict[str, Any]], dict[str, Any]]] | None = None
     suspend: Path
-    #: What ends it for good, instead of `suspend`, where that lets pods go on.
-    stop: tuple[Path, str] | None = None
+    #: What of the spec ends it for good, whoever else suspends and resumes it. Empty: it can only be suspended.
+    stop: Mapping[str, Any] = field(default_factory=dict)
     #: It ended well: one of these.
     succeeded: tuple[Signs, ...]
     #: It failed: one of these, and none of the above.
@@ -57,8 +57,8 @@ class Engine:
     started: tuple[Path, ...] = ()
     ended: tuple[Path, ...] = ()
     message: tuple[Path, ...] = ()
-    #: Fields that must have this value, each with the reason.
-    required: Mapping[Path, tuple[Any, str]] = field(default_factory=dict)
+    #: Fields that must have one of these values, each with the reason. None: the field may be left out.
+    only: Mapping[Path, tuple[Sequence[Any], str]] = field(default_factory=dict)
     #: What to write instead of a field of the Experiment that means nothing to this engine.
     instead: Mapping[str, str]
 
@@ -75,17 +75,27 @@ def _runtime_patch(metadata: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+#: Why another controller than the engine's own is refused: Kueue sends such objects to other clusters.
+_ELSEWHERE: Final = "what runs in another cluster is seen by nobody here"
+
+#: What of a Job's spec ends it for good: it needs no more pods, and is complete once those that it has are gone, also
+#: while a queue holds it suspended.
+_NO_PODS: Final = {"parallelism": 0, "completions": 0}
+
+
 ENGINES: Final[Mapping[EngineKind, Engine]] = {
     EngineKind.PYTORCH_JOB: Engine(
         resource=Resource(api_version="kubeflow.org/v1", plural="pytorchjobs"),
         operator="the Kubeflow Training Operator",
         templates=(("pytorchReplicaSpecs", "*", "template"),),
         suspend=("runPolicy", "suspend"),
+        stop={"runPolicy": {"activeDeadlineSeconds": 1}},
         succeeded=({"Succeeded": "True"},),
         failed=({"Failed": "True"},),
         at_rest={"Suspended": "True"},
         started=(("startTime",),),
         ended=(("completionTime",),),
+        only={("runPolicy", "managedBy"): ((None, "kubeflow.org/training-operator"), _ELSEWHERE)},
         instead={
             "workers": "pytorchReplicaSpecs.Worker.replicas",
             "backoffLimit": "runPolicy.backoffLimit",
@@ -101,7 +111,9 @@ ENGINES: Final[Mapping[EngineKind, Engine]] = {
         suspend=("suspend",),
         succeeded=({"Complete": "True"},),
         failed=({"Failed": "True"},),
+        # Its controller says so as soon as it is asked to; that the pods are gone, they have to tell themselves.
         at_rest={"Suspended": "True"},
+        only={("managedBy",): ((None, "trainer.kubeflow.org/trainjob-controller"), _ELSEWHERE)},
         instead={
             "workers": "trainer.numNodes",
             "backoffLimit": "the Jobs of the runtime",
@@ -118,6 +130,8 @@ ENGINES: Final[Mapping[EngineKind, Engine]] = {
             ("rayClusterSpec", "workerGroupSpecs", "*", "template"),
         ),
         suspend=("suspend",),
+        # Its cluster goes so long after the end as it says.
+        stop={"activeDeadlineSeconds": 1, "ttlSecondsAfterFinished": 0},
         succeeded=({("jobDeploymentStatus",): "Complete", ("jobStatus",): "SUCCEEDED"},),
         failed=(
             {("jobDeploymentStatus",): "Complete"},
@@ -128,8 +142,19 @@ ENGINES: Final[Mapping[EngineKind, Engine]] = {
         started=(("startTime",),),
         ended=(("endTime",),),
         message=(("reason",), ("message",)),
-        required={
-            ("shutdownAfterJobFinishes",): (True, "the pods of its cluster never end otherwise, nor are they proven")
+        only={
+            ("shutdownAfterJobFinishes",): (
+                (True,),
+                "the pods of its cluster never end otherwise, nor are they proven",
+            ),
+            ("deletionStrategy",): ((None,), "shutdownAfterJobFinishes says when its pods go"),
+            ("deletionPolicy",): ((None,), "shutdownAfterJobFinishes says when its pods go"),
+            ("clusterSelector",): ((None,), "the pods of a cluster that is there already belong to no iteration"),
+            ("submissionMode",): (
+                (None, "K8sJobMode", "HTTPMode", "SidecarMode"),
+                "one that waits for somebody to submit it does not end by itself",
+            ),
+            ("managedBy",): ((None, "ray.io/kuberay-operator"), _ELSEWHERE),
         },
         instead={
             "workers": "rayClusterSpec.workerGroupSpecs[].replicas",
@@ -145,7 +170,7 @@ ENGINES: Final[Mapping[EngineKind, Engine]] = {
         pod_metadata=(("podMetadata",),),
         # A suspended Workflow begins no further step, and lets those that run go on.
         suspend=("suspend",),
-        stop=(("shutdown",), "Terminate"),
+        stop={"shutdown": "Terminate"},
         succeeded=({("phase",): "Succeeded"},),
         failed=({("phase",): "Failed"}, {("phase",): "Error"}),
         started=(("startedAt",),),
@@ -166,14 +191,24 @@ def resource_of(kind: EngineKind) -> Resource:
     return JOB if kind is EngineKind.JOB else ENGINES[kind].resource
 
 
+def stop_of(kind: EngineKind) -> Mapping[str, Any]:
+    """What of the spec ends it for good; empty where it can only be suspended, so that a queue may resume it."""
+    return _NO_PODS if kind is EngineKind.JOB else ENGINES[kind].stop
+
+
 def suspension(kind: EngineKind, *, suspend: bool, for_good: bool) -> dict[str, Any]:
     """What of the spec says so."""
-    if kind is EngineKind.JOB:
-        return {"suspend": suspend}
-    engine = ENGINES[kind]
-    if for_good and engine.stop is not None:
-        return nested(*engine.stop)
-    return nested(engine.suspend, suspend)
+    if for_good and (stop := stop_of(kind)):
+        return dict(stop)
+    return nested(("suspend",) if kind is EngineKind.JOB else ENGINES[kind].suspend, suspend)
+
+
+def says(value: Any, part: Mapping[str, Any]) -> bool:
+    """Whether `part` is in `value`, maps within maps too."""
+    return isinstance(value, Mapping) and all(
+        says(value.get(name), wanted) if isinstance(wanted, Mapping) else value.get(name) == wanted
+        for name, wanted in part.items()
+    )
 
 
 def at(value: Any, path: Path) -> Any:

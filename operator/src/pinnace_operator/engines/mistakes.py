@@ -15,6 +15,9 @@ MAX_BYTES: Final = 256 * 1024
 
 _NAME_LABEL: Final = 63
 
+#: By whether the field may be left out.
+_MEND: Final = {True: "leave it out", False: "set it"}
+
 #: Fields that describe a Job, and what they are where nothing is wanted of them.
 _OF_JOBS: Final = {
     "workers": 1,
@@ -104,13 +107,14 @@ def _object(experiment: Experiment, engine: Engine) -> Iterator[str]:
             f"spec.engine.spec has {size} bytes, and may have {MAX_BYTES}: put what is "
             "large into a ConfigMap or an image"
         )
-    for path in (engine.suspend, *([engine.stop[0]] if engine.stop else [])):
+    for path in (engine.suspend, ("shutdown",)):
         if at(wanted.spec, path) is not None:
             yield f"spec.engine.spec.{'.'.join(path)} is set by Pinnace: leave it out, and use spec.suspend"
-    for path, (value, why) in engine.required.items():
-        if at(wanted.spec, path) != value:
-            word = msgspec.json.encode(value).decode()
-            yield f"spec.engine.spec.{'.'.join(path)} must be {word}, because {why}: set it"
+    for path, (values, why) in engine.only.items():
+        if at(wanted.spec, path) not in values:
+            words = " or ".join(msgspec.json.encode(value).decode() for value in values if value is not None)
+            mend = f"must be {words}" if words else "can't be used"
+            yield f"spec.engine.spec.{'.'.join(path)} {mend}, because {why}: {_MEND[None in values]}"
     yield from _pods(experiment, engine)
     if engine.appended and not isinstance(wanted.spec.get(engine.appended[0], []), list):
         yield f"spec.engine.spec.{engine.appended[0]} must be a list: correct it"

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from pinnace_operator.cluster_objects import index_of, job_view, parameters_of
-from pinnace_operator.engines.kinds import ENGINES, Engine, Path, Signs, at
+from pinnace_operator.engines.kinds import ENGINES, Engine, Path, Signs, at, says
 from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.job import QUEUE_LABEL_PREFIX, STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
 from pinnace_operator.manifest import MalformedError, Manifest, Metadata
@@ -37,7 +37,7 @@ def _view(kind: EngineKind, found: _Object) -> JobView:
     engine, meta = ENGINES[kind], found.metadata
     end = _end(engine, found.status)
     stopped = meta.annotations.get(STOPPED_ANNOTATION, "")
-    stops = engine.stop is not None and at(found.spec, engine.stop[0]) is not None
+    stops = bool(stopped and engine.stop) and says(found.spec, engine.stop)
     suspended = bool(at(found.spec, engine.suspend)) or stops
     at_rest = engine.at_rest is not None and _says(found.status, engine.at_rest)
     if stopped and end is JobEnd.FAILED:
