@@ -11,7 +11,7 @@ from cluster.installation import CHART, DEFINITION, SYSTEM_NAMESPACE, found, ins
 from cluster.kubectl import apply, get, items, kubectl
 from pinnace.naming import SIDECAR_CONTAINER
 from pinnace_operator.deletion import FINALIZER
-from support.engine_crds import DEFINITIONS
+from support.engine_crds import RESOURCES, define
 from support.eventually import eventually
 from support.ledger import Ledger, differences
 from support.system import HOLD, Experiment, System, connected, experiment_manifest
@@ -32,11 +32,10 @@ OF_THE_RELEASE = "app.kubernetes.io/instance=pinnace,app.kubernetes.io/part-of=p
 
 @pytest.fixture(scope="module", autouse=True)
 def brought_back(installed: None) -> Iterator[None]:
-    [definition] = [one for one in DEFINITIONS if one["spec"]["names"]["kind"] == "PyTorchJob"]
-    apply(definition)
+    define("pytorchjobs.yaml")
     yield
     install(lambda _: None)
-    kubectl("delete", "crd", definition["metadata"]["name"])
+    kubectl("delete", "crd", RESOURCES["pytorchjobs.yaml"])
 
 
 @pytest.fixture
