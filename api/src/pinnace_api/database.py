@@ -3,7 +3,8 @@
 Invariants: a write is one transaction that is durable when `write` returns; on SQLite writes queue (one writer is all
 it can have; waiting here is fair, waiting in its busy loop is not), and those that wait share a commit; on PostgreSQL
 a transaction that was given up for another's sake is tried again, here and nowhere else; a database that can't be
-reached, stays locked, is full or takes too long is `Unavailable`, never a half-done write.
+reached, stays locked, is full or takes too long is `Unavailable`, never a half-done write; what is done `at_once` on
+SQLite waits for nobody.
 """
 
 import fcntl
