@@ -433,6 +433,7 @@ def test_an_operator_with_the_charts_rights_runs_engines_to_their_proof_as_their
                 assert [one["name"] for one in created["spec"]["initContainers"]] == [SIDECAR_CONTAINER]
                 variables = {one["name"] for one in created["spec"]["containers"][0]["env"]}
                 assert {"PINNACE_ITERATION_ID", "PINNACE_PARAM_LR"} <= variables
+            started.waits_for_its_pods()
             started.says(made, SUCCEEDED[kind])
             started.waits_for("ArtifactsSynced", "AllRecorded")
 
@@ -471,6 +472,13 @@ class Started:
     def says(self, made: dict[str, Any], status: dict[str, Any]) -> None:
         name, patch = f"{self.resource}/{made['metadata']['name']}", json.dumps({"status": status})
         kubectl("patch", name, "--subresource=status", "--type=merge", f"--patch={patch}", namespace=NAMESPACE)
+
+    def waits_for_its_pods(self) -> None:
+        def have_ended() -> bool:
+            pods = items("pods", NAMESPACE, f"pinnace.dev/experiment={self.name}")
+            return {pod["status"]["phase"] for pod in pods} == {"Succeeded"}
+
+        self._soon(have_ended, what=f"the pods of {self.name} have ended")
 
     def waits_for(self, type_: str, reason: str) -> None:
         def is_so() -> bool:
