@@ -154,7 +154,7 @@ def configure(settings: kopf.OperatorSettings, selector: str = "", resources: It
     settings.watching.label_selectors["v1", "pods"] = EXPERIMENT_ID_LABEL
     if selector:
         settings.watching.label_selectors[GROUP, VERSION, PLURAL] = selector
-    # Events are ours: one for each transition of a condition.
+    # Events are ours, see events.py.
     settings.posting.enabled = False
     # Neither namespaces nor CRDs are watched: that would need rights on the whole cluster.
     settings.scanning.disabled = True
