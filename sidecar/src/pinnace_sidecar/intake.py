@@ -38,10 +38,10 @@ _IDLE_SHARE: Final = 1000.0
 POLL_S: Final = 2.0
 #: Scans take at most one fiftieth of the time, so that a hundred thousand files cost no more of a core than ten; but a
 #: slow volume puts off the next one for IDLE_S at most. Files that a scan finds new or complete pay for it: it may cost
-#: so much for each, less than shipping one. Even so it looks at all there is, and pauses for several times its length.
+#: so much for each, less than shipping one. Even so it looks at all there is, and pauses for ten times as long.
 _SHARE: Final = 50.0
 _WORTH_S: Final = 100e-6
-_PAID_SHARE: Final = 4.0
+_PAID_SHARE: Final = 10.0
 _SHORTEST_PAUSE_S: Final = 0.05
 
 
