@@ -7,7 +7,6 @@ watched, and begin anew: each Experiment is looked at again, and nothing else is
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -32,8 +31,9 @@ class Arrivals:
         pause: float = PAUSE_S,
     ) -> None:
         self._wanted, self._watches, self._serves, self._pause = wanted, watches, serves, pause
-        #: Set once something else is there to be watched than is watched.
-        self.changed = threading.Event()
+        #: Set once something else is there to be watched than is watched. Not one of threading: a thread of kopf
+        #: would wait for it, and kopf for that thread when it is asked to end.
+        self.changed = asyncio.Event()
 
     async def look_out(self) -> None:
         """To be run beside the watches; it ends with the first change."""
@@ -44,13 +44,15 @@ class Arrivals:
                 async with asyncio.timeout(self._pause):
                     await never.wait()
             except TimeoutError:
-                await asyncio.to_thread(self._ask)
+                if await asyncio.to_thread(self._has_changed):
+                    self.changed.set()
 
-    def _ask(self) -> None:
+    def _has_changed(self) -> bool:
         if self._watches.is_bereft:
             _log.info("kind.went")
-            self.changed.set()
+            return True
         for resource in self._wanted:
             if not self._watches.has(resource.api_version, resource.plural) and self._serves(resource):
                 _log.info("kind.came resource=%s.%s", resource.plural, resource.group)
-                self.changed.set()
+                return True
+        return False
