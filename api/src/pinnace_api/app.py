@@ -18,7 +18,6 @@ from pinnace_api import first_admin, health, migrations, openapi
 from pinnace_api.access import Access
 from pinnace_api.artifact_sets import routes as artifact_sets
 from pinnace_api.artifacts import routes as artifacts
-from pinnace_api.at_once import Hand
 from pinnace_api.audit import routes as audit
 from pinnace_api.comparisons import routes as comparisons
 from pinnace_api.cookies import Cookies
@@ -172,7 +171,6 @@ def create_app(
         cors_config=_cors(settings),
         dependencies={
             "database": _provide(database),
-            "hand": _provide(Hand(database)),
             "transfers": _provide(transfers),
             "reviewer": _provide(reviewer),
             "tokens": _provide(TokenServices(Path(settings.store_keys_dir) if settings.store_keys_dir else None)),

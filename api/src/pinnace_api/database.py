@@ -3,14 +3,12 @@
 Invariants: a write is one transaction that is durable when `write` returns; on SQLite writes queue (one writer is all
 it can have; waiting here is fair, waiting in its busy loop is not), and those that wait share a commit; on PostgreSQL
 a transaction that was given up for another's sake is tried again, here and nowhere else; a database that can't be
-reached, stays locked, is full or takes too long is `Unavailable`, never a half-done write; what is done `at_once` on
-SQLite waits for nobody.
+reached, stays locked, is full or takes too long is `Unavailable`, never a half-done write.
 """
 
 import fcntl
 import logging
 import sqlite3
-import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,10 +21,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pinnace_api import failures
 from pinnace_api.filters import documents
-from pinnace_api.write_queue import TURN_SECONDS, Busy, WriteQueue
+from pinnace_api.write_queue import TURN_SECONDS, WriteQueue
 
 #: `Connection` too, so that a service can name what it hands on to its queries.
-__all__ = ["Busy", "Connection", "Database"]
+__all__ = ["Connection", "Database"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -36,8 +34,6 @@ _T = TypeVar("_T")
 _CONNECTIONS: Final = {"sqlite": 40, "postgresql": 20}
 #: How long SQLite waits for another process's turn.
 _BUSY_SECONDS: Final = 5.0
-#: SQLite's connections for `at_once`: one, and one for a read amid what another began.
-_AT_ONCE: Final = 2
 #: PostgreSQL: until a connection stands, until a lock is given, and how long a transaction may lie idle.
 _CONNECT_SECONDS: Final = 5
 _LOCK_SECONDS: Final = 10
@@ -46,10 +42,6 @@ _IDLE_SECONDS: Final = 60
 _ATTEMPTS: Final = 5
 
 _log = logging.getLogger(__name__)
-
-
-class _Mode(threading.local):
-    at_once = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +61,21 @@ class Database:
     def __init__(self, url: str, *, connections: int = 0, statement_seconds: float = 30.0) -> None:
         parsed = make_url(url)
         self.connections = connections or _CONNECTIONS[parsed.get_backend_name()]
-        self.engine = _engine(parsed, self.connections, statement_seconds, _BUSY_SECONDS)
+        self.engine = _engine(parsed, self.connections, statement_seconds)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._queue = WriteQueue(self._writing, _command, _is_open) if self.is_sqlite else None
         # Otherwise each statement of a PostgreSQL transaction would see a state of its own.
         snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._watches: list[_Watch] = []
         self._reading = self.engine.execution_options(**({} if self.is_sqlite else snapshot))
-        self._mode = _Mode()
-        self._prompt = _engine(parsed, _AT_ONCE, statement_seconds, 0.0) if self.is_sqlite else self.engine
 
     def close(self) -> None:
         self.engine.dispose()
-        self._prompt.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database. Raises Unavailable."""
-        engine = self._prompt if self._mode.at_once else self._reading
-        with self._reachable(), engine.connect() as connection, connection.begin():
+        with _reachable(), self._reading.connect() as connection, connection.begin():
             yield connection
 
     def write(self, transaction: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -96,10 +84,9 @@ class Database:
         It may run several times, so it must do nothing but speak to the database. Raises Unavailable; then nothing was
         stored, unless the connection broke during the commit itself.
         """
-        with self._reachable():
+        with _reachable():
             if self._queue is not None:
-                write = self._queue.write_at_once if self._mode.at_once else self._queue.write
-                written: _T = write(lambda connection: transaction(connection, *args, **kwargs))
+                written: _T = self._queue.write(lambda connection: transaction(connection, *args, **kwargs))
                 return written
             for _ in range(_ATTEMPTS - 1):
                 try:
@@ -111,18 +98,6 @@ class Database:
             return self._attempt(transaction, *args, **kwargs)
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """What this thread reads and writes in the block waits for nobody. Raises Busy where it would have to.
-
-        On SQLite; on PostgreSQL every statement waits for the server.
-        """
-        self._mode.at_once = True
-        try:
-            yield
-        finally:
-            self._mode.at_once = False
-
-    @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """One transaction, tried once, in which tables may be made anew that others refer to.
 
@@ -130,7 +105,7 @@ class Database:
         Raises Unavailable.
         """
         with (
-            self._reachable(),
+            _reachable(),
             self.engine.connect() as connection,
             self._unchecked(connection),
             connection.execution_options(pinnace_write=True).begin(),
@@ -154,7 +129,7 @@ class Database:
                     return
                 yield True
             return
-        with self._reachable(), self.engine.connect() as connection:
+        with _reachable(), self.engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.detach()  # closed at the end, and the lock is gone with it
             is_mine = bool(alone.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one())
@@ -175,8 +150,7 @@ class Database:
         returns. Also when it is not certain that it was committed.
         """
         if not self._watches:
-            for engine in {self.engine, self._prompt}:
-                event.listen(engine, "after_execute", self._look)
+            event.listen(self.engine, "after_execute", self._look)
         self._watches.append(_Watch(statements, frozenset(tables), tell))
 
     def check(self) -> None:
@@ -193,9 +167,8 @@ class Database:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         concerned: set[_Watch] = set()
-        engine = self._prompt if self._mode.at_once else self.engine
         try:
-            with engine.connect() as connection:
+            with self.engine.connect() as connection:
                 writing = connection.execution_options(pinnace_write=True, pinnace_concerned=concerned)
                 with writing.begin():
                     yield writing
@@ -210,19 +183,6 @@ class Database:
                     connection.get_execution_options().get("pinnace_concerned", set()).add(watch)
 
     @contextmanager
-    def _reachable(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as error:
-            if self._mode.at_once and failures.is_busy(error):
-                raise Busy from error
-            refusal = failures.unavailable(error)
-            if refusal is None:
-                raise
-            _log.warning("database.unavailable", extra={"fields": {"cause": failures.cause(error)}})
-            raise refusal from error
-
-    @contextmanager
     def _unchecked(self, connection: Connection) -> Iterator[None]:
         if not self.is_sqlite:
             yield
@@ -235,7 +195,19 @@ class Database:
             driver.execute("PRAGMA foreign_keys = ON")
 
 
-def _engine(url: URL, connections: int, statement_seconds: float, busy_seconds: float) -> Engine:
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        refusal = failures.unavailable(error)
+        if refusal is None:
+            raise
+        _log.warning("database.unavailable", extra={"fields": {"cause": failures.cause(error)}})
+        raise refusal from error
+
+
+def _engine(url: URL, connections: int, statement_seconds: float) -> Engine:
     options: dict[str, Any] = {
         "pool_size": connections,
         "max_overflow": 0,
@@ -248,7 +220,7 @@ def _engine(url: URL, connections: int, statement_seconds: float, busy_seconds: 
         # A connection that a restart of the server has cut is noticed before it is used.
         return create_engine(url, pool_pre_ping=True, connect_args=_postgresql(url, statement_seconds), **options)
     # isolation_level None: the driver begins no transactions of its own; `_begin_sqlite` does.
-    connect_args = {"timeout": busy_seconds, "check_same_thread": False, "isolation_level": None}
+    connect_args = {"timeout": _BUSY_SECONDS, "check_same_thread": False, "isolation_level": None}
     engine = create_engine(url, connect_args=connect_args, **options)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -36,12 +36,6 @@ def is_victim(error: DBAPIError) -> bool:
     return _state(error) in _VICTIM
 
 
-def is_busy(error: SQLAlchemyError) -> bool:
-    """Whether SQLite would have had to wait for another process or another connection; nothing was done."""
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
-    return isinstance(error, PoolTimeoutError) or code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
 def unavailable(error: SQLAlchemyError) -> Unavailable | None:
     """The refusal when the database can't be used at the moment; None when the error is a defect."""
     if isinstance(error, PoolTimeoutError):

@@ -22,11 +22,6 @@ TURN_SECONDS: Final = 10.0
 _MOST: Final = 100
 _SECONDS: Final = 0.02
 
-
-class Busy(Exception):
-    """What was to be done at once would have had to wait. Nothing was done."""
-
-
 Begin = Callable[[], AbstractContextManager[Connection]]
 Command = Callable[[Connection, str], None]
 
@@ -77,29 +72,12 @@ class WriteQueue:
     def write(self, transaction: Callable[[Connection], Any]) -> Any:
         """What `transaction` returns, or raises. Raises Unavailable when its turn doesn't come."""
         own = _Write(transaction)
-        self._enter(own)
-        if not own.leads:
-            self._wait(own)
-        return self._written(own)
-
-    def write_at_once(self, transaction: Callable[[Connection], Any]) -> Any:
-        """As `write`. Raises Busy, and has done nothing, when somebody else is writing."""
-        own = _Write(transaction)
-        if not self._enter(own, waits=False):
-            raise Busy
-        return self._written(own)
-
-    def _enter(self, own: _Write, *, waits: bool = True) -> bool:
-        """Whether it is in the queue; who doesn't wait comes first or not at all."""
         with self._lock:
-            if self._is_busy and not waits:
-                return False
             self._waiting.append(own)
             if not self._is_busy:
                 self._is_busy = own.leads = True
-        return True
-
-    def _written(self, own: _Write) -> Any:
+        if not own.leads:
+            self._wait(own)
         if own.leads:
             self._lead()
         if own.error is not None:

@@ -8,7 +8,7 @@ that this very file can't be stored.
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -26,6 +26,7 @@ from pinnace_sidecar.sharing import Sharing
 from pinnace_sidecar.store_calls import (
     Acknowledged,
     Answer,
+    Carrier,
     CopyDamaged,
     CopyUnreadable,
     Failed,
@@ -51,19 +52,6 @@ _LONGEST_STORE_PAUSE_S: Final = 10.0
 _MAX_UNREAD: Final = 5
 #: After these the store may have done what was asked although no answer says so.
 _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE})
-
-
-class Carrier(Protocol):
-    """Takes copies to where they belong: StoreCalls to an object store, UploadCalls to the API."""
-
-    @property
-    def hashes_parts(self) -> bool:
-        """As a store's own."""
-        ...
-
-    def call(self, jobs: Sequence[Job], longest: float) -> tuple[Answer, ...]:
-        """Do them; what goes wrong is in the answers. After `longest` seconds the rest is left untried."""
-        ...
 
 
 class Shipper:

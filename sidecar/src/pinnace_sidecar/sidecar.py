@@ -38,8 +38,8 @@ from pinnace_sidecar.reporter import Reporter
 from pinnace_sidecar.sets import Sets
 from pinnace_sidecar.settings import Tuning
 from pinnace_sidecar.sharing import Sharing
-from pinnace_sidecar.shipper import Carrier, Shipper
-from pinnace_sidecar.store_calls import Answer, StoreCalls
+from pinnace_sidecar.shipper import Shipper
+from pinnace_sidecar.store_calls import Answer, Carrier, StoreCalls
 from pinnace_sidecar.sweeper import Sweeper
 from pinnace_sidecar.tailing import Tailer
 from pinnace_sidecar.upload_calls import ApiFiles, UploadCalls

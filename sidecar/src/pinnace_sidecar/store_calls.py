@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -115,6 +115,19 @@ class Answer(msgspec.Struct, frozen=True):
 
     job: Job
     result: Result
+
+
+class Carrier(Protocol):
+    """Takes copies to where they belong: StoreCalls to an object store, UploadCalls to the API."""
+
+    @property
+    def hashes_parts(self) -> bool:
+        """As a store's own."""
+        ...
+
+    def call(self, jobs: Sequence[Job], longest: float) -> tuple[Answer, ...]:
+        """Do them; what goes wrong is in the answers. After `longest` seconds the rest is left untried."""
+        ...
 
 
 class StoreCalls:

@@ -1,6 +1,5 @@
 """/iterations, and those of an experiment"""
 
-from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -21,7 +20,6 @@ from pinnace.records import (
     Subtree,
 )
 from pinnace_api.access import Access, check_description
-from pinnace_api.at_once import Hand
 from pinnace_api.database import Database
 from pinnace_api.identity import Caller
 from pinnace_api.iterations import search, service
@@ -36,15 +34,14 @@ from pinnace_api.requests import FilterQuery, OrderQuery, ShownQuery, TotalQuery
     summary="Create an iteration or bring it forward",
     tags=["iterations"],
     responses=created(Iteration) | refusals(401, 403, 404, 409, 413, 422, 503),
+    sync_to_thread=True,
 )
-async def put_iteration(
-    *,
+def put_iteration(
     iteration_id: FromPath[UUID],
     data: JSONBody[IterationWrite],
     database: NamedDependency[Database],
     caller: NamedDependency[Caller],
     access: NamedDependency[Access],
-    hand: NamedDependency[Hand],
 ) -> Response[Iteration]:
     """PENDING and RUNNING may alternate; SUCCEEDED, FAILED and KILLED are final. A parameter is set once; more may join
     until the end. A time that is left out stays as it is.
@@ -52,13 +49,9 @@ async def put_iteration(
     With an `index`, the id must be its UUIDv5 in the experiment's name space. Without one, any UUID is the id, and the
     API gives the next number of the experiment.
     """
-
-    def put_it() -> tuple[Iteration, bool]:
-        access.check_reference(caller, "experiment_id", data.experiment_id, ProjectRole.EDITOR)
-        with access.hiding(caller, "iteration_id", iteration_id, ProjectRole.EDITOR):
-            return service.put(database, iteration_id, data, by=str(caller), by_part=caller.is_part)
-
-    iteration, is_new = await hand.do(put_it)
+    access.check_reference(caller, "experiment_id", data.experiment_id, ProjectRole.EDITOR)
+    with access.hiding(caller, "iteration_id", iteration_id, ProjectRole.EDITOR):
+        iteration, is_new = service.put(database, iteration_id, data, by=str(caller), by_part=caller.is_part)
     return Response(iteration, status_code=201 if is_new else 200)
 
 
@@ -68,22 +61,20 @@ async def put_iteration(
     summary="Edit an iteration",
     tags=["iterations"],
     responses=refusals(401, 403, 404, 409, 410, 413, 422, 503),
+    sync_to_thread=True,
 )
-async def patch_iteration(
-    *,
+def patch_iteration(
     iteration_id: FromPath[UUID],
     data: JSONBody[IterationPatch],
     database: NamedDependency[Database],
     caller: NamedDependency[Caller],
-    hand: NamedDependency[Hand],
     override: Annotated[bool, QueryParameter(description="Let parameters change that are set")] = False,
 ) -> Iteration:
     """A JSON merge patch. When it has ended, only name, notes, tags, parent and lifecycle can still change. A pod may
     edit the tags and notes of its own iteration.
     """
     check_description(caller, data)
-    patch_it = partial(service.patch, database, iteration_id, data, override=override, by_part=caller.is_part)
-    return await hand.do(patch_it)
+    return service.patch(database, iteration_id, data, override=override, by_part=caller.is_part)
 
 
 @delete(
@@ -105,17 +96,15 @@ def trash_iteration(iteration_id: FromPath[UUID], database: NamedDependency[Data
     summary="Say that an iteration lives",
     tags=["iterations"],
     responses=refusals(401, 403, 404, 413, 422, 503),
+    sync_to_thread=True,
 )
-async def put_heartbeat(
-    iteration_id: FromPath[UUID],
-    data: JSONBody[Heartbeat],
-    database: NamedDependency[Database],
-    hand: NamedDependency[Hand],
+def put_heartbeat(
+    iteration_id: FromPath[UUID], data: JSONBody[Heartbeat], database: NamedDependency[Database]
 ) -> HeartbeatReceipt:
     """One that RUNNING iterations have given stands until `lease_seconds` have passed; then they are LOST, until the
     next one. The answer says what the iteration is now.
     """
-    return await hand.do(partial(service.beat, database, iteration_id, data))
+    return service.beat(database, iteration_id, data)
 
 
 @get(
@@ -124,11 +113,10 @@ async def put_heartbeat(
     summary="One iteration with a summary of its metrics",
     tags=["iterations"],
     responses=refusals(401, 403, 404, 503),
+    sync_to_thread=True,
 )
-async def get_iteration(
-    iteration_id: FromPath[UUID], database: NamedDependency[Database], hand: NamedDependency[Hand]
-) -> Iteration:
-    return await hand.do(partial(service.get, database, iteration_id))
+def get_iteration(iteration_id: FromPath[UUID], database: NamedDependency[Database]) -> Iteration:
+    return service.get(database, iteration_id)
 
 
 @get(

@@ -1,6 +1,5 @@
 """/iterations/…/metrics"""
 
-from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -9,7 +8,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from pinnace.records import MetricBatch, MetricPage, MetricPatch, MetricPoint, MetricReceipt, MetricSeriesPage
-from pinnace_api.at_once import Hand
 from pinnace_api.database import Database
 from pinnace_api.identity import Caller
 from pinnace_api.metrics import service
@@ -17,8 +15,6 @@ from pinnace_api.openapi import refusals
 from pinnace_api.paging import Cut
 
 _MAX_OFFSET: Final = 2**63 - 1
-#: So many points are written in about the time that a hand-over takes.
-_FEW: Final = 10
 Key = Annotated[str, QueryParameter(min_length=1, max_length=250, description="Of this metric")]
 Step = Annotated[int, QueryParameter(ge=-(2**53), le=2**53, description="At this step")]
 AnyStep = Annotated[int | None, QueryParameter(ge=-(2**53), le=2**53, description="At this step only")]
@@ -30,13 +26,13 @@ AnyStep = Annotated[int | None, QueryParameter(ge=-(2**53), le=2**53, descriptio
     summary="Add points to an iteration's metrics",
     tags=["metrics"],
     responses=refusals(401, 403, 404, 409, 413, 422, 503),
+    sync_to_thread=True,
 )
-async def put_metrics(
+def put_metrics(
     iteration_id: FromPath[UUID],
     data: JSONBody[MetricBatch],
     database: NamedDependency[Database],
     caller: NamedDependency[Caller],
-    hand: NamedDependency[Hand],
 ) -> MetricReceipt:
     """All or nothing, in order. A point is known by (key, step, source, offset); one that is there stays as it is.
 
@@ -44,8 +40,7 @@ async def put_metrics(
     before, so give it a source of your own and count the offset up. NaN and the infinities travel as the strings "NaN",
     "Infinity" and "-Infinity". A time without an offset is UTC.
     """
-    put_them = partial(service.put, database, iteration_id, data, by_part=caller.is_part)
-    return await hand.do(put_them, brief=len(data.points) <= _FEW)
+    return service.put(database, iteration_id, data, by_part=caller.is_part)
 
 
 @patch(
