@@ -226,5 +226,5 @@ def test_jobs_stopped_at_the_target_drain_and_are_proven_and_nothing_else_begins
     assert states == {0: IterationState.KILLED, 1: IterationState.SUCCEEDED}
     jobs = sweep.jobs()
     assert sorted(jobs) == [0, 1]
-    assert [job["spec"].get("suspend", False) for _, job in sorted(jobs.items())] == [True, False]
+    assert [job["spec"]["completions"] for _, job in sorted(jobs.items())] == [0, 1]
     assert "target" in jobs[0]["metadata"]["annotations"]["pinnace.dev/stopped"]
