@@ -56,6 +56,8 @@ class EndJob:
 
     name: str
     uid: str
+    #: Another number than before has the Job controller look again.
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

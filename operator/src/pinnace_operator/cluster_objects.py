@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,10 +29,6 @@ from pinnace_operator.search.values import Combination
 from pinnace_operator.workers import INDEX_ANNOTATION
 
 _ManifestT = TypeVar("_ManifestT", bound=Manifest)
-
-
-#: What a Job's activeDeadlineSeconds is set to when it is to end at once.
-END_S: Final = 1
 
 
 def convert(manifest: Mapping[str, Any], type_: type[_ManifestT]) -> _ManifestT:
@@ -63,7 +59,7 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
         at_rest=is_halted or (job.spec.suspend and _is_at_rest(status)),
         parameters=parameters_of(meta),
         queued=any(label.startswith(QUEUE_LABEL_PREFIX) for label in meta.labels),
-        is_ending=job.spec.active_deadline_seconds == END_S and not job.spec.suspend,
+        deadline_seconds=None if job.spec.suspend else job.spec.active_deadline_seconds,
         created_at=meta.creation_timestamp,
         started_at=status.start_time,
         ended_at=status.completion_time or (ended.last_transition_time if ended else None),

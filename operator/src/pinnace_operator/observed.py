@@ -53,8 +53,8 @@ class JobView:
     parameters: Combination = field(default_factory=dict)
     #: A queue decides when it runs.
     queued: bool = False
-    #: Its time is over by our word.
-    is_ending: bool = False
+    #: Its time, which runs.
+    deadline_seconds: int | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

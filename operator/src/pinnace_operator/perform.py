@@ -50,7 +50,6 @@ from pinnace_operator.actions import (
     TrashExperiment,
     WriteStatus,
 )
-from pinnace_operator.cluster_objects import END_S
 from pinnace_operator.deletion import FINALIZER
 from pinnace_operator.engines.kinds import ENGINES
 from pinnace_operator.events import build_announcement, build_event, is_worth_an_event
@@ -308,7 +307,7 @@ def _change_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Clu
             elif isinstance(action, ExpireJob):
                 cluster.expire_job(experiment.namespace, action.name, action.uid, seconds=action.seconds)
             elif isinstance(action, EndJob):
-                cluster.end_job(experiment.namespace, action.name, action.uid, seconds=END_S)
+                cluster.end_job(experiment.namespace, action.name, action.uid, seconds=action.seconds)
         except GoneError:
             continue
         except ClusterError as error:

@@ -55,6 +55,14 @@ MAX_ROWS: Final = 100
 FIGURES_PAUSE: Final = timedelta(seconds=20)
 
 
+#: What a Job's activeDeadlineSeconds is set to when it is to end at once, or one more.
+END_S: Final = 1
+
+#: So long until a Job that was told to end and has not is told anew. Kubernetes' Job controller waits five minutes for
+#: a pod that it could not make in a namespace that ends, declares no Job over meanwhile, and looks again only when the
+#: Job changes.
+_TOLD_ANEW_S: Final = 360.0
+
 #: How often to look at something that will hardly change by itself.
 SLOW_POLL_S: Final = 300.0
 
@@ -81,7 +89,7 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     turn: Sequence[IterationProgress] = ()
     may_create = not observed.namespace_ends and not _holds_back(observed.refusal, experiment.metadata.generation, now)
     if observed.namespace_ends:
-        changes = tuple(_ends(observed))
+        changes = tuple(_ends(observed, now))
     elif may_create:
         resumed = sum(isinstance(action, SuspendJob) and not action.suspend for action in changes)
         turn = next_ones(experiment, iterations, free - resumed)
@@ -146,7 +154,7 @@ def _deletion(experiment: Experiment, observed: Observed, platform: Platform, no
     end = deletion.parting(experiment, observed, now)
     if end is None:
         if observed.namespace_ends:
-            yield from _ends(observed)
+            yield from _ends(observed, now)
         else:
             for job in filter(_is_to_be_halted, observed.jobs.values()):
                 started = {pod.uid for pod in observed.pods if pod.index == job.index and pod.started}
@@ -181,14 +189,15 @@ def _last_rescues(experiment: Experiment, observed: Observed, platform: Platform
         yield from rescues(experiment, progress(experiment, observed, accepted), observed, accepted, platform)
 
 
-def _ends(observed: Observed) -> Iterator[EndJob | SuspendJob]:
+def _ends(observed: Observed, now: datetime) -> Iterator[EndJob | SuspendJob]:
     """In a namespace that is being deleted: it waits for the pods, and they for their Job, which can't replace them."""
+    seconds = END_S + int(now.timestamp() // _TOLD_ANEW_S) % 2
     for job in observed.jobs.values():
         if job.engine is not EngineKind.JOB:
             if _is_to_be_halted(job):
                 yield _halt(job, job.suspended_pods)
-        elif job.end is None and not job.is_ending:
-            yield EndJob(name=job.name, uid=job.uid)
+        elif job.end is None and job.deadline_seconds != seconds:
+            yield EndJob(name=job.name, uid=job.uid, seconds=seconds)
 
 
 def _is_to_be_halted(job: JobView) -> bool:

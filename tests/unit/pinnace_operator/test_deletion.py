@@ -1,5 +1,6 @@
 """A deleted Experiment waits for its pods' last files, for a bounded time, and says what may be missing."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -216,6 +217,26 @@ def test_in_a_namespace_that_is_deleted_jobs_are_ended_because_nothing_can_repla
     world.delete()
     world.settle()
     assert world.gone_at == world.now
+
+
+def test_a_job_that_was_told_to_end_and_has_not_is_told_anew_after_some_minutes_and_not_before() -> None:
+    world, pod = running()
+    world.namespace_ends = True
+    world.end_pod(pod, exit_code=143, last=False)
+    world.settle()
+
+    def told() -> list[str]:
+        return [write for write in world.writes if write.startswith("end")]
+
+    begun, deadlines = len(told()), set()
+    for minutes in range(1, 25):
+        world.now += timedelta(minutes=1)
+        world.settle()
+        [job] = world.jobs_by_name.values()
+        deadlines.add(job["spec"]["activeDeadlineSeconds"])
+        assert len(told()) - begun <= 1 + minutes // 6
+    assert len(told()) - begun == 4
+    assert deadlines == {1, 2}
 
 
 def test_jobs_that_vanished_with_their_namespace_are_still_judged_by_what_was_seen_of_them() -> None:
