@@ -64,7 +64,7 @@ def writes(wishes: Wishes, on: Databases = Databases.SQLITE) -> list[Row]:
             trackers[0].log(run, number * BATCH, BATCH)
 
     return _measured(
-        f"api-writes{on.suffix}",
+        f"api-writes{on.value}",
         [
             Work(name="create runs, 1 client", pieces=calls, do=create),
             Work(name=f"create runs, {_CLIENTS} clients", pieces=calls, do=create_together),
@@ -90,7 +90,7 @@ def reads(wishes: Wishes, on: Databases = Databases.SQLITE) -> list[Row]:
             trackers[0].curve(1000)
 
     return _measured(
-        f"api-reads{on.suffix}",
+        f"api-reads{on.value}",
         [
             Work(
                 name=f"the best 100 of {runs:,} runs with a metric above a half",

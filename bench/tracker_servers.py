@@ -41,13 +41,10 @@ class TrackingServer:
 
 
 class Databases(Enum):
+    """What the servers keep their rows in, by what the names of the tables end with."""
+
     SQLITE = ""
     POSTGRESQL = "-postgresql"
-
-    @property
-    def suffix(self) -> str:
-        """Of the tables' names."""
-        return self.value
 
 
 @contextmanager

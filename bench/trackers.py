@@ -223,7 +223,7 @@ class MLflow:
         with filling(self._database) as database:
             rows = ({"step": step, "value": 1 / (step + 1)} for step in range(1, number))
             database.copy("metrics", {"run_uuid": self._series}, rows)
-            database.execute("UPDATE latest_metrics SET step = ? WHERE run_uuid = ?", (number - 1, self._series))
+            database.execute("UPDATE latest_metrics SET step = ? WHERE run_uuid = ?", number - 1, self._series)
 
     def _file(self, run: str, path: str) -> str:
         return f"/api/2.0/mlflow-artifacts/artifacts/{self._experiment}/{run}/artifacts/{quote(path)}"

@@ -6,6 +6,7 @@ in its environment that says who started it, so `down` finds those whose starter
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -122,6 +123,12 @@ class Commands:
             return self.answer(*argv, timeout_s=timeout_s)
         except ClusterError:
             return None
+
+
+def need_go(commands: Commands, why: str, hint: str) -> None:
+    """Raises ClusterError where Go is not on the PATH; `why` says what for, as the beginning of a sentence about Go."""
+    if shutil.which("go", path=commands.environment.get("PATH")) is None:
+        raise ClusterError(f"{why} is not on the PATH", hint=hint, code=Exit.MISSING)
 
 
 def end_orphans(mark: str = MARK) -> int:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.cache import Cache, key
-from cluster.commands import Commands
-from cluster.errors import ClusterError, Exit
+from cluster.commands import Commands, need_go
+from cluster.errors import ClusterError
 
 NAME = "definitions"
 
@@ -67,12 +67,11 @@ def _version() -> str:
 
 
 def _fetch(fresh: Path, commands: Commands) -> None:
-    if shutil.which("go", path=commands.environment.get("PATH")) is None:
-        raise ClusterError(
-            "the definitions of other operators' kinds are missing, and Go, which downloads them, is not on the PATH",
-            hint="install Go 1.24 or newer",
-            code=Exit.MISSING,
-        )
+    need_go(
+        commands,
+        "the definitions of other operators' kinds are missing, and Go, which downloads them,",
+        hint="install Go 1.24 or newer",
+    )
     commands.progress.say("downloading the definitions of other operators' kinds from their Go modules (20 MB, once)")
     for source in SOURCES:
         told = json.loads(commands.answer("go", "mod", "download", "-json", source.module, timeout_s=300))

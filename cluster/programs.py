@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.cache import Cache, key
-from cluster.commands import Commands
-from cluster.errors import ClusterError, Exit
+from cluster.commands import Commands, need_go
 from cluster.settings import ROOT, Settings
 
 MODULE = ROOT / "cluster/kube"
@@ -112,12 +111,11 @@ class Programs:
         return link
 
     def _build(self, program: Program, folder: Path) -> None:
-        if shutil.which("go", path=self.commands.environment.get("PATH")) is None:
-            raise ClusterError(
-                f"{program.name} is missing, and Go, which would build it, is not on the PATH",
-                hint=f"install {program.name}, or Go 1.24 or newer",
-                code=Exit.MISSING,
-            )
+        need_go(
+            self.commands,
+            f"{program.name} is missing, and Go, which would build it,",
+            hint=f"install {program.name}, or Go 1.24 or newer",
+        )
         self.commands.progress.say(
             f"building {program.name} from its Go module{program.costs and f' ({program.costs})'}"
         )

@@ -56,7 +56,7 @@ FIGURES_PAUSE: Final = timedelta(seconds=20)
 
 
 #: What a Job's activeDeadlineSeconds is set to when it is to end at once, or one more.
-END_S: Final = 1
+_END_S: Final = 1
 
 #: So long until a Job that was told to end and has not is told anew. Kubernetes' Job controller waits five minutes for
 #: a pod that it could not make in a namespace that ends, declares no Job over meanwhile, and looks again only when the
@@ -191,7 +191,7 @@ def _last_rescues(experiment: Experiment, observed: Observed, platform: Platform
 
 def _ends(observed: Observed, now: datetime) -> Iterator[EndJob | SuspendJob]:
     """In a namespace that is being deleted: it waits for the pods, and they for their Job, which can't replace them."""
-    seconds = END_S + int(now.timestamp() // _TOLD_ANEW_S) % 2
+    seconds = _END_S + int(now.timestamp() // _TOLD_ANEW_S) % 2
     for job in observed.jobs.values():
         if job.engine is not EngineKind.JOB:
             if _is_to_be_halted(job):

@@ -20,7 +20,7 @@ MAX_ASKED: Final = 20
 
 def to_stop(experiment: Experiment, iterations: Sequence[IterationProgress], observed: Observed) -> Mapping[int, str]:
     """Those that have a Job and are not to go on, each with the reason; what was stopped once stays stopped."""
-    reached = target_reached(experiment, observed)
+    reached, closed = target_reached(experiment, observed), is_closed(experiment, observed, iterations)
     found: dict[int, str] = {}
     for iteration in iterations:
         job = iteration.job
@@ -31,7 +31,7 @@ def to_stop(experiment: Experiment, iterations: Sequence[IterationProgress], obs
         elif iteration.stage is Stage.ACTIVE and reached is not None and iteration.index != reached.index:
             # The one that reached it goes on to its own end: what it writes last is what the sweep was for.
             found[iteration.index] = f"iteration {reached.index} reached the target of spec.objective"
-        elif iteration.is_held and is_closed(experiment, observed, iterations):
+        elif iteration.is_held and closed:
             found[iteration.index] = "no further iteration was to begin, and a queue held it"
         elif why := _hopeless(experiment, iteration, observed):
             found[iteration.index] = why

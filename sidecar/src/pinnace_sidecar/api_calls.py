@@ -75,9 +75,8 @@ class Request(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ApiAnswer:
     """What came of a request. ROWS: `files`, the `sets` that manifests among them name, and, by id, why some files
-    were `refused`. POINTS: up to which of the outbox
-    (`last`) they were sent, and how many were refused for which reasons. DESCRIPTION: the `change`, and why it was
-    `refused`. REPORT: `report`, and what the API itself has
+    were `refused`. POINTS: up to which of the outbox (`last`) they were sent, and how many were refused for which
+    reasons. DESCRIPTION: the `change`, and why it was `refused`. REPORT: `report`, and what the API itself has
     `recorded` of the pod. HELD: the rows that are `held`. WRITERS: `writers`.
     """
 

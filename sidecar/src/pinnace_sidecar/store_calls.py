@@ -188,7 +188,7 @@ class StoreCalls:
         except StoreError as error:
             return Failed(self._judged(job, error))
         except OSError as error:
-            return Failed(_unread(job, error))
+            return Failed(unread(job, error))
 
     def _begin(self, job: Job, copies: CopiesInTurn) -> Callable[[], Result]:  # noqa: PLR0911 - one line per operation
         """What is returned does the rest: of a PUT it waits for the answer, of others it is all."""
@@ -331,24 +331,31 @@ class StoreCalls:
         digest = job.file.kept
         suspect = digest.parts[job.number - 1] if job.operation is Operation.SEND else digest.whole
         try:
-            intact = self._intact(job.file.name, suspect)
-        except OSError as unread:
-            return _unread(job, unread)
-        return error if intact else CopyDamaged(f"the copy of {job.file.path} is not what it was")
-
-    def _intact(self, name: str, digest: PartDigest) -> bool:
-        digester = Digester(max(digest.size, 1))
-        with self._buffer.open(name) as copy:
-            copy.seek(digest.offset)
-            left = digest.size
-            while left and (data := copy.read(min(left, CHUNK_BYTES))):
-                digester.update(data)
-                left -= len(data)
-        found = digester.finish()
-        return found.crc32c == digest.crc32c and digest.sha256 in ("", found.sha256)
+            return error if is_intact(self._buffer, job.file.name, suspect) else damaged(job)
+        except OSError as broken:
+            return unread(job, broken)
 
 
-def _unread(job: Job, error: OSError) -> CopyDamaged | CopyUnreadable:
+def is_intact(buffer: Buffer, name: str, digest: PartDigest) -> bool:
+    """Whether a copy still has these bytes. Raises OSError."""
+    digester = Digester(max(digest.size, 1))
+    with buffer.open(name) as copy:
+        copy.seek(digest.offset)
+        left = digest.size
+        while left and (data := copy.read(min(left, CHUNK_BYTES))):
+            digester.update(data)
+            left -= len(data)
+    found = digester.finish()
+    return found.crc32c == digest.crc32c and digest.sha256 in ("", found.sha256)
+
+
+def damaged(job: Job) -> CopyDamaged:
+    """The result for a copy that can be read and is wrong."""
+    return CopyDamaged(f"the copy of {job.file.path} is not what it was")
+
+
+def unread(job: Job, error: OSError) -> CopyDamaged | CopyUnreadable:
+    """The result for a copy that can't be read."""
     message = f"the copy of {job.file.path} can't be read: {error}"
     return CopyDamaged(message) if isinstance(error, FileNotFoundError) else CopyUnreadable(message)
 

@@ -6,7 +6,6 @@ that broke off goes on where it ended, also for another process: its id is made 
 however large they are; nothing here knows of parts.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -30,16 +29,16 @@ from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import wire_path
 from pinnace_sidecar.journal import JournaledFile
-from pinnace_sidecar.originals import CHUNK_BYTES
 from pinnace_sidecar.store_calls import (
     Acknowledged,
     Answer,
-    CopyDamaged,
-    CopyUnreadable,
     Failed,
     Found,
     Result,
     Untried,
+    damaged,
+    is_intact,
+    unread,
 )
 from pinnace_sidecar.transfer import Job, Operation
 from pinnace_sidecar.verification import Compared
@@ -103,10 +102,8 @@ class UploadCalls:
             return Failed(_as_of_a_store(error, job.key))
         except StoreError as error:
             return Failed(error)
-        except FileNotFoundError as error:
-            return Failed(CopyDamaged(f"the copy of {job.file.path} can't be read: {error}"))
         except OSError as error:
-            return Failed(CopyUnreadable(f"the copy of {job.file.path} can't be read: {error}"))
+            return Failed(unread(job, error))
 
     def _do(self, job: Job) -> Result:
         match job.operation:
@@ -141,8 +138,8 @@ class UploadCalls:
             if error.field != "sha256":
                 raise
             self._api.delete_upload(self._iteration_id, id_)
-            if not self._is_intact(file):
-                return Failed(CopyDamaged(f"the copy of {file.path} is not what it was"))
+            if not is_intact(self._buffer, file.name, file.digest.whole):
+                return Failed(damaged(job))
             raise CorruptContent(error.detail, code="BadDigest", key=job.key) from error
         self._crash(CrashPoint.OBJECT_SENT)
         return Acknowledged(Stored(etag=artifact.sha256, crc32c=artifact.crc32c), verified=True)
@@ -162,15 +159,6 @@ class UploadCalls:
         if artifact is None:
             raise TransientStoreError("the upload is not complete", code="OperationAborted")
         return artifact
-
-    def _is_intact(self, file: JournaledFile) -> bool:
-        digest, left = hashlib.sha256(), file.digest.size
-        with self._buffer.open(file.name) as copy:
-            copy.seek(0)
-            while left and (data := copy.read(min(left, CHUNK_BYTES))):
-                digest.update(data)
-                left -= len(data)
-        return digest.hexdigest() == file.digest.sha256
 
 
 def _announced(file: JournaledFile) -> UploadWrite:
