@@ -1,6 +1,7 @@
 """Many files journaled at once are journaled as they would have been one by one."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from pinnace.digests import Digester, Digests
 from pinnace.records import FileState
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Awaited, Copy, Journal, JournaledFile, Progress
+from pinnace_sidecar.journal.database import Database, in_parts
 from pinnace_sidecar.journal.rows import Row
 from pinnace_sidecar.lifecycle import Event, IllegalStep
 
@@ -101,3 +103,39 @@ def test_a_row_has_the_columns_of_its_table(tmp_path: Path) -> None:
     columns = [name for _, name, *_ in journal._database.rows("PRAGMA table_info(files)")]
     assert [name for name in columns if name != "seal"] == list(Row._fields)
     journal.close()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 127, 128, 129, 1000])
+def test_lists_go_in_parts_of_few_lengths_and_none_is_left_out(number: int) -> None:
+    parts = [list(part) for part in in_parts(range(number))]
+    assert [value for part in parts for value in part] == list(range(number))
+    assert {len(part) for part in parts} <= {1, 2, 4, 8, 16, 32, 64, 128}
+
+
+def test_a_journal_keeps_few_statements_ready_however_many_files_come_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: set[str] = set()
+    for name in ("rows", "execute"):
+        monkeypatch.setattr(Database, name, _noting(statements, getattr(Database, name)))
+    rng, paths = random.Random(3), list[str]()
+    journal = Journal.open(tmp_path / "journal.db")
+    for number in range(1, 60):
+        copies = [_another(copy(number, rng, 3), len(paths) + place) for place in range(number)]
+        journal.files.add_copies(copies)
+        paths += [each.path for each in copies]
+        assert set(journal.files.known(paths)) == set(paths)
+    journal.close()
+    assert len(statements) < 8 * 3 + 10  # three lists of eight lengths, and what else there is
+
+
+def _noting(statements: set[str], run: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(database: Database, sql: str, *values: object) -> Any:
+        statements.add(sql)
+        return run(database, sql, *values)
+
+    return noted
+
+
+def _another(like: Copy, number: int) -> Copy:
+    return replace(like, path=str(number), name=str(UUID(int=number)))

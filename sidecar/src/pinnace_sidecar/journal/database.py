@@ -3,20 +3,24 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pinnace_sidecar.journal import seals
 from pinnace_sidecar.journal.place import JournalError, Place
 from pinnace_sidecar.journal.schema import STEPS
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
 #: The counter of processes that worked with this journal.
 STARTS: Final = "starts"
 _BEGUN_ANEW: Final = "begun anew"
+#: A power of two, like all lengths of parts.
+_LONGEST_PART: Final = 128
 _OF_THE_DISK: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -94,6 +98,10 @@ class Database:
     def rows(self, sql: str, *values: object) -> list[Any]:
         return self._connection.execute(sql, values).fetchall()
 
+    def rows_in(self, sql: str, values: Sequence[object]) -> list[Any]:
+        """What `sql`, in which `{}` stands for a list, finds for all of `values`."""
+        return [row for part in in_parts(values) for row in self.rows(sql.format(marks(part)), *part)]
+
     def each(self, sql: str, *values: object) -> Iterator[Any]:
         """As `rows`, one after the other: for more than memory should hold."""
         return iter(self._connection.execute(sql, values))
@@ -113,6 +121,22 @@ class Database:
             by,
         )
         return int(value)
+
+
+def in_parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """`values` in order, in parts of few lengths: a statement of each is kept ready, and one for every length that
+    occurs would fill megabytes and be compiled anew again and again.
+    """
+    start = 0
+    while left := len(values) - start:
+        stop = start + min(_LONGEST_PART, 1 << (left.bit_length() - 1))
+        yield values[start:stop]
+        start = stop
+
+
+def marks(values: Sequence[object]) -> str:
+    """A place in a statement for each of `values`."""
+    return ", ".join("?" * len(values))
 
 
 def _connect_to_a_sound_one(place: Place) -> tuple[sqlite3.Connection, bool]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from pinnace.stores.store import Part
 from pinnace_sidecar import lifecycle
 from pinnace_sidecar.files import Fingerprint, folder_of
 from pinnace_sidecar.journal import rows
-from pinnace_sidecar.journal.database import Database
+from pinnace_sidecar.journal.database import Database, marks
 from pinnace_sidecar.journal.entries import (
     COLUMNS,
     Copy,
@@ -52,10 +52,9 @@ class FileTable:
         self._totals: tuple[int, FileTotals] | None = None
 
     def known(self, paths: Sequence[str]) -> dict[str, Fingerprint]:
-        """How those of these files (some thousand at most) looked that were dealt with, by path."""
-        found = self._database.rows(
-            f"SELECT path, fingerprint FROM files WHERE current AND path IN ({_marks(paths)})",  # noqa: S608
-            *map(os.fsencode, paths),
+        """How those of these files looked that were dealt with, by path."""
+        found = self._database.rows_in(
+            "SELECT path, fingerprint FROM files WHERE current AND path IN ({})", [os.fsencode(path) for path in paths]
         )
         return {os.fsdecode(path): fingerprint_of(text) for path, text in found}
 
@@ -211,7 +210,7 @@ class FileTable:
     def in_state(self, *states: FileState, after: int = 0, limit: int) -> list[JournaledFile]:
         """The first `limit` copied files in any of `states` whose id is greater than `after`, by id; none held."""
         found = self._database.rows(
-            f"SELECT {COLUMNS} FROM files WHERE state IN ({_marks(states)}) AND id > ?"  # noqa: S608
+            f"SELECT {COLUMNS} FROM files WHERE state IN ({marks(states)}) AND id > ?"  # noqa: S608
             " AND artifact_id IS NOT NULL AND NOT held ORDER BY id LIMIT ?",
             *states,
             after,
@@ -222,7 +221,7 @@ class FileTable:
     def held(self, *kinds: Held) -> list[tuple[JournaledFile, str]]:
         """The manifests that are held for one of these reasons, each with what was said about it."""
         found = self._database.rows(
-            f"SELECT {COLUMNS}, message FROM files WHERE held IN ({_marks(kinds)}) ORDER BY id",  # noqa: S608
+            f"SELECT {COLUMNS}, message FROM files WHERE held IN ({marks(kinds)}) ORDER BY id",  # noqa: S608
             *kinds,
         )
         return [(journaled(row[:-1]), row[-1]) for row in found]
@@ -266,7 +265,7 @@ class FileTable:
     def buffered_names(self) -> set[str]:
         """The copies in the buffer that are still needed."""
         found = self._database.each(
-            f"SELECT {COLUMNS} FROM files WHERE state IN ({_marks(_NEED_THEIR_COPY)})"  # noqa: S608
+            f"SELECT {COLUMNS} FROM files WHERE state IN ({marks(_NEED_THEIR_COPY)})"  # noqa: S608
             " AND artifact_id IS NOT NULL",
             *_NEED_THEIR_COPY,
         )
@@ -280,7 +279,7 @@ class FileTable:
         """The artifacts that the API acknowledged, sorted. Changing the journal ends this."""
         # By the index of artifacts, not by that of states: nothing is to be sorted, in memory or in a temporary file.
         rows = self._database.each(
-            f"SELECT artifact_id FROM files WHERE +state IN ({_marks(_IN_MANIFEST)})"  # noqa: S608
+            f"SELECT artifact_id FROM files WHERE +state IN ({marks(_IN_MANIFEST)})"  # noqa: S608
             " AND artifact_id IS NOT NULL ORDER BY artifact_id",
             *_IN_MANIFEST,
         )
@@ -296,7 +295,7 @@ class FileTable:
         found = self._database.rows("SELECT state, count(*), sum(size) FROM files GROUP BY state")
         waiting = tuple(lifecycle.DUTIES)
         ((oldest,),) = self._database.rows(
-            f"SELECT min(settled_at) FROM files WHERE state IN ({_marks(waiting)})",  # noqa: S608
+            f"SELECT min(settled_at) FROM files WHERE state IN ({marks(waiting)})",  # noqa: S608
             *waiting,
         )
         return FileTotals(
@@ -350,10 +349,6 @@ class FileTable:
     def _find(self, where: str, value: object) -> JournaledFile | None:
         found = self._database.rows(f"SELECT {COLUMNS} FROM files WHERE {where}", value)  # noqa: S608
         return journaled(found[0]) if found else None
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ", ".join("?" * len(values))
 
 
 def _json_of(value: object) -> bytes | None:

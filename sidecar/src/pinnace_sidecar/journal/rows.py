@@ -4,13 +4,13 @@ What happens to every small file goes through here. Each step of a statement han
 takes it back, so statements are few; and SQLite would call Python for the seal of each row.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from pinnace_sidecar.journal import seals
-from pinnace_sidecar.journal.database import Database
+from pinnace_sidecar.journal.database import Database, in_parts, marks
 
 
 class Row(NamedTuple):
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 _COLUMNS = ", ".join(Row._fields)
-_MARKS = f"({', '.join('?' * (len(Row._fields) + 1))})"
+_MARKS = f"({marks((*Row._fields, 'seal'))})"
 
 
 def next_id(database: Database) -> int:
@@ -47,12 +47,10 @@ def next_id(database: Database) -> int:
 
 
 def insert(database: Database, rows: Sequence[Row]) -> None:
-    """Add rows, at most 1000."""
-    if not rows:
-        return
-    marks = ", ".join([_MARKS] * len(rows))
-    values = [value for row in rows for value in (*row, seals.seal(row))]
-    database.execute(f"INSERT INTO files ({_COLUMNS}, seal) VALUES {marks}", *values)  # noqa: S608
+    for part in in_parts(rows):
+        values = [value for row in part for value in (*row, seals.seal(row))]
+        places = ", ".join([_MARKS] * len(part))
+        database.execute(f"INSERT INTO files ({_COLUMNS}, seal) VALUES {places}", *values)  # noqa: S608
 
 
 def read(database: Database, ids: Iterable[int]) -> list[Row]:
@@ -74,11 +72,9 @@ def advance(database: Database, rows: Iterable[Row]) -> None:
     )
 
 
-def current_paths(database: Database, paths: Collection[bytes]) -> set[bytes | str]:
-    """Those of the paths that a row stands for now; at most 1000."""
-    marks = ", ".join("?" * len(paths))
-    found = database.rows(f"SELECT path FROM files WHERE current AND path IN ({marks})", *paths)  # noqa: S608
-    return {path for (path,) in found}
+def current_paths(database: Database, paths: Sequence[bytes]) -> set[bytes | str]:
+    """Those of the paths that a row stands for now."""
+    return {path for (path,) in database.rows_in("SELECT path FROM files WHERE current AND path IN ({})", paths)}
 
 
 def known_artifacts(database: Database, artifacts: Iterable[str]) -> set[bytes | str]:

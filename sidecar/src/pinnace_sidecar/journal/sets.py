@@ -142,14 +142,13 @@ class SetTable:
         return [_awaited(row) for row in rows]
 
     def promises(self, paths: Sequence[str]) -> dict[str, Promise]:
-        """What the waiting manifests say of these files (some thousand at most), by path."""
+        """What the waiting manifests say of these files, by path."""
         if not self._awaits_any:
             return {}
-        marks = ", ".join("?" * len(paths))
-        rows = self._database.rows(
-            "SELECT m.path, m.size, f.fingerprint FROM members m JOIN files f ON f.id = m.manifest"  # noqa: S608
-            f" WHERE m.path IN ({marks})",
-            *map(os.fsencode, paths),
+        rows = self._database.rows_in(
+            "SELECT m.path, m.size, f.fingerprint FROM members m JOIN files f ON f.id = m.manifest"
+            " WHERE m.path IN ({})",
+            [os.fsencode(path) for path in paths],
         )
         return {os.fsdecode(path): Promise(int(text.split(":")[2]), size) for path, size, text in rows}
 
