@@ -15,6 +15,7 @@ from pinnace_api.artifacts.service import check_path
 from pinnace_api.clock import now
 from pinnace_api.database import Connection, Database
 from pinnace_api.iterations import queries as iterations
+from pinnace_api.iterations.standing import Standing
 from pinnace_api.refusals import Invalid, IterationNotFound, NotFound, Refused, StorageUnknown, Unavailable
 from pinnace_api.storage.backend import Written
 from pinnace_api.storage.storage import Storage
@@ -44,7 +45,8 @@ class Incoming:
 def check(database: Database, incoming: Incoming, condition: Condition) -> None:
     """Raise what would refuse the file, before its bytes are taken: IterationNotFound, Trashed, Invalid, …"""
     check_path(incoming.path, "path")
-    database.write(_check, incoming, condition)
+    with database.read() as connection:
+        _check(connection, incoming, condition, iterations.standing_now(connection, incoming.iteration))
 
 
 def record(
@@ -112,8 +114,7 @@ def newest(database: Database, iteration: UUID, path: str) -> Artifact:
     return found
 
 
-def _check(connection: Connection, incoming: Incoming, condition: Condition) -> None:
-    standing = iterations.standing(connection, incoming.iteration)
+def _check(connection: Connection, incoming: Incoming, condition: Condition, standing: Standing | None) -> None:
     if standing is None:
         raise IterationNotFound(incoming.iteration)
     standing.check_writable()
@@ -150,7 +151,7 @@ def _record(
     connection: Connection, incoming: Incoming, artifact: Artifact, lost: Location | None, condition: Condition
 ) -> tuple[Artifact, bool, Location | None]:
     """The artifact as stored, whether it is new, and bytes that it doesn't need (any more)."""
-    _check(connection, incoming, condition)
+    _check(connection, incoming, condition, iterations.standing(connection, incoming.iteration))
     artifact = msgspec.structs.replace(artifact, recorded_at=now())
     if queries.add(connection, [artifact]):
         return artifact, True, None

@@ -14,7 +14,7 @@ from litestar import Request
 
 from pinnace_api.database import Database
 from pinnace_api.refusals import BytesCorrupt, Refused, Stopping, TimedOut, TooLarge
-from pinnace_api.storage.backend import BLOCK_BYTES, Writer, Written
+from pinnace_api.storage.backend import BLOCK_BYTES, Writer, Written, write
 from pinnace_api.storage.reading import Reading
 from pinnace_api.storage.storage import Storage
 
@@ -68,17 +68,22 @@ class Transfers:
     async def receive(self, request: Request[Any, Any, Any], size: int | None) -> Written:
         """The request's body as new bytes. Raises TooLarge beyond the limit, and what the store raises."""
         self.check_size(size or 0)
-        writer = await self.run(self.storage.new.writer, size)
-        try:
-            received = 0
-            async with aclosing(self.blocks(request)) as blocks:
+        async with aclosing(self.blocks(request)) as blocks:
+            first, second = await anext(blocks, b""), await anext(blocks, b"")
+            self.check_size(len(first) + len(second))
+            if not second:  # it is all there: one change of threads is enough
+                return await self.run(write, self.storage.new, [first] if first else [], len(first))
+            received = len(first) + len(second)
+            writer = await self.run(self.storage.new.writer, size)
+            try:
+                await self.run(writer.write, first + second)
                 async for block in blocks:
                     received += len(block)
                     self.check_size(received)
                     await self.run(writer.write, block)
-            return await self.run(writer.finish)
-        finally:
-            await self.give_up(writer)
+                return await self.run(writer.finish)
+            finally:
+                await self.give_up(writer)
 
     def check_size(self, size: int) -> None:
         """Raise TooLarge beyond the limit."""

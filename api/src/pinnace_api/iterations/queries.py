@@ -37,14 +37,14 @@ _HOLD = (
     .where(ITERATIONS.c.id == bindparam("id"))
     .with_for_update(key_share=True, of=ITERATIONS)
 )
-#: Those who write for it don't keep each other away, only an edit of it.
-_STANDING = (
+_STANDING_NOW = (
     select(ITERATIONS.c.id, ITERATIONS.c.experiment_id, ITERATIONS.c.state, ITERATIONS.c.lifecycle, *_AROUND)
     .join_from(ITERATIONS, EXPERIMENTS)
     .join(PROJECTS)
     .where(ITERATIONS.c.id == bindparam("id"))
-    .with_for_update(read=True, of=ITERATIONS)
 )
+#: Those who write for it don't keep each other away, only an edit of it.
+_STANDING = _STANDING_NOW.with_for_update(read=True, of=ITERATIONS)
 _EXISTS = select(ITERATIONS.c.id).where(ITERATIONS.c.id == bindparam("id"))
 _EXPERIMENT = select(ITERATIONS.c.experiment_id).where(ITERATIONS.c.id == bindparam("id"))
 _ENVIRONMENT = select(ITERATIONS.c.environment).where(ITERATIONS.c.id == bindparam("id"))
@@ -111,6 +111,12 @@ def hold(connection: Connection, iteration: UUID) -> Held | None:
 def standing(connection: Connection, iteration: UUID) -> Standing | None:
     """Where it stands, and that stays until the transaction ends."""
     row = connection.execute(_STANDING, {"id": iteration}).one_or_none()
+    return None if row is None else _standing(row)
+
+
+def standing_now(connection: Connection, iteration: UUID) -> Standing | None:
+    """Where it stands at this moment."""
+    row = connection.execute(_STANDING_NOW, {"id": iteration}).one_or_none()
     return None if row is None else _standing(row)
 
 

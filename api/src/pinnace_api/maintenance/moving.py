@@ -18,7 +18,7 @@ from pinnace_api.artifacts import queries
 from pinnace_api.database import Connection, Database
 from pinnace_api.maintenance import objects
 from pinnace_api.refusals import Refused
-from pinnace_api.storage.backend import ByteStore, Written
+from pinnace_api.storage.backend import ByteStore, Written, write
 from pinnace_api.storage.keys import is_ours
 from pinnace_api.storage.reading import Reading
 from pinnace_api.storage.storage import Storage
@@ -119,13 +119,7 @@ def _move_one(database: Database, storage: Storage, to: ByteStore, artifact: Art
 
 
 def _copied(source: ByteStore, to: ByteStore, artifact: Artifact) -> Written:
-    reading, writer = Reading(source, artifact), to.writer(artifact.size)
-    try:
-        while block := reading.next():
-            writer.write(block)
-        written = writer.finish()
-    finally:
-        writer.abort()
+    written = write(to, iter(Reading(source, artifact).next, b""), artifact.size)
     assert written.digest.sha256 == artifact.sha256  # the reading compared it
     return written
 

@@ -1,11 +1,13 @@
 """Metrics in SQL."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, bindparam, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Select, Text, bindparam, cast, func, literal, select, tuple_, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from pinnace.records import MetricPoint, MetricSummary, MetricValue, metric_value_to_wire
 from pinnace_api import in_lists, paging
@@ -33,6 +35,19 @@ _SET_SUMMARY = (
     update(METRICS)
     .where(METRICS.c.id == bindparam("metric"))
     .values({name: bindparam(f"new_{name}") for name in _SUMMARY_COLUMNS})
+)
+
+#: The columns of a point, in the order of `Point`.
+_POINT = ("metric_id", "step", "time", "source_id", "offset", "value")
+#: A statement for each row costs PostgreSQL and its driver a multiple; each column comes as one text instead.
+_ARRAYS = func.unnest(
+    *(cast(bindparam(name, type_=Text), ARRAY(METRIC_POINTS.c[name].type)) for name in _POINT)
+).table_valued(*_POINT)
+_ADD_ARRAYS = (
+    postgresql.insert(METRIC_POINTS)
+    .from_select(_POINT, select(_ARRAYS.render_derived()))
+    .on_conflict_do_nothing()
+    .execution_options(preserve_rowcount=True)
 )
 
 _Position = tuple[str, Number, Number, Number, Number]
@@ -76,12 +91,11 @@ def sources(connection: Connection, iteration: UUID, names: Collection[str]) -> 
 
 def add_points(connection: Connection, points: Mapping[int, Sequence[Point]]) -> int:
     """Add points by metric; returns how many weren't there yet."""
-    rows = [
-        {"metric_id": metric, "step": step, "source_id": source, "offset": offset, "time": time, "value": value}
-        for metric in sorted(points)
-        for step, time, source, offset, value in points[metric]
-    ]
-    return insert_missing(connection, METRIC_POINTS, rows)
+    rows = [(metric, *point) for metric in sorted(points) for point in points[metric]]
+    if rows and connection.dialect.name == "postgresql":
+        columns = zip(_POINT, zip(*rows, strict=True), strict=True)
+        return connection.execute(_ADD_ARRAYS, {name: _array(values) for name, values in columns}).rowcount
+    return insert_missing(connection, METRIC_POINTS, [dict(zip(_POINT, row, strict=True)) for row in rows])
 
 
 def count_again(connection: Connection, metrics: Collection[int]) -> dict[int, Summary]:
@@ -208,6 +222,11 @@ def _series(iteration: UUID) -> Select[Any]:
 
 def _order() -> tuple[Any, Any, Any, Any]:
     return METRIC_POINTS.c.step, METRIC_POINTS.c.time, METRIC_POINTS.c.source_id, METRIC_POINTS.c.offset
+
+
+def _array(values: Iterable[float | None]) -> str:
+    """Numbers as PostgreSQL writes an array of them; a float's shortest text means the same one there."""
+    return f"{{{','.join('NULL' if value is None else repr(value) for value in values)}}}"
 
 
 def _in_parts(

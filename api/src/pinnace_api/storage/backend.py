@@ -7,7 +7,7 @@ Memory never depends on sizes. All methods may be called from several threads; a
 They raise refusals: BytesMissing, StorageFull, Unavailable.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -105,3 +105,14 @@ class ByteStore(Protocol):
     def close(self) -> None:
         """Give up connections."""
         ...
+
+
+def write(store: ByteStore, blocks: Iterable[bytes], size: int | None = None) -> Written:
+    """New bytes, all of `blocks`; whatever fails, nothing is left of them. `size` as for `writer`."""
+    writer = store.writer(size)
+    try:
+        for block in blocks:
+            writer.write(block)
+        return writer.finish()
+    finally:
+        writer.abort()

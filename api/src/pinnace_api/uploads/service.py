@@ -5,7 +5,7 @@ whatever is killed, what is recorded has arrived. When all has come, the pieces 
 artifact's bytes, compared like any upload, and thrown away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from pinnace_api.database import Connection, Database
 from pinnace_api.files import service as files
 from pinnace_api.files.service import Incoming
 from pinnace_api.refusals import BytesMissing, Conflict, Invalid, NotFound, OffsetMismatch
-from pinnace_api.storage.backend import Written
+from pinnace_api.storage.backend import Written, write
 from pinnace_api.storage.storage import Storage
 from pinnace_api.uploads import queries
 
@@ -90,19 +90,18 @@ def delete(database: Database, storage: Storage, iteration: UUID, upload: UUID) 
 
 
 def _put_together(storage: Storage, pieces: Sequence[tuple[int, Location]], size: int) -> Written:
-    writer = storage.new.writer(size)
-    try:
-        for piece_size, location in pieces:
-            store, position = storage.of(location), 0
-            while position < piece_size:
-                block = store.read(location, position, min(store.block_bytes, piece_size - position))
-                if not block:
-                    raise BytesMissing(location)
-                writer.write(block)
-                position += len(block)
-        return writer.finish()
-    finally:
-        writer.abort()
+    return write(storage.new, _blocks(storage, pieces), size)
+
+
+def _blocks(storage: Storage, pieces: Sequence[tuple[int, Location]]) -> Iterator[bytes]:
+    for size, location in pieces:
+        store, position = storage.of(location), 0
+        while position < size:
+            block = store.read(location, position, min(store.block_bytes, size - position))
+            if not block:
+                raise BytesMissing(location)
+            yield block
+            position += len(block)
 
 
 def _put(
