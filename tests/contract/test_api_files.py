@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import socket
+import sqlite3
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -60,7 +62,7 @@ def bytes_of(api: FilesApi, artifact_id: Any) -> bytes:
 # --- up
 
 
-@pytest.mark.parametrize("size", [0, 1, 2**20, BIG])
+@pytest.mark.parametrize("size", [0, 1, 2**20, 2**20 + 1, BIG])
 def test_what_goes_up_comes_down(api: FilesApi, size: int) -> None:
     content, path = os.urandom(size), f"up/and down/{size}.bin"
     row = api.put(path, content)
@@ -434,3 +436,15 @@ def test_a_file_beyond_the_limit_is_refused(tmp_path: Path, database_url: str) -
         for body in (bytes(2_000_001), iter([bytes(1_500_000)] * 2)):
             assert problem(api.request("PUT", api.file("large.bin"), body))[:2] == (413, "too-large")
         assert sum(path.is_file() for path in api.root.rglob("*")) == 1
+
+
+def test_an_upload_is_refused_without_waiting_for_writers(tmp_path: Path) -> None:
+    file = tmp_path / "api.db"
+    with (
+        files_api(tmp_path, f"sqlite:///{file}", Backend.FILESYSTEM) as api,
+        closing(sqlite3.connect(file, isolation_level=None)) as writer,
+    ):
+        api.put("taken.bin", b"1")
+        writer.execute("BEGIN IMMEDIATE")
+        answer = api.request("PUT", api.file("taken.bin"), b"2", {"if-none-match": "*"})
+        assert problem(answer) == (412, "precondition-failed", "if-none-match")
