@@ -1,7 +1,6 @@
 """The places for bytes that the API knows, each empty and on a real server of its kind."""
 
 import secrets
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from pinnace.signing import Credentials
 from pinnace.stores.credentials import StaticCredentials
 from pinnace.stores.pool import ConnectionPool
 from pinnace.stores.s3_bucket import Bucket, Call, endpoint_of
+from pinnace_api.storage import backend
 from pinnace_api.storage.backend import BLOCK_BYTES, ByteStore, Written
 from support.minio_server import MinioServer
 
@@ -30,17 +30,7 @@ def minio_bucket(server: MinioServer, folder: Path, prefix: str = "") -> StoreSe
 
 def write(store: ByteStore, content: bytes, *, block: int = BLOCK_BYTES) -> Written:
     """`content` in blocks."""
-    return write_all(store, (content[at : at + block] for at in range(0, len(content), block)), size=len(content))
-
-
-def write_all(store: ByteStore, blocks: Iterable[bytes], *, size: int | None = None) -> Written:
-    writer = store.writer(size)
-    try:
-        for block in blocks:
-            writer.write(block)
-        return writer.finish()
-    finally:
-        writer.abort()
+    return backend.write(store, (content[at : at + block] for at in range(0, len(content), block)), len(content))
 
 
 def read(store: ByteStore, written: Written) -> bytes:
