@@ -23,12 +23,13 @@ from pinnace_sidecar.compressing import Compression
 from pinnace_sidecar.copying import BufferFailed, BufferFull, Copied
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import Volume, wire_path
-from pinnace_sidecar.intake import Intake, Sighting
+from pinnace_sidecar.intake import Intake
 from pinnace_sidecar.journal import Copy, Journal, JournaledFile, Refusal
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.originals import Changed, CopyError, Gone, Order, Unreadable
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.settings import Tuning
+from pinnace_sidecar.sighting import Sighting
 from pinnace_sidecar.store_calls import CopyDamaged
 from pinnace_sidecar.workers import Workers
 from pinnace_sidecar.writing import gives_way

@@ -9,7 +9,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -24,7 +23,9 @@ from pinnace_sidecar.files import Fingerprint, Folder, Volume
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.journal import Promise
 from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.manifest import is_manifest
 from pinnace_sidecar.patterns import Patterns
+from pinnace_sidecar.sighting import Sighting
 from pinnace_sidecar.writing import REST_S, Writing
 
 _log = logging.getLogger(__name__)
@@ -43,35 +44,6 @@ _SHARE: Final = 50.0
 _WORTH_S: Final = 100e-6
 _PAID_SHARE: Final = 10.0
 _SHORTEST_PAUSE_S: Final = 0.05
-
-
-@dataclass(slots=True)
-class Sighting:
-    """A file that is not copied yet. `since` is monotonic, `settled_at` seconds since the epoch."""
-
-    path: str
-    fingerprint: Fingerprint
-    since: float
-    looks: int = 1
-    renamed: bool = False
-    grows: bool = False
-    #: Nothing but its writer, who has it open, keeps it from being complete.
-    written: bool = False
-    state: FileState = FileState.SEEN
-    suspect: bool = False
-    settled_at: float = 0.0
-    #: Being copied, or waiting for another try at it.
-    taken: bool = False
-    number: int = 0
-
-    @property
-    def unsettling(self) -> bool:
-        """Whether nothing but the end of its writer makes it complete."""
-        return self.grows or self.written
-
-    def gives_way(self, found: Fingerprint) -> bool:
-        """Whether a file that looks like this now leaves its place to others: who knows for how long it is written."""
-        return self.state is FileState.SEEN and (self.unsettling or self.fingerprint != found)
 
 
 class Intake:
@@ -264,6 +236,7 @@ class Intake:
                 total += sum(entry.fingerprint.size for entry in folder.entries if entry.fingerprint)
         self.writing = self.writing.after(total, self._last_began, self._much_bytes)
         self._drop_vanished()
+        self._settle_torn()
         seen = [sighting for sighting in self._sightings.values() if sighting.state is FileState.SEEN]
         self._unsettled_since = min((s.since for s in seen if not s.unsettling), default=math.inf)
         self._unsettling = sum(s.unsettling for s in seen)
@@ -366,13 +339,23 @@ class Intake:
             evidence = msgspec.structs.replace(evidence, writer=self._volume.writer(sighting.path))
             verdict = judge(evidence, self._settings.settle_seconds, self.ending)
             sighting.written = evidence.writer is Writer.OPEN
-        if verdict is Verdict.WAIT:
+        sighting.suspect = verdict is Verdict.TORN
+        if verdict is Verdict.COMPLETE or (sighting.suspect and is_manifest(sighting.path)):
+            self._settle(sighting)
+
+    def _settle_torn(self) -> None:
+        """Nothing counts as torn before every manifest has been read: one may say that it is complete."""
+        if self.ending is None or any(is_manifest(path) for path in self._sightings):
             return
+        for sighting in self._sightings.values():
+            if sighting.suspect and sighting.state is FileState.SEEN:
+                self._settle(sighting)
+
+    def _settle(self, sighting: Sighting) -> None:
         after = lifecycle.step(sighting.state, Event.SETTLED)
         assert after is not None
         self._turn(sighting, after)
         self._found += 1
-        sighting.suspect = verdict is Verdict.TORN
         sighting.settled_at = self._clock.now()
         self._settled.append(sighting)
 

@@ -6,6 +6,7 @@ waits for. When nothing of that list is left it goes the way of any file. A set 
 have ended never will be: its manifest is quarantined, and the reason names what is missing.
 """
 
+import logging
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from pinnace_sidecar.journal import Awaited, Held, Journal, JournaledFile, arriv
 from pinnace_sidecar.lifecycle import DUTIES, Event
 from pinnace_sidecar.manifest import MAX_MANIFEST_BYTES, InvalidManifest, Member, parse
 from pinnace_sidecar.problems import Problems
+
+_log = logging.getLogger(__name__)
 
 #: How many files of a waiting set are looked at to find one that will not come.
 _EXAMINED: Final = 100
@@ -83,13 +86,10 @@ class Sets:
                     self._journal.files.apply(file.id, Event.WITHDRAWN)
                     gone.append(file)
                     continue
-                why = self._why(file, ended=True)
-                self._journal.files.apply(
-                    file.id,
-                    Event.REFUSED,
-                    reason=_INVALID if message else _INCOMPLETE,
-                    message=message or f"{wire_path(file.path)} is not recorded: {why}",
-                )
+                reason = _INVALID if message else _INCOMPLETE
+                message = message or f"{wire_path(file.path)} is not recorded: {self._why(file, ended=True)}"
+                self._journal.files.apply(file.id, Event.REFUSED, reason=reason, message=message)
+                _log.error(message, extra={"reason": reason, "path": wire_path(file.path)})
                 self._journal.sets.release(file.id)
         for file in gone:
             self._buffer.remove(file.name)

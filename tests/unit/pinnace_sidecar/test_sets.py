@@ -165,6 +165,24 @@ def test_at_the_end_a_whole_set_is_recorded_whatever_became_of_the_writer(pod: P
     assert [row.suspect for row in pod.api.rows.values()] == [False, False]
 
 
+@pytest.mark.parametrize("manifest", [names("a", "b"), text({"a": b"1", "b": b"2"})], ids=["names", "digests"])
+def test_a_manifest_seen_together_with_its_fresh_files_promises_them_all_the_same(pod: Pod, manifest: bytes) -> None:
+    # A training that fails right after its checkpoint: one look finds everything, and nothing has settled.
+    pod.api.ended = WriterEnd.FAILED
+    pod.start()
+    pod.run_for(10)
+    now = pod.clock.now()
+    for file in (pod.write("ckpt/a", b"1"), pod.write("ckpt/b", b"2"), write_manifest(pod, manifest)):
+        os.utime(file, (now, now))
+    os.utime(pod.volume / f"{MANIFEST}.done", (now, now))
+    report = pod.drain()
+    assert report.files == {FileState.RECORDED: 3, FileState.EXCLUDED: 1}
+    assert report.problems == ()
+    assert recorded(pod)[-1] == MANIFEST
+    assert [row.suspect for row in pod.api.rows.values()] == [False] * 3
+    assert pod.copies() == []
+
+
 def test_a_torn_shard_makes_no_whole_set_and_a_digest_proves_it_whole(pod: Pod) -> None:
     pod.api.ended = WriterEnd.FAILED
     now = pod.clock.now() + 60
