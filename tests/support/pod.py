@@ -3,6 +3,7 @@
 Operations are done at once, in the loop's own thread, so a test decides what happens when, and every run is the same.
 """
 
+import errno
 import hashlib
 import random
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from threading import Event
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -60,6 +61,19 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         self._elapsed += seconds
+
+
+class FailingDisk(LocalDisk):
+    """Can't read copies for a while."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def open(self, path: Path) -> BinaryIO:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EIO, "input/output error")
+        return super().open(path)
 
 
 class InlineWorkers(Generic[_T]):

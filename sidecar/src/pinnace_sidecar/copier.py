@@ -24,7 +24,7 @@ from pinnace_sidecar.copying import BufferFailed, BufferFull, Copied
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.files import Volume, wire_path
 from pinnace_sidecar.intake import Intake
-from pinnace_sidecar.journal import Copy, Journal, JournaledFile, Refusal
+from pinnace_sidecar.journal import Copy, Held, Journal, JournaledFile, Refusal
 from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.originals import Changed, CopyError, Gone, Order, Unreadable
 from pinnace_sidecar.problems import Problems
@@ -279,7 +279,9 @@ class Copier:
         """Give up copies that can be had again, or else, when waiting won't help, such as nobody can ship; whether
         there were any.
         """
-        spare = self._copies_on_volume() or (self._useless_copies() if self._nothing_will_go() else [])
+        spare = self._copies_on_volume()
+        if not spare and self._nothing_will_go():
+            spare = self._useless_copies() or self._waiting_manifests()
         for name in spare:
             self._buffer.remove(name)
         return bool(spare)
@@ -292,6 +294,15 @@ class Copier:
             for file in quarantined
             if self._buffer.holds(file.name) and self._volume.fingerprint(file.path) == file.fingerprint
         ]
+
+    def _waiting_manifests(self) -> list[str]:
+        """Copies of manifests that wait for files which find no room. Those still meant are found on the volume."""
+        held = [file for file, _ in self._journal.files.held(Held.UNREAD, Held.WAITING, Held.INVALID)]
+        for file in held:
+            self._journal.files.apply(file.id, Event.WITHDRAWN)
+        if held:
+            self._intake.look_again()
+        return [file.name for file in held]
 
     def _useless_copies(self) -> list[str]:
         """Copies that are known not to be what they were, and such as don't say what they are: kept for a person to

@@ -48,7 +48,8 @@ _SHORTEST_PAUSE_S: Final = 0.05
 
 class Intake:
     """The volume's side of the sidecar. `known` is the journal's knowledge of some files, `promises` what manifests say
-    of them. At most `places` files are held in memory; `much_bytes` is what `writing` takes for much.
+    of them, `unread` how many of these nobody has read yet. At most `places` files are held in memory; `much_bytes` is
+    what `writing` takes for much.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Intake:
         watcher: Watcher,
         known: Callable[[Sequence[str]], Mapping[str, Fingerprint]],
         promises: Callable[[Sequence[str]], Mapping[str, Promise]],
+        unread: Callable[[], int],
         clock: Clock,
         places: int,
         much_bytes: int,
@@ -71,6 +73,7 @@ class Intake:
         self._watcher = watcher
         self._known = known
         self._promises = promises
+        self._unread = unread
         self._clock = clock
         self._places = places
         #: Of the latest look: files that found no place, files with one that can't settle, and whether these give way.
@@ -345,7 +348,7 @@ class Intake:
 
     def _settle_torn(self) -> None:
         """Nothing counts as torn before every manifest has been read: one may say that it is complete."""
-        if self.ending is None or any(is_manifest(path) for path in self._sightings):
+        if self.ending is None or self._unread() or any(is_manifest(path) for path in self._sightings):
             return
         for sighting in self._sightings.values():
             if sighting.suspect and sighting.state is FileState.SEEN:

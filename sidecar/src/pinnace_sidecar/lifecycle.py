@@ -3,12 +3,12 @@
     seen → settled → buffered → uploaded → verified → recorded | suspect
              any state before these two ends → quarantined            excluded: never enters
 
-A step back is possible in seven places only, and each says why: CHANGED (written to before we had a copy), REFUTED (the
-store does not hold what it acknowledged), UNSHARED (the object that it was to share is not recorded any more), LOST
-(the copy is gone from the buffer's disk), WITHDRAWN (the manifest of a set that never became whole was taken off the
-volume), RENEWED (quarantined content was copied again) and CLEARED (a suspect file turned out to be complete). `seen`,
-`settled` and `excluded` are facts about the volume, which remembers them for us; the journal begins with `buffered`.
-What has to be done for a file follows from its state alone (`DUTIES`), so a restart needs to know nothing else.
+A step back is possible in six places only, and each says why: CHANGED (written to before we had a copy), REFUTED (the
+store does not hold what it acknowledged), UNSHARED (the object that it was to share is not recorded any more),
+WITHDRAWN (the manifest of a set that never became whole was taken off the volume), RENEWED (quarantined content was
+copied again) and CLEARED (a suspect file turned out to be complete). `seen`, `settled` and `excluded` are facts about
+the volume, which remembers them for us; the journal begins with `buffered`. What has to be done for a file follows from
+its state alone (`DUTIES`), so a restart needs to know nothing else.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ class Event(StrEnum):
     REFUTED = "refuted"
     #: The API does not let its row point at another artifact's object.
     UNSHARED = "unshared"
-    #: The copy in the buffer can't be read any more, or is not what it was.
+    #: The copy in the buffer can't be read any more, or is not what it was: the file is to be found anew.
     LOST = "lost"
     #: A manifest that waits for files of its set was written anew or removed.
     WITHDRAWN = "withdrawn"
@@ -90,7 +90,7 @@ _STEPS: Final[Mapping[tuple[FileState, Event], FileState | None]] = MappingProxy
         (FileState.SETTLED, Event.COPIED): FileState.BUFFERED,
         (FileState.SETTLED, Event.REFUSED): FileState.QUARANTINED,
         (FileState.BUFFERED, Event.STORED): FileState.UPLOADED,
-        (FileState.BUFFERED, Event.LOST): None,
+        (FileState.BUFFERED, Event.LOST): FileState.QUARANTINED,
         (FileState.BUFFERED, Event.WITHDRAWN): None,
         (FileState.BUFFERED, Event.REFUSED): FileState.QUARANTINED,
         (FileState.UPLOADED, Event.CONFIRMED): FileState.VERIFIED,

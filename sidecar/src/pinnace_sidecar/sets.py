@@ -7,11 +7,14 @@ have ended never will be: its manifest is quarantined, and the reason names what
 """
 
 import logging
+import random
 from typing import Final
 from uuid import UUID
 
 from pinnace.ids import artifact_id
 from pinnace.records import FileState
+from pinnace_sidecar import backoff
+from pinnace_sidecar.backoff import Backoff
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.files import Volume, wire_path
@@ -27,6 +30,8 @@ _log = logging.getLogger(__name__)
 _EXAMINED: Final = 100
 #: How often that is done.
 _EXAMINE_S: Final = 2.0
+#: So often in a row a copy may fail to be read before it is given up.
+_MAX_UNREAD: Final = 5
 _INCOMPLETE: Final = "SetIncomplete"
 _INVALID: Final = "ManifestInvalid"
 
@@ -44,6 +49,7 @@ class Sets:
         intake: Intake,
         problems: Problems,
         clock: Clock,
+        rng: random.Random,
     ) -> None:
         self._iteration_id = iteration_id
         self._journal = journal
@@ -52,6 +58,9 @@ class Sets:
         self._intake = intake
         self._problems = problems
         self._clock = clock
+        self._rng = rng
+        #: Manifests whose copy could not be read, by the id of their file.
+        self._unread: dict[int, Backoff] = {}
         self._examined_at = -_EXAMINE_S
         self._said: set[str] = set()
 
@@ -62,18 +71,27 @@ class Sets:
     def advance(self) -> None:
         """Read the manifests that are new, and hand out those whose sets are whole."""
         if not self.held():
+            self._unread.clear()
             if self._said:
                 self._tell({})
             return
-        for file, _ in self._journal.files.held(Held.UNREAD):
-            with self._journal.transaction():
-                self._read(file)
-            self._intake.wake()
-        self._journal.sets.release_complete()
         now = self._clock.monotonic()
+        unread = [file for file, _ in self._journal.files.held(Held.UNREAD)]
+        self._unread = {file.id: self._unread.get(file.id, backoff.NONE) for file in unread}
+        for file in unread:
+            if self._unread[file.id].due(now):
+                with self._journal.transaction():
+                    self._read(file)
+                self._intake.wake()
+        self._journal.sets.release_complete()
         if now - self._examined_at >= _EXAMINE_S:
             self._examined_at = now
             self._examine()
+
+    def due_in(self) -> float | None:
+        """Seconds until a manifest is to be read again; None when all have been read."""
+        now = self._clock.monotonic()
+        return min((max(0.0, pause.due_at - now) for pause in self._unread.values()), default=None)
 
     def give_up(self, *, on_volume: bool) -> None:
         """No file will come any more: every set that is not whole comes to its end. `on_volume`: whether the volume
@@ -81,13 +99,13 @@ class Sets:
         """
         gone: list[JournaledFile] = []
         with self._journal.transaction():
-            for file, message in self._journal.files.held(Held.WAITING, Held.INVALID):
+            for file, mistake in self._journal.files.held(Held.WAITING, Held.INVALID):
                 if self._withdrawn(file, on_volume=on_volume):
                     self._journal.files.apply(file.id, Event.WITHDRAWN)
                     gone.append(file)
                     continue
-                reason = _INVALID if message else _INCOMPLETE
-                message = message or f"{wire_path(file.path)} is not recorded: {self._why(file, ended=True)}"
+                reason = _INVALID if mistake else _INCOMPLETE
+                message = mistake or f"{wire_path(file.path)} is not recorded: {self._why(file, ended=True)}"
                 self._journal.files.apply(file.id, Event.REFUSED, reason=reason, message=message)
                 _log.error(message, extra={"reason": reason, "path": wire_path(file.path)})
                 self._journal.sets.release(file.id)
@@ -101,20 +119,30 @@ class Sets:
         try:
             with self._buffer.open(file.name) as copy:
                 members = parse(copy.read(min(file.digest.size, MAX_MANIFEST_BYTES + 1)), file.path)
+        except OSError as error:
+            self._failed(file, error)
+            return
         except InvalidManifest as error:
             if file.suspect:
                 # Torn when its writer was killed: it speaks for no set, and goes ashore marked as what it is.
                 self._journal.sets.release(file.id)
             else:
                 self._journal.sets.reject(file.id, str(error)[:1000])
-        except OSError:
-            # Whoever sends it finds the copy damaged and has it made again.
-            self._journal.sets.release(file.id)
         else:
             awaited = [self._awaited(member) for member in members]
             there = {each.path: found.artifact_id for each in awaited if (found := self._there(each))}
             missing = [each for each in awaited if each.path not in there]
             self._journal.sets.wait_for(file.id, missing, there.values())
+        self._unread.pop(file.id, None)
+
+    def _failed(self, file: JournaledFile, error: OSError) -> None:
+        pause = self._unread.pop(file.id, backoff.NONE).failed(self._clock.monotonic(), self._rng)
+        _log.warning("a manifest can't be read", extra={"path": wire_path(file.path), "error": str(error)})
+        if pause.failures < _MAX_UNREAD:
+            self._unread[file.id] = pause
+        else:
+            # Whoever sends it finds the copy damaged and has it made again.
+            self._journal.sets.release(file.id)
 
     def _awaited(self, member: Member) -> Awaited:
         if member.sha256 is not None:

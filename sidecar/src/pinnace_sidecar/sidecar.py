@@ -107,6 +107,7 @@ class Sidecar:
             watcher=world.watcher,
             known=journal.files.known,
             promises=journal.sets.promises,
+            unread=journal.sets.unread,
             clock=clock,
             places=tuning.watched_files,
             much_bytes=tuning.much_bytes,
@@ -119,6 +120,7 @@ class Sidecar:
             intake=self._intake,
             problems=problems,
             clock=clock,
+            rng=world.rng,
         )
         self._copier = Copier(
             iteration_id=settings.iteration_id,
@@ -333,7 +335,7 @@ class Sidecar:
         pauses = [LONGEST_PAUSE_S, self._intake.due_in()]
         pauses += [
             pause
-            for part in (self._copier, self._sharing, self._shipper, self._registrar, self._reporter)
+            for part in (self._copier, self._sets, self._sharing, self._shipper, self._registrar, self._reporter)
             if (pause := part.due_in()) is not None
         ]
         if self._intake.metric_files:

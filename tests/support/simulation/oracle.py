@@ -10,6 +10,7 @@ from pinnace.digests import manifest_sha256
 from pinnace.ids import artifact_id, is_own_key
 from pinnace.records import Artifact, FileState, PodReport
 from pinnace_sidecar.journal import JournaledFile
+from pinnace_sidecar.manifest import is_manifest
 from support.simulation.api import SimulatedApi
 from support.simulation.disk import COPIES, copies_in
 from support.simulation.filesystem import FileSystem
@@ -162,14 +163,21 @@ class Oracle:
         mine = [artifact for _, artifact in self.api.truth.sources]
         if (len(mine), manifest_sha256(mine)) != (self.final.manifest.count, self.final.manifest.sha256):
             self.violated(f"the final report counts {self.final.manifest.count} artifacts, the API {len(mine)}")
+        worthless = self.rotten | self._manifests_not_recorded()
         for file, inode in self._buffer.listing(COPIES).items():
-            if not self.rotten.issuperset(copies_in(file, inode.data)):
+            if worthless.isdisjoint(copies_in(file, inode.data)):
                 self.violated(f"the copy {file} is left in the buffer")
         rows = self.api.truth.rows.values()
         for key in self.store.objects:
             is_former = self.recompressing and any(str(row.id) in key for row in rows)
             if not (is_former or self._is_spoilt(key) or any(self._is_own(row, key) for row in rows)):
                 self.violated(f"the object {key} has no row")
+
+    def _manifests_not_recorded(self) -> set[str]:
+        """Copies of manifests that were given up; they lie in packs with others, maybe."""
+        contents = ((path, sha256) for path, known in self.training.history.items() for sha256 in known)
+        ids = (artifact_id(self._iteration, path, sha256.hex()) for path, sha256 in contents if is_manifest(path))
+        return {str(id_) for id_ in ids if id_ not in self.api.truth.rows}
 
     def suspects(self, *, since: float, clean: bool) -> None:
         """Which rows must be suspect, and which must not. `since`: files written later may be torn."""
@@ -190,11 +198,11 @@ class Oracle:
             if path.endswith(_EXCLUDED) or (path == METRICS and not growing):
                 continue
             number = rows[path, hashlib.sha256(inode.data).hexdigest()]
-            if number != 1:
+            if number != 1 and not (number == 0 and self._speaks_for_nothing(path)):
                 self.violated(f"{when}: {number} rows of {path} as it lies on the volume")
         for artifact, path in self.acknowledged.items():
             is_rotten = any(name.startswith(str(artifact)) for name in self.rotten)
-            if artifact not in self.api.truth.rows and not is_rotten:
+            if artifact not in self.api.truth.rows and not is_rotten and not is_manifest(path):
                 self.violated(f"{when}: no row of {path} ({artifact}), which was copied")
         for row in self.api.truth.rows.values():
             held = self.store.objects.get(row.location.key)
@@ -204,6 +212,20 @@ class Oracle:
                 self.violated(f"{when}: the row of {row.path} has a wrong id")
         if growing:
             self._points(when)
+            self._sets(when)
+
+    def _speaks_for_nothing(self, path: str) -> bool:
+        """Whether it is a manifest of files that are not what they were when it was written."""
+        return is_manifest(path) and path not in self.training.sets
+
+    def _sets(self, when: str) -> None:
+        """A set that was written whole is ashore as one, however its writer ended."""
+        rows = {(row.path, row.sha256): row for row in self.api.truth.rows.values()}
+        for manifest, shards in self.training.sets.items():
+            for path, digest in shards.items():
+                row = rows.get((path, digest))
+                if row is None or row.suspect:
+                    self.violated(f"{when}: {manifest} is whole, and {path} of it is {'suspect' if row else 'missing'}")
 
     def _points(self, when: str) -> None:
         points = Counter(step for _, step, _, _ in self.api.truth.points)
@@ -218,7 +240,8 @@ class Oracle:
 
     def _final_states(self, report: PodReport) -> None:
         unfinished = {state: count for state, count in report.files.items() if state not in _ENDS}
-        if unfinished.get(FileState.QUARANTINED, 0) <= len(self.rotten):
+        given_up = sum(self._speaks_for_nothing(path) for path in self.training.files())
+        if unfinished.get(FileState.QUARANTINED, 0) <= len(self.rotten) + given_up:
             unfinished.pop(FileState.QUARANTINED, None)
         if unfinished:
             self.violated(f"a final report with {unfinished}")

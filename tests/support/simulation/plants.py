@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from pinnace.digests import ContentDigest
-from pinnace.records import FileState, MetricPoint
+from pinnace.records import FileState, MetricPoint, WriterEnd
 from pinnace.stores.store import Evidence
 from pinnace_sidecar import copying, intake, originals, shipper, store_calls
 from pinnace_sidecar.journal import FileTable, MetricTable, Tail
@@ -196,6 +196,10 @@ def _quarantined_for_ever(world: World, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FileTable, "_renew", lambda table, artifact: None)
 
 
+def _torn_before_manifests_are_read(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(intake, "is_manifest", lambda path: False)
+
+
 def _difference_ignored(world: World, patch: pytest.MonkeyPatch) -> None:
     """A look takes whatever lies under the key for the object."""
     patch.setattr("pinnace.stores.store.ObjectInfo.difference", _no_difference)
@@ -259,6 +263,11 @@ PLANTS: Final = {
         "quarantined content stays so, though it is there again",
         _quarantined_for_ever,
         {"disk.rot_rate": 0.7, "store.faults.before": 0.4},
+    ),
+    "torn-before-manifests-are-read": Plant(
+        "fresh files of a set are torn, although its manifest lies beside them",
+        _torn_before_manifests_are_read,
+        {"verdict": WriterEnd.FAILED},
     ),
     "difference-ignored": Plant(
         "an object with other bytes is taken for ours", _difference_ignored, {"store.faults.lose": 0.5}

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from pinnace.naming import MANIFEST_NAME
 from support.simulation.filesystem import FileSystem, Inode
 from support.simulation.machine import Machine
 from support.simulation.volume import FOLDERS, ROOT
@@ -38,13 +39,15 @@ class Training:
         #: Steps of the metric lines written whole, and those that may be missing: their file was rotated or cut.
         self.lines: Counter[int] = Counter()
         self.rotated: set[int] = set()
+        #: By manifest, the files of the sets that were written whole and not touched since, with their SHA-256.
+        self.sets: dict[str, dict[str, str]] = {}
         self.over_at: float | None = None
         #: How probable it is that somebody writes to a file in the midst of its being read.
         self.meddling = 0.0
 
     # --- which writers there are
 
-    def begin(self, *, files: int, metrics: bool, span: float, synced_lines: bool) -> None:
+    def begin(self, *, files: int, metrics: bool, sets: bool, span: float, synced_lines: bool) -> None:
         """`synced_lines`: what goes to metric files is synced at once, so that a power cut makes none shorter."""
         self.synced_lines = synced_lines
         kinds = [
@@ -63,6 +66,11 @@ class Training:
             self._start(path, kind(path), self._rng.uniform(0, span))
         if metrics:
             self._start(METRICS, self._measuring(METRICS, rotates=self._rng.random() < 0.3), self._rng.uniform(0, 2))
+
+        if sets:
+            for folder in self._rng.sample(FOLDERS, k=self._rng.randrange(1, 3)):
+                manifest = f"{folder}/{MANIFEST_NAME}" if folder else MANIFEST_NAME
+                self._start(manifest, self._gathering(manifest), self._rng.uniform(0, span))
 
     def _start(self, path: str, writer: Writer, at: float) -> None:
         self._numbers += 1
@@ -113,6 +121,7 @@ class Training:
         """Files may show older contents, or torn ones; writers begun are gone."""
         for path in self.files():
             self._remember(path)
+        self.sets.clear()
         self._running = {number: writer for number, writer in self._running.items() if number not in self._begun}
 
     def files(self) -> dict[str, Inode]:
@@ -181,6 +190,27 @@ class Training:
             yield from self._write(path, content, pause=0.1)
             self._finish(path)
             yield self._rng.uniform(0.1, 3 * self._settle)
+
+    def _gathering(self, manifest: str) -> Writer:
+        """Shards, and a manifest that is renamed into place when all of them are written."""
+        for _ in range(self._rng.randrange(1, 3)):
+            shards: dict[str, str] = {}
+            files = []
+            for name in ("shard-1", "shard-2", "shard-3")[: self._rng.randrange(1, 4)]:
+                path, content = manifest.replace(MANIFEST_NAME, name), self._content(name)
+                yield from self._write(path, content, pause=0.3)
+                self._finish(path)
+                shards[path] = hashlib.sha256(content).hexdigest()
+                proof = {"size": len(content), "sha256": shards[path]} if self._rng.random() < 0.5 else {}
+                files.append({"path": name} | proof)
+            yield from self._write(f"{manifest}.tmp", json.dumps({"files": files}).encode(), pause=0.1)
+            self._finish(f"{manifest}.tmp")
+            if {path: hashlib.sha256(self._inode(path).data).hexdigest() for path in shards} != shards:
+                return  # somebody meddled with it
+            self._rename(f"{manifest}.tmp", manifest)
+            if all(self._inode(path).mtime_ns <= self._inode(manifest).mtime_ns for path in shards):
+                self.sets[manifest] = shards  # else the clock was set back, and it promises nothing
+            yield self._rng.uniform(0.0, 3 * self._settle)
 
     def _measuring(self, path: str, *, rotates: bool) -> Writer:
         whole: list[int] = []
@@ -283,6 +313,7 @@ class Training:
         self._tick()
         inode.mtime_ns = inode.ctime_ns = int(self._machine.now() * 1e9)
         self.unfinished.add(path)
+        self.sets = {name: shards for name, shards in self.sets.items() if path != name and path not in shards}
         if self._remember(path):
             self.written_at[path] = self._machine.elapsed
         else:

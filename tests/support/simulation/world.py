@@ -123,7 +123,11 @@ class World:
         self.store.truncates = not self.journal_is_damaged
         span = rng.uniform(2.0, 25.0)
         self.training.begin(
-            files=rng.randrange(1, 9), metrics=rng.random() < 0.4, span=span, synced_lines=self.ends_left > 0
+            files=rng.randrange(1, 9),
+            metrics=rng.random() < 0.4,
+            sets=self.seed % 4 == 2,
+            span=span,
+            synced_lines=self.ends_left > 0,
         )
         self._plan_faults(rng.choice([0.0, 0.0, 0.01, 0.05, 0.15]))
         if rng.random() < 0.15:

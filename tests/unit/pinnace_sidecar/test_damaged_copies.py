@@ -1,18 +1,20 @@
 """Copies that are gone, damaged or can't be read: made again where that is possible, told of where it is not."""
 
-import errno
 import os
 from pathlib import Path
-from typing import BinaryIO
 
+import msgspec
 import pytest
 
+from pinnace.digests import PartDigest
 from pinnace.records import FileState
-from pinnace.stores.store import StoreUnreachable
+from pinnace.stores.memory import MemoryStore
+from pinnace.stores.store import Source, Stored, StoreUnreachable
 from pinnace_sidecar.crash import CrashPoint, never
 from pinnace_sidecar.disk import LocalDisk
 from pinnace_sidecar.sidecar import files_folder
-from support.pod import PART_BYTES, Crashed, Pod, paths
+from support.pod import PART_BYTES, Crashed, FailingDisk, Pod, paths
+from support.store_content import put_bytes
 
 UNREACHABLE = StoreUnreachable("no answer")
 
@@ -33,6 +35,47 @@ def test_a_damaged_copy_is_made_again(pod: Pod) -> None:
     (Path(pod.settings.buffer_dir) / "files" / pod.copies()[0]).write_bytes(b"rubbish!")
     pod.run_for(120)
     assert_ashore(pod, "a", b"precious")
+
+
+class ForgetfulStore(MemoryStore):
+    """Keeps a byte less of the first object than it acknowledges."""
+
+    def __init__(self) -> None:
+        super().__init__(min_part_bytes=1)
+        self.spoilt: set[str] = set()
+
+    def put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Stored:
+        stored = super().put(key, source, digest, replace=replace)
+        if not self.spoilt:
+            self.spoilt.add(key)
+            put_bytes(self, key, b"preciou")
+            return msgspec.structs.replace(stored, crc32c=None)  # says too little to be believed without a look
+        return stored
+
+
+def test_an_object_that_the_store_spoilt_is_replaced_by_the_copy_that_was_made_again(pod: Pod) -> None:
+    store = pod.other_store = ForgetfulStore()
+    pod.write("a", b"precious")
+    pod.start()
+    pod.run_until(lambda: store.spoilt)
+    (files_folder(pod.settings) / pod.copies()[0]).write_bytes(b"rubbish!")
+    pod.run_for(300)
+    assert paths(pod) == ["a"]
+    assert store.contents() == {pod.key("a", b"precious"): b"precious"}
+    assert pod.api.report.files == {FileState.RECORDED: 1}
+
+
+def test_a_file_that_goes_before_its_lost_copy_could_be_made_again_is_told(pod: Pod) -> None:
+    file = pod.write("a", b"precious")
+    pod.store.fail_next(UNREACHABLE)
+    pod.start()
+    pod.run_until(lambda: pod.journal.files.count(FileState.BUFFERED))
+    (files_folder(pod.settings) / pod.copies()[0]).unlink()
+    pod.run_until(lambda: not pod.journal.files.count(FileState.BUFFERED))
+    file.unlink()
+    pod.run_for(120)
+    assert pod.api.report.files == {FileState.QUARANTINED: 1}
+    assert "it is copied again" in pod.api.report.problems[0].message
 
 
 def test_a_lost_copy_of_a_file_that_is_gone_is_told(pod: Pod) -> None:
@@ -62,21 +105,8 @@ def test_a_quarantined_content_that_comes_back_to_the_volume_is_shipped(pod: Pod
     assert pod.api.report.files == {FileState.RECORDED: 1}
 
 
-class BadDisk(LocalDisk):
-    """Can't read copies for a while."""
-
-    def __init__(self, failures: int) -> None:
-        self.failures = failures
-
-    def open(self, path: Path) -> BinaryIO:
-        if self.failures:
-            self.failures -= 1
-            raise OSError(errno.EIO, "input/output error")
-        return super().open(path)
-
-
 def test_a_copy_that_can_not_be_read_for_a_moment_is_not_given_up(pod: Pod) -> None:
-    pod.disk = BadDisk(4)
+    pod.disk = FailingDisk(4)
     file = pod.write("a", b"precious")
     pod.start()
     pod.run_until(pod.copies)
@@ -86,7 +116,7 @@ def test_a_copy_that_can_not_be_read_for_a_moment_is_not_given_up(pod: Pod) -> N
 
 
 def test_a_copy_that_can_not_be_read_is_made_again_after_some_tries(pod: Pod) -> None:
-    pod.disk = BadDisk(6)
+    pod.disk = FailingDisk(6)
     pod.write("a", b"precious")
     pod.start()
     pod.run_for(120)
@@ -129,7 +159,7 @@ def test_a_copy_that_can_not_be_read_for_a_moment_at_a_start_is_found_all_the_sa
     file = pod.write("a", b"precious")
     copied_and_not_journaled(pod)
     file.unlink()
-    pod.disk = BadDisk(4)
+    pod.disk = FailingDisk(4)
     pod.start()
     pod.run_for(10)
     assert_ashore(pod, "a", b"precious")

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pinnace.digests import ContentDigest, Digester, Digests, EncodedDigest, Encoding
-from pinnace.records import FileState, MetricPoint
+from pinnace.records import FileState, Location, MetricPoint, RecordedContent
 from pinnace.stores.store import Part
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Copy, Journal, JournalError, Refusal, Tail
@@ -138,13 +138,30 @@ def test_parts_belong_to_one_upload_and_go_with_it(journal: Journal) -> None:
     assert (stored.upload_id, stored.etag, journal.files.parts(file.id)) == ("", "whole", [])
 
 
-def test_a_lost_file_is_forgotten_with_its_parts(journal: Journal) -> None:
+def test_a_lost_file_is_to_be_found_again_and_keeps_what_the_store_acknowledged(journal: Journal) -> None:
     file = journal.files.add_copy(copy())
+    journal.files.apply(file.id, Event.STORED, etag="spoilt")
+    journal.files.apply(file.id, Event.REFUTED)
     journal.files.set_upload(file.id, "upload")
     journal.files.add_parts(file.id, [Part(number=1, size=4, etag="a", crc32c=None)])
     journal.files.apply(file.id, Event.LOST)
     assert journal.files.known(["sub/model"]) == {}
     assert journal.files.parts(file.id) == []
+    assert journal.files.count(FileState.QUARANTINED) == 1
+    again = journal.files.add_copy(copy())
+    assert (again.state, again.etag, again.id > file.id) == (FileState.BUFFERED, "spoilt", True)
+    assert journal.files.count(FileState.QUARANTINED) == 0
+
+
+def test_of_an_object_that_was_another_ones_nothing_may_be_replaced(journal: Journal) -> None:
+    file = journal.files.add_copy(copy())
+    location = Location(endpoint="http://store.test", region="", bucket="artifacts", key="k")
+    shared = RecordedContent(
+        size=5, sha256=file.digest.sha256, crc32c=file.digest.crc32c, location=location, etag="theirs"
+    )
+    journal.files.share(file.id, shared)
+    journal.files.apply(file.id, Event.STORED, Event.CONFIRMED, Event.REFUSED, etag="theirs")
+    assert journal.files.add_copy(copy()).etag == ""
 
 
 def test_totals_are_counted_anew_when_something_changed_and_only_then(journal: Journal) -> None:
@@ -286,6 +303,16 @@ def test_a_newer_version_is_left_alone(path: Path, journal: Journal) -> None:
     for _ in range(2):
         with pytest.raises(JournalError, match="version 99"):
             Journal.open(path)
+
+
+@pytest.mark.parametrize("known", [0, 1, len(STEPS)])
+def test_a_version_that_its_tables_belie_is_damage(path: Path, known: int) -> None:
+    with sqlite3.connect(path) as database:
+        database.executescript(f"{''.join(STEPS[:known])} PRAGMA user_version = 32512;")
+    database.close()
+    journal = Journal.open(path)
+    assert journal.begun_anew
+    journal.close()
 
 
 def test_it_is_durable_after_each_commit(journal: Journal, path: Path) -> None:

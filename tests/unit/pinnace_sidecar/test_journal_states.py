@@ -106,13 +106,13 @@ class Journaling(RuleBasedStateMachine):
             return
         self.journal.files.apply(file_id, event, etag="etag")
         if after is None:
-            assert event in (Event.LOST, Event.WITHDRAWN)
+            assert event is Event.WITHDRAWN
             del self.states[artifact]
-            if self.shown.get(self.paths[artifact], (None,))[0] == artifact:
-                del self.shown[self.paths[artifact]]
         else:
             assert _RANKS[after] > _RANKS[before] or event in (Event.REFUTED, Event.CLEARED, Event.UNSHARED)
             self.states[artifact] = after
+        if event in (Event.LOST, Event.WITHDRAWN) and self.shown.get(self.paths[artifact], (None,))[0] == artifact:
+            del self.shown[self.paths[artifact]]
         self._remember()
 
     @precondition(lambda self: FileState.BUFFERED in self.states.values())

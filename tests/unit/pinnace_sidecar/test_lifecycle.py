@@ -21,7 +21,6 @@ STEPS_BACK = {
     Event.CHANGED,
     Event.REFUTED,
     Event.UNSHARED,
-    Event.LOST,
     Event.CLEARED,
     Event.RENEWED,
     Event.VANISHED,

@@ -17,7 +17,7 @@ from pinnace.records import FileState, Problem, WriterEnd
 from pinnace.stores.store import StoreUnreachable
 from pinnace_sidecar.crash import CrashPoint
 from support.examples import examples
-from support.pod import Crashed, Pod, paths
+from support.pod import Crashed, FailingDisk, Pod, paths
 
 MANIFEST = "ckpt/pinnace-manifest.json"
 
@@ -256,6 +256,50 @@ def test_equal_manifests_of_names_are_one_row(pod: Pod) -> None:
         write_manifest(pod, names("a"))
         pod.run_for(10)
     assert recorded(pod) == ["ckpt/a", MANIFEST, "ckpt/a"]
+
+
+def test_a_manifest_written_again_with_the_same_words_means_the_files_that_lie_there_now(pod: Pod) -> None:
+    pod.start()
+    pod.run_for(1)
+    pod.write("ckpt/a", b"first")
+    write_manifest(pod, names("a"))
+    pod.store.fail_next(StoreUnreachable("no answer"), times=3)
+    pod.run_until(pod.journal.sets.held)
+    pod.write("ckpt/a", b"second, larger")
+    write_manifest(pod, names("a"))
+    pod.run_for(120)
+    assert recorded(pod)[-2:] == ["ckpt/a", MANIFEST]
+    assert [row.size for row in pod.api.rows.values() if row.path == "ckpt/a"][-1] == len(b"second, larger")
+    assert problems(pod) == []
+
+
+@pytest.mark.parametrize("failures", [1, 4])
+def test_a_manifest_that_can_not_be_read_for_a_moment_speaks_for_its_set_all_the_same(pod: Pod, failures: int) -> None:
+    pod.api.ended = WriterEnd.FAILED
+    pod.disk = FailingDisk(failures)
+    pod.start()
+    now = pod.clock.now()
+    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
+        os.utime(file, (now, now))
+    report = pod.drain()
+    assert report.files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
+    assert [len(members) for members in pod.api.sets.values()] == [1]
+
+
+def test_manifests_that_wait_leave_their_room_to_the_files_that_they_wait_for(pod: Pod) -> None:
+    pod.change_settings(buffer_limit_bytes=4096)
+    manifests = {f"set-{number}": json.dumps({"files": [{"path": "a"}], "written": "x" * 500}) for number in range(10)}
+    for folder, manifest in manifests.items():
+        write_manifest(pod, manifest.encode(), f"{folder}/pinnace-manifest.json")
+    pod.start()
+    pod.run_for(30)
+    assert paths(pod) == []
+    for folder in manifests:
+        pod.write(f"{folder}/a", os.urandom(1000))
+    pod.run_for(300)
+    assert len(recorded(pod)) == 2 * len(manifests)
+    assert problems(pod) == []
+    assert pod.copies() == []
 
 
 def test_a_file_that_is_left_out_is_named_as_the_reason(pod: Pod) -> None:

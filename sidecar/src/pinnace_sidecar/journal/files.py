@@ -65,18 +65,21 @@ class FileTable:
         and with that the name of its copy.
         """
         with self._database.transaction():
+            etag = ""
             if self._database.rows(
                 "SELECT 1 FROM files WHERE current AND path = ? UNION ALL SELECT 1 FROM files WHERE artifact_id = ?",
                 os.fsencode(copy.path),
                 copy.artifact,
             ):
                 self._retire(copy.path)
-                self._renew(copy.artifact)
+                etag = self._renew(copy.artifact)
             self._database.execute(
                 "INSERT INTO files (folder, path, current, fingerprint, state, suspect, settled_at, size, artifact_id,"
-                " digest, stored, held) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " digest, stored, held, etag) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (artifact_id) DO UPDATE SET current = 1, folder = excluded.folder,"
-                " path = excluded.path, fingerprint = excluded.fingerprint",
+                " path = excluded.path, fingerprint = excluded.fingerprint,"
+                # A manifest written again with the same words may mean other versions of its files.
+                " held = CASE WHEN held THEN excluded.held ELSE held END",
                 os.fsencode(folder_of(copy.path)),
                 os.fsencode(copy.path),
                 text_of(copy.fingerprint),
@@ -88,6 +91,7 @@ class FileTable:
                 msgspec.json.encode(copy.digests.content),
                 _json_of(copy.digests.stored),
                 Held.UNREAD if is_manifest(copy.path) else Held.NO,
+                etag,
             )
             file = self._file("artifact_id = ?", copy.artifact)
             if file.suspect and not copy.suspect:
@@ -180,6 +184,8 @@ class FileTable:
             )
             if upload_id and after is not FileState.BUFFERED:
                 self.set_upload(file_id, "")
+            if Event.LOST in events:
+                self._database.execute("UPDATE files SET current = 0 WHERE id = ?", file_id)
             if Event.UNSHARED in events:
                 self._database.execute("UPDATE files SET shared = NULL, etag = '' WHERE id = ?", file_id)
             if after in _IN_MANIFEST and self._sets.awaits_any:
@@ -335,11 +341,14 @@ class FileTable:
         self._database.execute("DELETE FROM files WHERE current AND path = ? AND artifact_id IS NULL", raw)
         self._database.execute("UPDATE files SET current = 0 WHERE current AND path = ?", raw)
 
-    def _renew(self, artifact: str) -> None:
-        for (quarantined,) in self._database.rows(
-            "SELECT id FROM files WHERE artifact_id = ? AND state = ?", artifact, FileState.QUARANTINED
-        ):
+    def _renew(self, artifact: str) -> str:
+        """The ETag of what the store acknowledged of a quarantined content before: it may be replaced. Else empty."""
+        found = self._database.rows(
+            "SELECT id, etag, shared FROM files WHERE artifact_id = ? AND state = ?", artifact, FileState.QUARANTINED
+        )
+        for quarantined, _, _ in found:
             self.apply(quarantined, Event.RENEWED)
+        return next((str(etag) for _, etag, shared in found if shared is None), "")
 
     def _file(self, where: str, value: object) -> JournaledFile:
         file = self._find(where, value)

@@ -95,6 +95,11 @@ class SetTable:
         ((number,),) = self._database.rows("SELECT count(*) FROM files WHERE held")
         return int(number)
 
+    def unread(self) -> int:
+        """How many manifests nobody has read yet."""
+        ((number,),) = self._database.rows("SELECT count(*) FROM files WHERE held = ?", Held.UNREAD)
+        return int(number)
+
     def wait_for(self, manifest: int, files: Iterable[Awaited], there: Iterable[UUID] = ()) -> None:
         """From now on the manifest waits for these files, and for nothing else; the contents that are `there` already
         are of its set, too."""
