@@ -372,11 +372,12 @@ class Intake:
             self._settled_count -= 1
 
     def _keep(self, folder: str) -> None:
-        """A folder that can't be read at the moment: what was seen in it has not vanished."""
+        """A folder that can't be read at the moment: what was seen in it has not vanished, and is judged later."""
         inside = f"{folder}/" if folder else ""
         for path, sighting in self._sightings.items():
             if path.startswith(inside):
                 sighting.number = self._looks
+                sighting.suspect = sighting.suspect and sighting.state is not FileState.SEEN
 
     def _drop_vanished(self) -> None:
         for path, sighting in list(self._sightings.items()):

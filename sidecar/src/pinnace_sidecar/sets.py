@@ -6,6 +6,7 @@ waits for. When nothing of that list is left it goes the way of any file. A set 
 have ended never will be: its manifest is quarantined, and the reason names what is missing.
 """
 
+import hashlib
 import logging
 import random
 from typing import Final
@@ -117,8 +118,7 @@ class Sets:
 
     def _read(self, file: JournaledFile) -> None:
         try:
-            with self._buffer.open(file.name) as copy:
-                members = parse(copy.read(min(file.digest.size, MAX_MANIFEST_BYTES + 1)), file.path)
+            members = parse(self._text(file), file.path)
         except OSError as error:
             self._failed(file, error)
             return
@@ -134,6 +134,14 @@ class Sets:
             missing = [each for each in awaited if each.path not in there]
             self._journal.sets.wait_for(file.id, missing, there.values())
         self._unread.pop(file.id, None)
+
+    def _text(self, file: JournaledFile) -> bytes:
+        """What the copy of a manifest says; more than it may if it is too large. OSError when it is not what it was."""
+        with self._buffer.open(file.name) as copy:
+            text = copy.read(min(file.digest.size, MAX_MANIFEST_BYTES + 1))
+        if len(text) <= MAX_MANIFEST_BYTES and hashlib.sha256(text).hexdigest() != file.digest.sha256:
+            raise OSError(f"the copy of {file.path} is not what it was")
+        return text
 
     def _failed(self, file: JournaledFile, error: OSError) -> None:
         pause = self._unread.pop(file.id, backoff.NONE).failed(self._clock.monotonic(), self._rng)

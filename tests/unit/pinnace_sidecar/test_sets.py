@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pinnace.records import FileState, Problem, WriterEnd
 from pinnace.stores.store import StoreUnreachable
-from pinnace_sidecar.crash import CrashPoint
+from pinnace_sidecar.crash import CrashPoint, never
+from pinnace_sidecar.sidecar import files_folder
 from support.examples import examples
 from support.pod import Crashed, FailingDisk, Pod, paths
 
@@ -284,6 +285,24 @@ def test_a_manifest_that_can_not_be_read_for_a_moment_speaks_for_its_set_all_the
     report = pod.drain()
     assert report.files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
     assert [len(members) for members in pod.api.sets.values()] == [1]
+
+
+def test_a_manifest_whose_copy_rots_before_it_is_read_is_copied_again(pod: Pod) -> None:
+    pod.write("ckpt/a", b"1")
+    write_manifest(pod, names("a"))
+    pod.crash_at(CrashPoint.COPY_JOURNALED)
+    pod.start()
+    with contextlib.suppress(Crashed):
+        pod.run_for(10)
+    pod.stop()
+    [pack] = files_folder(pod.settings).iterdir()
+    pack.write_bytes(pack.read_bytes().replace(b'"path"', b'"Path"'))
+    pod.crash = never
+    pod.start()
+    pod.run_for(300)
+    assert recorded(pod)[-1] == MANIFEST
+    assert [len(members) for members in pod.api.sets.values()] == [1]
+    assert problems(pod) == []
 
 
 def test_manifests_that_wait_leave_their_room_to_the_files_that_they_wait_for(pod: Pod) -> None:
