@@ -156,14 +156,16 @@ class Oracle:
             self.violated("there is no final report")
             return
         self._all_is_there("end")
+        given_up = self._manifests_not_recorded()
         for upload in self.store.uploads:
-            if self._is_spoilt(upload.key) and self.journal_was_damaged:
+            is_given_up = self._is_spoilt(upload.key) or upload.key.rpartition("/")[2] in given_up
+            if is_given_up and self.journal_was_damaged:
                 continue  # nobody knows any more what it was to become
             self.violated(f"{upload.upload_id} of {upload.key} is left dangling")
         mine = [artifact for _, artifact in self.api.truth.sources]
         if (len(mine), manifest_sha256(mine)) != (self.final.manifest.count, self.final.manifest.sha256):
             self.violated(f"the final report counts {self.final.manifest.count} artifacts, the API {len(mine)}")
-        worthless = self.rotten | self._manifests_not_recorded()
+        worthless = self.rotten | given_up
         for file, inode in self._buffer.listing(COPIES).items():
             if worthless.isdisjoint(copies_in(file, inode.data)):
                 self.violated(f"the copy {file} is left in the buffer")
