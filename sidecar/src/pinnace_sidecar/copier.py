@@ -168,6 +168,7 @@ class Copier:
                     self._pauses.buffer = self._pauses.buffer.failed(now, self._rng, longest=_LONGEST_BUFFER_PAUSE_S)
                 self._problems.raised(BUFFER, error.code, str(error), now)
             case _:
+                sighting.failures += 1
                 self._intake.give_back(sighting)
                 pause = self._pauses.files.get(sighting.path, backoff.NONE)
                 self._pauses.files[sighting.path] = pause.failed(now, self._rng)
@@ -298,8 +299,9 @@ class Copier:
     def _waiting_manifests(self) -> list[str]:
         """Copies of manifests that wait for files which find no room. Those still meant are found on the volume."""
         held = [file for file, _ in self._journal.files.held(Held.UNREAD, Held.WAITING, Held.INVALID)]
-        for file in held:
-            self._journal.files.apply(file.id, Event.WITHDRAWN)
+        with self._journal.transaction():
+            for file in held:
+                self._journal.files.apply(file.id, Event.WITHDRAWN)
         if held:
             self._intake.look_again()
         return [file.name for file in held]

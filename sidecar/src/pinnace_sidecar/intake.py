@@ -30,6 +30,8 @@ from pinnace_sidecar.writing import REST_S, Writing
 
 _log = logging.getLogger(__name__)
 
+#: A manifest that so many tries to copy it could not read holds up nobody any longer.
+_MAX_FAILURES: Final = 5
 #: With inotify at work, a scan without any reason finds what its events missed. Such scans come the less often the
 #: longer they take, up to a limit: the last one, when the writers have ended, is what completeness rests on.
 IDLE_S: Final = 60.0
@@ -347,8 +349,10 @@ class Intake:
             self._settle(sighting)
 
     def _settle_torn(self) -> None:
-        """Nothing counts as torn before every manifest has been read: one may say that it is complete."""
-        if self.ending is None or self._unread() or any(is_manifest(path) for path in self._sightings):
+        """Nothing counts as torn before every manifest has been read, as far as that goes: one may say that it is
+        complete.
+        """
+        if self.ending is None or self._unread() or any(map(_may_be_read, self._sightings.values())):
             return
         for sighting in self._sightings.values():
             if sighting.suspect and sighting.state is FileState.SEEN:
@@ -385,3 +389,7 @@ class Intake:
                 lifecycle.step(sighting.state, Event.VANISHED)
                 self._forget(path)
                 _log.info("disappeared before it was complete", extra={"path": path})
+
+
+def _may_be_read(sighting: Sighting) -> bool:
+    return is_manifest(sighting.path) and sighting.failures < _MAX_FAILURES

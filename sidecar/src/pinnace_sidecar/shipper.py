@@ -282,7 +282,7 @@ class Shipper:
         if self._copied_again(transfer):
             return
         if self._lies_there(transfer.file):
-            transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}; it is copied again")
+            transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}; it was to be copied again")
         else:
             message = f"{message}, and the file is gone from the volume"
             transfer.verdict = Verdict(Event.REFUSED, CopyDamaged.code, message)

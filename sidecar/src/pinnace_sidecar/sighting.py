@@ -23,6 +23,8 @@ class Sighting:
     settled_at: float = 0.0
     #: Being copied, or waiting for another try at it.
     taken: bool = False
+    #: How often reading it failed.
+    failures: int = 0
     number: int = 0
 
     @property

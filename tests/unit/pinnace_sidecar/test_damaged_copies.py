@@ -75,7 +75,7 @@ def test_a_file_that_goes_before_its_lost_copy_could_be_made_again_is_told(pod: 
     file.unlink()
     pod.run_for(120)
     assert pod.api.report.files == {FileState.QUARANTINED: 1}
-    assert "it is copied again" in pod.api.report.problems[0].message
+    assert "it was to be copied again" in pod.api.report.problems[0].message
 
 
 def test_a_lost_copy_of_a_file_that_is_gone_is_told(pod: Pod) -> None:

@@ -1,6 +1,7 @@
 """A manifest is recorded after all files of its set, or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from pinnace.records import FileState, Problem, WriterEnd
 from pinnace.stores.store import StoreUnreachable
 from pinnace_sidecar.crash import CrashPoint, never
+from pinnace_sidecar.files import LocalVolume, OpenFile
 from pinnace_sidecar.sidecar import files_folder
 from support.examples import examples
 from support.pod import Crashed, FailingDisk, Pod, paths
@@ -285,6 +287,26 @@ def test_a_manifest_that_can_not_be_read_for_a_moment_speaks_for_its_set_all_the
     report = pod.drain()
     assert report.files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
     assert [len(members) for members in pod.api.sets.values()] == [1]
+
+
+class UnreadableManifest(LocalVolume):
+    def open(self, path: str) -> OpenFile:
+        if path == MANIFEST:
+            raise OSError(errno.EIO, "input/output error")
+        return super().open(path)
+
+
+def test_a_manifest_that_can_never_be_read_holds_up_no_other_file(pod: Pod) -> None:
+    pod.seen_volume = UnreadableManifest(str(pod.volume))
+    pod.api.ended = WriterEnd.FAILED
+    pod.start()
+    now = pod.clock.now()
+    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
+        os.utime(file, (now, now))
+    report = pod.drain()
+    assert not report.final
+    assert paths(pod) == ["ckpt/a"]
+    assert report.files[FileState.SUSPECT] == 1
 
 
 def test_a_manifest_whose_copy_rots_before_it_is_read_is_copied_again(pod: Pod) -> None:
