@@ -133,6 +133,8 @@ class Pod:
         self.sidecar: Sidecar
         self._journal: Journal | None = None
         self.bell = Event()
+        #: How often memory was given back.
+        self.gave_back = 0
 
     # --- the sidecar's life
 
@@ -149,6 +151,7 @@ class Pod:
             rng=random.Random(1),
             crash=self._passes,
             workers=lambda size, name: InlineWorkers(size, self.bell),
+            give_back=self._gives_back,
         )
         self.sidecar = Sidecar(self.settings, self.tuning, self.store_settings, world, self._journal)
         return self.sidecar
@@ -172,6 +175,9 @@ class Pod:
                 raise Crashed(point)
 
         self.crash = crash
+
+    def _gives_back(self) -> None:
+        self.gave_back += 1
 
     def _passes(self, point: CrashPoint) -> None:
         self.crash(point)

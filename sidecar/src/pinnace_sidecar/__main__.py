@@ -25,7 +25,7 @@ import msgspec
 
 from pinnace.errors import PinnaceError
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
-from pinnace_sidecar import handed, log_lines, rescue, restore, status, summary
+from pinnace_sidecar import handed, heap, log_lines, rescue, restore, status, summary
 from pinnace_sidecar.assembly import open_journal, sidecar_of
 from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.files import LocalVolume, NoVolume
@@ -68,6 +68,7 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
 
 
 def _serve(environ: Mapping[str, str]) -> int:
+    heap.share()
     bell = Event()
     ended = _listen_for_the_end(bell)
     own = load(SidecarSettings, environ, SIDECAR_PREFIX)

@@ -15,7 +15,7 @@ from pinnace.client import Client
 from pinnace.settings import ClientSettings, SidecarSettings, StoreSettings, load, load_store
 from pinnace.stores.credentials import CredentialsSource, credentials_for
 from pinnace.stores.s3 import S3Store
-from pinnace_sidecar import log_lines, settings
+from pinnace_sidecar import heap, log_lines, settings
 from pinnace_sidecar.api_calls import Api
 from pinnace_sidecar.clock import SystemClock
 from pinnace_sidecar.crash import Crash, CrashPoint, never
@@ -73,6 +73,7 @@ def sidecar_of(
         crash=_crash_at(environ.get("PINNACE_CRASH_AT", "")),
         workers=lambda size, name: ThreadWorkers(size, name, bell.set),
         credentials_expire_at=lambda: ends.timestamp() if (ends := credentials.expires_at()) else None,
+        give_back=heap.give_back,
     )
     return Sidecar(own, tuning, store, world, journal)
 

@@ -51,6 +51,9 @@ _log = logging.getLogger(__name__)
 _TAIL_S: Final = 1.0
 #: The longest time between two passes; /healthz counts on it.
 LONGEST_PAUSE_S: Final = 10.0
+#: With so long a pause before it a pass has time, and after so many files there is memory to give back.
+_REST_S: Final = 0.5
+_BURST_FILES: Final = 1000
 #: After this share of the drain time nobody will tell any more how the writers ended.
 _VERDICT_SHARE: Final = 0.75
 
@@ -71,6 +74,8 @@ class World:
     workers: Callable[[int, str], Workers[Any]]
     #: When the store's credentials end, in seconds since the epoch; None: never, as far as is known.
     credentials_expire_at: Callable[[], float | None] = lambda: None
+    #: Gives memory back to the system that nobody uses any more.
+    give_back: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -175,6 +180,9 @@ class Sidecar:
         )
         self._describer = Describer(world.volume)
         self._tailer = Tailer(world.volume, journal, settings.pod_uid, world.crash)
+        self._give_back = world.give_back
+        #: The last file of the journal when memory was given back.
+        self._rested_at = journal.files.last_id()
         self._tails_done = self._tails_behind = False
         self._tailed_at = -_TAIL_S
         self._drain: _Drain | None = None
@@ -275,7 +283,16 @@ class Sidecar:
             self._reporter.hand_in()
         self._registrar.submit()
         self._reporter.publish()
-        return self._pause()
+        pause = self._pause()
+        if pause > _REST_S:
+            self._rest()
+        return pause
+
+    def _rest(self) -> None:
+        last = self._journal.files.last_id()
+        if last - self._rested_at >= _BURST_FILES and not self._copies_left():
+            self._rested_at = last
+            self._give_back()
 
     def _hear_verdict(self) -> None:
         ending, verdict = self._intake.ending, self._registrar.writers
