@@ -26,6 +26,7 @@ from pinnace_sidecar.files import Volume, wire_path
 from pinnace_sidecar.intake import Intake
 from pinnace_sidecar.journal import Copy, Held, Journal, JournaledFile, Refusal
 from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.manifest import is_manifest
 from pinnace_sidecar.originals import Changed, CopyError, Gone, Order, Unreadable
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.settings import Tuning
@@ -144,6 +145,13 @@ class Copier:
         files = self._journal.files.add_copies(copies)
         for answer in answers:
             self._intake.happened(answer.sighting, Event.COPIED)
+        for file in files:
+            if file.state in _ASHORE and is_manifest(file.path):
+                _log.warning(
+                    "a manifest with these words is recorded already: it adds no set; if it means other contents, give"
+                    " it sha256 or written",
+                    extra={"path": wire_path(file.path)},
+                )
         return [
             copy.name
             for copy, file in zip(copies, files, strict=True)

@@ -50,8 +50,8 @@ _SHORTEST_PAUSE_S: Final = 0.05
 
 class Intake:
     """The volume's side of the sidecar. `known` is the journal's knowledge of some files, `promises` what manifests say
-    of them, `unread` how many of these nobody has read yet. At most `places` files are held in memory; `much_bytes` is
-    what `writing` takes for much.
+    of them, `unread` how many of these nobody has read yet. At most `places` files are held in memory, twice as many
+    with manifests; `much_bytes` is what `writing` takes for much.
     """
 
     def __init__(
@@ -290,7 +290,9 @@ class Intake:
             self._forget(path)
             fits = False
         else:
-            fits = held is not None or len(self._sightings) < self._places
+            # Nothing is torn before the manifests are read, so these find a place where the others have none left.
+            places = self._places * (2 if is_manifest(path) else 1)
+            fits = held is not None or len(self._sightings) < places
         self._waiting += not fits
         return fits
 

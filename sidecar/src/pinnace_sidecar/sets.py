@@ -9,6 +9,7 @@ have ended never will be: its manifest is quarantined, and the reason names what
 import hashlib
 import logging
 import random
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from pinnace_sidecar.journal import Awaited, Held, Journal, JournaledFile, arriv
 from pinnace_sidecar.lifecycle import DUTIES, Event
 from pinnace_sidecar.manifest import MAX_MANIFEST_BYTES, InvalidManifest, Member, parse
 from pinnace_sidecar.problems import Problems
+from pinnace_sidecar.store_calls import CopyDamaged
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Sets:
         buffer: Buffer,
         volume: Volume,
         intake: Intake,
+        copy_again: Callable[[JournaledFile], None],
         problems: Problems,
         clock: Clock,
         rng: random.Random,
@@ -57,6 +60,7 @@ class Sets:
         self._buffer = buffer
         self._volume = volume
         self._intake = intake
+        self._copy_again = copy_again
         self._problems = problems
         self._clock = clock
         self._rng = rng
@@ -148,9 +152,13 @@ class Sets:
         _log.warning("a manifest can't be read", extra={"path": wire_path(file.path), "error": str(error)})
         if pause.failures < _MAX_UNREAD:
             self._unread[file.id] = pause
-        else:
-            # Whoever sends it finds the copy damaged and has it made again.
-            self._journal.sets.release(file.id)
+            return
+        if not self._withdrawn(file, on_volume=True):
+            # At once, so that nothing of its set is taken for torn meanwhile.
+            message = f"{error}; it was to be copied again"
+            self._journal.files.apply(file.id, Event.LOST, reason=CopyDamaged.code, message=message)
+            self._copy_again(file)
+        self._journal.sets.release(file.id)
 
     def _awaited(self, member: Member) -> Awaited:
         if member.sha256 is not None:

@@ -117,16 +117,6 @@ class Sidecar:
             places=tuning.watched_files,
             much_bytes=tuning.much_bytes,
         )
-        self._sets = Sets(
-            iteration_id=settings.iteration_id,
-            journal=journal,
-            buffer=buffer,
-            volume=world.volume,
-            intake=self._intake,
-            problems=problems,
-            clock=clock,
-            rng=world.rng,
-        )
         self._copier = Copier(
             iteration_id=settings.iteration_id,
             tuning=tuning,
@@ -142,6 +132,17 @@ class Sidecar:
             clock=clock,
             rng=world.rng,
             crash=world.crash,
+        )
+        self._sets = Sets(
+            iteration_id=settings.iteration_id,
+            journal=journal,
+            buffer=buffer,
+            volume=world.volume,
+            intake=self._intake,
+            copy_again=self._copier.copy_again,
+            problems=problems,
+            clock=clock,
+            rng=world.rng,
         )
         self._sharing = Sharing(
             ask=lambda query: world.api.recorded_contents(settings.iteration_id, query),

@@ -39,7 +39,7 @@ class SimulatedApi:
         self,
         machine: Machine,
         told: Callable[[Sequence[Artifact]], None],
-        reported: Callable[[PodReport], None],
+        reported: Callable[[PodReport, float], None],
     ) -> None:
         self._machine = machine
         self._told = told
@@ -68,8 +68,10 @@ class SimulatedApi:
         self._call("patch iteration", lambda: self.truth.patch_iteration(iteration_id, change))
 
     def put_pod_report(self, report: PodReport, /) -> PodStanding:
+        said_at = self._machine.elapsed
+
         def put() -> PodStanding:
-            self._reported(report)
+            self._reported(report, said_at)
             return self.truth.put_pod_report(report)
 
         return self._call(f"put report {report.sequence}{' FINAL' if report.final else ''} {report.files}", put)

@@ -49,6 +49,8 @@ class Oracle:
         #: Keys that the sidecar was shown to hold them, and those that it has sent and not looked at since.
         self._shown: set[str] = set()
         self._unseen: set[str] = set()
+        #: Keys whose object got lost: another one that comes late has not the ETag that was acknowledged.
+        self._replaced: set[str] = set()
         self.final: PodReport | None = None
         self.journal_was_damaged = False
 
@@ -82,7 +84,7 @@ class Oracle:
 
     def sent(self, key: str) -> None:
         """An object is on its way to the store, or an upload of it is begun."""
-        if key in self._shown:
+        if key in self._shown and key not in self._replaced:
             self.violated(f"{key} is sent again although the store showed that it has it")
         elif key in self._landed and key in self._unseen:
             self.violated(f"{key} is sent again without looking")
@@ -100,6 +102,7 @@ class Oracle:
 
     def lost(self, key: str) -> None:
         """The store has lost what it acknowledged."""
+        self._replaced.add(key)
         for known in (self._landed, self._shown, self._unseen):
             known.discard(key)
 
@@ -133,7 +136,7 @@ class Oracle:
     def _is_own(self, row: Artifact, key: str) -> bool:
         return key.startswith(f"{self._prefix}/") and is_own_key(key, row.id, row.stored.sha256 if row.stored else "")
 
-    def reported(self, report: PodReport) -> None:
+    def reported(self, report: PodReport, said_at: float) -> None:
         """A report arrives at the API."""
         if not report.final:
             return
@@ -141,7 +144,8 @@ class Oracle:
         if self.training.over_at is None:
             self.violated("the final report comes while writers write")
         else:
-            self._all_is_there("final report")
+            if said_at > self.training.cut_at:  # else the volume is not any more what it is about
+                self._all_is_there("final report")
             self._final_states(report)
 
     def settled(self) -> None:
@@ -226,7 +230,7 @@ class Oracle:
         for manifest, shards in self.training.sets.items():
             for path, digest in shards.items():
                 row = rows.get((path, digest))
-                if row is None or row.suspect:
+                if row is None or (row.suspect and manifest not in self.training.repeated):
                     self.violated(f"{when}: {manifest} is whole, and {path} of it is {'suspect' if row else 'missing'}")
 
     def _points(self, when: str) -> None:

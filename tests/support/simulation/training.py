@@ -44,6 +44,10 @@ class Training:
         self.over_at: float | None = None
         #: How probable it is that somebody writes to a file in the midst of its being read.
         self.meddling = 0.0
+        #: When the power was cut last.
+        self.cut_at = -1.0
+        #: Manifests written again with the words of an earlier one, which is what was recorded.
+        self.repeated: set[str] = set()
 
     # --- which writers there are
 
@@ -119,6 +123,7 @@ class Training:
 
     def power_cut(self) -> None:
         """Files may show older contents, or torn ones; writers begun are gone."""
+        self.cut_at = self._machine.elapsed
         for path in self.files():
             self._remember(path)
         self.sets.clear()
@@ -193,6 +198,7 @@ class Training:
 
     def _gathering(self, manifest: str) -> Writer:
         """Shards, and a manifest that is renamed into place when all of them are written."""
+        said: set[bytes] = set()
         for _ in range(self._rng.randrange(1, 3)):
             shards: dict[str, str] = {}
             files = []
@@ -203,7 +209,11 @@ class Training:
                 shards[path] = hashlib.sha256(content).hexdigest()
                 proof = {"size": len(content), "sha256": shards[path]} if self._rng.random() < 0.5 else {}
                 files.append({"path": name} | proof)
-            yield from self._write(f"{manifest}.tmp", json.dumps({"files": files}).encode(), pause=0.1)
+            words = json.dumps({"files": files}).encode()
+            if words in said:
+                self.repeated.add(manifest)
+            said.add(words)
+            yield from self._write(f"{manifest}.tmp", words, pause=0.1)
             self._finish(f"{manifest}.tmp")
             if {path: hashlib.sha256(self._inode(path).data).hexdigest() for path in shards} != shards:
                 return  # somebody meddled with it

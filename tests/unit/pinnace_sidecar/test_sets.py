@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -252,13 +253,15 @@ def test_a_checkpoint_written_over_and_over_has_a_manifest_for_each_whole_versio
     assert recorded(pod) == ["ckpt/a", MANIFEST] * 3
 
 
-def test_equal_manifests_of_names_are_one_row(pod: Pod) -> None:
+def test_equal_manifests_of_names_are_one_row_and_the_log_says_so(pod: Pod, caplog: pytest.LogCaptureFixture) -> None:
     pod.start()
     for version in (b"1", b"2"):
         pod.write("ckpt/a", version)
         write_manifest(pod, names("a"))
         pod.run_for(10)
     assert recorded(pod) == ["ckpt/a", MANIFEST, "ckpt/a"]
+    [said] = [record.message for record in caplog.records if "adds no set" in record.message]
+    assert "written" in said
 
 
 def test_a_manifest_written_again_with_the_same_words_means_the_files_that_lie_there_now(pod: Pod) -> None:
@@ -274,6 +277,20 @@ def test_a_manifest_written_again_with_the_same_words_means_the_files_that_lie_t
     assert recorded(pod)[-2:] == ["ckpt/a", MANIFEST]
     assert [row.size for row in pod.api.rows.values() if row.path == "ckpt/a"][-1] == len(b"second, larger")
     assert problems(pod) == []
+
+
+def test_a_set_of_more_files_than_memory_holds_is_whole_although_its_writer_failed(pod: Pod) -> None:
+    pod.tuning = msgspec.structs.replace(pod.tuning, watched_files=2)
+    pod.api.ended = WriterEnd.FAILED
+    pod.start()
+    pod.run_for(10)
+    now = pod.clock.now()
+    shards = [f"a-{number}" for number in range(9)]
+    for file in (*(pod.write(f"ckpt/{name}", b"1") for name in shards), write_manifest(pod, names(*shards))):
+        os.utime(file, (now, now))
+    os.utime(pod.volume / f"{MANIFEST}.done", (now, now))
+    assert pod.drain().files == {FileState.RECORDED: 10, FileState.EXCLUDED: 1}
+    assert recorded(pod)[-1] == MANIFEST
 
 
 @pytest.mark.parametrize("failures", [1, 4])
@@ -325,6 +342,23 @@ def test_a_manifest_whose_copy_rots_before_it_is_read_is_copied_again(pod: Pod) 
     assert recorded(pod)[-1] == MANIFEST
     assert [len(members) for members in pod.api.sets.values()] == [1]
     assert problems(pod) == []
+
+
+def test_a_manifest_whose_copy_can_not_be_read_any_more_is_copied_again_before_its_files_count_as_torn(
+    pod: Pod,
+) -> None:
+    pod.api.ended = WriterEnd.FAILED
+    pod.start()
+    pod.run_for(10)
+    now = pod.clock.now()
+    pod.disk = FailingDisk(5)
+    pod.stop()
+    pod.start()
+    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
+        os.utime(file, (now, now))
+    os.utime(pod.volume / f"{MANIFEST}.done", (now, now))
+    assert pod.drain().files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
+    assert [len(members) for members in pod.api.sets.values()] == [1]
 
 
 def test_manifests_that_wait_leave_their_room_to_the_files_that_they_wait_for(pod: Pod) -> None:
