@@ -1,5 +1,6 @@
 """Failure scenarios of the sidecar's own process and disk. docs/operations/failure-scenarios.md lists all of them."""
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -90,6 +91,27 @@ def test_b38_the_buffers_disk_is_full(pod: Scenario) -> None:
         pod.store.faults.clear()
         report = pod.end()
         assert report.files == {FileState.RECORDED: 6}
+        pod.assert_ashore(files)
+
+
+def test_b38_the_buffers_disk_is_full_to_the_last_byte_while_the_pod_is_about_to_go(pod: Scenario) -> None:
+    """Not even the journal can be written, and no kubelet starts another process."""
+    buffer = Path(pod.sidecar.settings.buffer_dir)
+    with small_disk(buffer, "size=8m"):
+        pod.sidecar.start()
+        files = {f"file-{number}": pod.write(f"file-{number}", 1000) for number in range(20)}
+        pod.wait_for_rows(20)
+        filler = buffer / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        metrics = b"".join(b'{"step": %d, "loss": 0.5}\n' % step for step in range(2_000))
+        (pod.sidecar.volume / "metrics.jsonl").write_bytes(metrics)
+        files["metrics.jsonl"] = metrics
+        pod.sidecar.end_writers()
+        eventually(lambda: "begins anew" in pod.sidecar.log(), what="a new beginning")
+        filler.unlink()
+        pod.end()
         pod.assert_ashore(files)
 
 

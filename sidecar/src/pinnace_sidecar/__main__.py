@@ -24,6 +24,7 @@ from typing import Final
 import msgspec
 
 from pinnace.errors import PinnaceError
+from pinnace.records import PodReport
 from pinnace.settings import SIDECAR_PREFIX, SidecarSettings, load
 from pinnace_sidecar import handed, heap, log_lines, rescue, restore, status, summary
 from pinnace_sidecar.assembly import open_journal, sidecar_of
@@ -38,6 +39,11 @@ _log = logging.getLogger("pinnace_sidecar")
 #: So many objects more than were freed until the garbage collector looks through them. Almost nothing of ours refers to
 #: itself, so looking for that after each 700, as Python does, found nothing and took a twentieth of the time.
 _GARBAGE_AFTER: Final = 10_000
+#: The variable in which a process that begins anew finds when the one before it was told to end, in seconds since the
+#: epoch. Pauses are as long as that is ago.
+_TOLD_AT: Final = "PINNACE_TOLD_TO_END_AT"
+_SHORTEST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
 _COMMANDS: Final[Mapping[str, Callable[[list[str], Mapping[str, str]], int]]] = {
     "status": lambda argv, _: status.main(argv),
     "credentials": handed.main,
@@ -70,8 +76,26 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
 def _serve(environ: Mapping[str, str]) -> int:
     heap.share()
     bell = Event()
-    ended = _listen_for_the_end(bell)
+    told_at = float(environ[_TOLD_AT]) if _TOLD_AT in environ else None
+    ended = _listen_for_the_end(bell, told_at)
     own = load(SidecarSettings, environ, SIDECAR_PREFIX)
+    drain_seconds = own.drain_timeout_seconds
+    if told_at is not None:
+        left = told_at + drain_seconds - SystemClock().now()
+        own = msgspec.structs.replace(own, drain_timeout_seconds=max(0.0, left))
+    try:
+        report = _run(own, environ, bell, ended)
+    except PinnaceError:
+        raise
+    except Exception:
+        if (told_at := ended()) is not None:
+            _begin_anew(environ, told_at, told_at + drain_seconds)
+        raise
+    summary.leave(Path(own.termination_message), report)
+    return 0
+
+
+def _run(own: SidecarSettings, environ: Mapping[str, str], bell: Event, ended: Callable[[], float | None]) -> PodReport:
     watcher = watcher_for(own.artifacts_dir, bell.set)
     journal = open_journal(own)
     sidecar = sidecar_of(own, environ, journal, bell, volume=LocalVolume(own.artifacts_dir), watcher=watcher)
@@ -80,14 +104,22 @@ def _serve(environ: Mapping[str, str]) -> int:
     gc.set_threshold(_GARBAGE_AFTER)
     _log.info("serving", extra={"volume": own.artifacts_dir, "pod": own.pod_uid, "iteration": str(own.iteration_id)})
     try:
-        report = sidecar.run(bell, ended)
+        return sidecar.run(bell, ended)
     finally:
         if health is not None:
             health.close()
         watcher.close()
         journal.close()
-    summary.leave(Path(own.termination_message), report)
-    return 0
+
+
+def _begin_anew(environ: Mapping[str, str], told_at: float, until: float) -> None:
+    """Become a new process, or return when there is no time left: nobody else starts one when a pod is about to go."""
+    now = SystemClock().now()
+    pause = min(max(now - told_at, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
+    if now + pause < until:
+        _log.exception("begins anew: nobody else would, for the pod is about to go", extra={"in_seconds": pause})
+        Event().wait(pause)
+        os.execve(sys.executable, sys.orig_argv, {**environ, _TOLD_AT: str(told_at)})  # noqa: S606
 
 
 def _drain_once(environ: Mapping[str, str], buffer_dir: Path) -> int:
@@ -103,13 +135,13 @@ def _drain_once(environ: Mapping[str, str], buffer_dir: Path) -> int:
     return 1 if report.pending else 0
 
 
-def _listen_for_the_end(bell: Event) -> Callable[[], float | None]:
+def _listen_for_the_end(bell: Event, told_at: float | None) -> Callable[[], float | None]:
     """Wait for SIGTERM or SIGINT in a thread: a handler could not ring a bell that its own thread is waiting for.
 
     Returns what says when it came: by then the writers had ended, however long a start or a pass takes just now.
     """
     signals = {signal.SIGTERM, signal.SIGINT}
-    came_at: list[float] = []
+    came_at = [] if told_at is None else [told_at]
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
     def listen() -> None:

@@ -63,6 +63,7 @@ def read(buffer_dir: Path, *, limit: int, state: FileState | None = None) -> Buf
         raise StatusError(f"{path} is not there", hint="name the folder that holds journal.db")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+            connection.execute("PRAGMA temp_store = MEMORY")  # there may be no folder for temporary files
             connection.execute("BEGIN")
             counts = connection.execute("SELECT state, count(*) FROM files GROUP BY state").fetchall()
             ((points,),) = connection.execute("SELECT coalesce(sum(count), 0) FROM outbox").fetchall()

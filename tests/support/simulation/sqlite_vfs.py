@@ -147,8 +147,11 @@ class _Layer:
     # --- the file system
 
     def v_open(self, _vfs: int, name: bytes | None, file: Any, flags: int, out: Any) -> int:
-        system, path = self.disk.system, name.decode() if name else ""
-        inode = system.names.get(path) if path else Inode(0)
+        if not name:  # a temporary file: the sidecar's container has no folder for it
+            file.contents.methods = None
+            return _CANTOPEN
+        system, path = self.disk.system, name.decode()
+        inode = system.names.get(path)
         # Whoever opens a log to write syncs its name: it may be there, and not be durable.
         new_name = bool(flags & _OPEN_CREATE) and bool(flags & _OPEN_ANY_JOURNAL)
         if inode is None:

@@ -1,7 +1,9 @@
 """What the sidecar remembers, over restarts and damage."""
 
+import contextlib
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -364,3 +366,23 @@ def test_ids_are_never_used_again(journal: Journal) -> None:
     first = journal.files.add_copy(copy(artifact=1))
     journal.files.apply(first.id, Event.LOST)
     assert journal.files.add_copy(copy(artifact=2)).id > first.id
+
+
+def temporary_files() -> list[str]:
+    """Those that SQLite has open."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # what listed them
+            found.append(descriptor.readlink().name)
+    return [name for name in found if "etilqs_" in name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_a_journal_of_many_files_needs_no_temporary_one(journal: Journal) -> None:
+    # In a container whose root may only be read there is no folder for such.
+    for start in range(0, 6400, 128):
+        with journal.transaction():
+            journal.files.add_copies(
+                [copy(f"f-{number}", artifact=uuid4().int) for number in range(start, start + 128)]
+            )
+            assert temporary_files() == []

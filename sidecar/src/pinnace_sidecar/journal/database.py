@@ -83,7 +83,8 @@ class Database:
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # SQLite has rolled back by itself where the disk failed
+                self._connection.execute("ROLLBACK")
             raise
         else:
             self._connection.execute("COMMIT")
@@ -187,6 +188,8 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # A container whose root may only be read has no folder for temporary files.
+    connection.execute("PRAGMA temp_store = MEMORY")
     # The journal holds no file contents; two megabytes of pages are plenty.
     connection.execute("PRAGMA cache_size = -2000")
     version = _checked(connection, path)
