@@ -1,6 +1,7 @@
 """Whole Experiments, from the first look to the last, on a model of the world."""
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -466,6 +467,31 @@ def test_a_template_that_kubernetes_rejects_is_told_in_accepted_and_tried_again_
     world.edit(parallelism=2)
     world.settle()
     assert world.open_jobs() == [0]
+    assert world.condition(ACCEPTED) == ("True", "Valid")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"containers": [{"name": "train", "image": "training:1", "args": ["--token", 5, None]}]},
+        {"containers": [{"name": "train", "image": "training:1", "command": "python train.py"}]},
+        {"containers": [{"name": "train", "image": "training:1", "command": 5}]},
+        {"securityContext": "restricted"},
+        {"securityContext": ["restricted"]},
+    ],
+    ids=["a-number-among-arguments", "a-line-as-command", "a-number-as-command", "a-word-as-context", "a-list-of-it"],
+)
+@pytest.mark.parametrize("volume", [{}, {"persistentVolumeClaim": {"size": "50Gi"}}], ids=["folder", "claim"])
+def test_what_the_definition_lets_pass_and_kubernetes_does_not_is_told_like_any_other(
+    wrong: dict[str, Any], volume: dict[str, Any]
+) -> None:
+    world = World(manifest(pod=wrong, artifacts={"volume": volume}))
+    world.job_error = RejectedError("failed to create typed patch object")
+    world.settle()
+    assert world.condition(ACCEPTED) == ("False", "TemplateRejected")
+    world.edit(template={"spec": {"containers": [{"name": "train", "image": "training:1"}]}})
+    world.job_error = None
+    world.settle()
     assert world.condition(ACCEPTED) == ("True", "Valid")
 
 
