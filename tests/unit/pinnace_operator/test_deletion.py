@@ -130,6 +130,26 @@ def test_a_pod_that_was_killed_without_its_last_word_is_not_waited_for() -> None
     assert "without the final report" in note(world)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("proven", "says"), [(True, "ArtifactsAshore"), (False, "ArtifactsUnproven")])
+def test_where_only_others_made_pods_those_alone_are_judged(proven: bool, says: str, restarted: bool) -> None:
+    world = World(manifest(suspend=True))
+    world.settle()
+    guest = world.inject_pod(0)
+    world.write_file(guest)
+    world.ship(guest)
+    world.settle()
+    world.end_pod(guest, exit_code=0 if proven else 137, proven=proven)
+    world.settle()
+    if restarted:
+        world.delete_pod(guest)
+        world.restart_operator()
+    world.delete()
+    world.settle()
+    assert world.gone_at is not None
+    assert world.reasons()[-1] == says
+
+
 def test_deleted_while_the_operator_was_down_is_handled_at_its_start() -> None:
     world, pod = running()
     world.delete()
