@@ -223,3 +223,105 @@ def test_b23_what_is_large_long_or_in_another_script_is_carried_out_like_anythin
     assert len({job["metadata"]["name"] for job in found}) == len(names)
     owners = {job["metadata"]["ownerReferences"][0]["name"] for job in found}
     assert owners == set(names)
+
+
+def condition(namespace: str, name: str, type_: str) -> tuple[str, str]:
+    found = (get("experiment", name, namespace) or {}).get("status", {}).get("conditions", ())
+    return next(((c["status"], c["reason"]) for c in found if c["type"] == type_), ("", ""))
+
+
+def test_a_template_with_a_number_among_its_arguments_is_refused_in_words_and_can_be_mended(namespace: str) -> None:
+    wrong = {"name": "train", "image": "training:1", "args": ["--epochs", 5]}
+    start("wrong", namespace, pod={"containers": [wrong]})
+    soon(lambda: condition(namespace, "wrong", "Accepted") == ("False", "TemplateRejected"), "it is told")
+    start("wrong", namespace, pod={"containers": [wrong | {"args": ["--epochs", "5"]}]})
+    soon(partial(synced, namespace, "wrong"), "it runs")
+
+
+def test_what_a_rule_of_the_cluster_keeps_out_begins_when_the_rule_goes(namespace: str) -> None:
+    rule: dict[str, Any] = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": f"no-jobs-in-{namespace}"},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "resourceRules": [
+                    {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+                ],
+            },
+            "validations": [{"expression": "false", "message": "not today"}],
+        },
+    }
+    binding = {
+        **rule,
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "spec": {"policyName": rule["metadata"]["name"], "validationActions": ["Deny"]},
+    }
+    apply(rule)
+    apply(binding)
+    probe = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "probe"}}
+    pod = {"restartPolicy": "Never", "containers": [{"name": "probe", "image": "probe"}]}
+
+    def denied() -> bool:
+        try:
+            kubectl(
+                *("create", "--dry-run=server", "--filename=-"),
+                namespace=namespace,
+                stdin=json.dumps(probe | {"spec": {"template": {"spec": pod}}}),
+            )
+        except CommandFailed as error:
+            return "not today" in str(error)
+        return False
+
+    soon(denied, "the rule holds")
+    start("kept-out", namespace)
+    soon(lambda: condition(namespace, "kept-out", "Running") == ("False", "JobRefused"), "it is told")
+    kubectl("delete", "validatingadmissionpolicybinding", rule["metadata"]["name"])
+    soon(partial(synced, namespace, "kept-out"), "it runs")
+    kubectl("delete", "validatingadmissionpolicy", rule["metadata"]["name"])
+
+
+def test_neither_labels_in_another_namespace_nor_another_condition_change_what_is_found(
+    namespace: str, held: set[str]
+) -> None:
+    held.add("spoofed")
+    start("spoofed", namespace)
+    soon(lambda: len(items("pods", namespace)) == 1, "its pod is there")
+    [job] = items("jobs", namespace)
+    labels = {name: value for name, value in job["metadata"]["labels"].items() if name.startswith("pinnace.dev/")}
+    abroad = f"{namespace}-abroad"
+    kubectl("create", "namespace", abroad)
+    apply(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "stranger", "labels": labels},
+            "spec": {
+                "completions": 0,
+                "template": {
+                    "spec": {"restartPolicy": "Never", "containers": [{"name": "train", "image": "training:1"}]}
+                },
+            },
+        },
+        namespace=abroad,
+    )
+    soon(lambda: bool(items("jobs", abroad)[0].get("status", {}).get("conditions")), "the stranger is complete")
+    theirs = {
+        "type": "Healthy",
+        "status": "True",
+        "reason": "Fine",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    patch = [{"op": "add", "path": "/status/conditions/-", "value": theirs}]
+    kubectl(
+        *("patch", "experiment", "spoofed", "--subresource=status", "--type=json", f"--patch={json.dumps(patch)}"),
+        namespace=namespace,
+    )
+    held.discard("spoofed")
+    assert condition(namespace, "spoofed", "Succeeded") == ("Unknown", "InProgress")
+    kubectl("annotate", "pods", "--all", "example.com/look=again", namespace=namespace)
+    soon(partial(synced, namespace, "spoofed"), "the pod is proven")
+    assert condition(namespace, "spoofed", "Healthy") == ("True", "Fine")

@@ -131,7 +131,11 @@ class Attendance:
         self._workers, self._never = asyncio.Semaphore(WORKERS), asyncio.Event()
 
     def _owner(self, manifest: dict[str, Any]) -> _Attended | None:
-        return self._attended.get(manifest["metadata"].get("labels", {}).get(EXPERIMENT_ID_LABEL, ""))
+        """Of another namespace nobody has a say here, whatever labels they write: watches see all of them."""
+        meta = manifest["metadata"]
+        attended = self._attended.get(meta.get("labels", {}).get(EXPERIMENT_ID_LABEL, ""))
+        ours = attended is not None and attended.experiment.namespace == meta.get("namespace", "")
+        return attended if ours else None
 
     def _forget(self, uid: str) -> None:
         attended = self._attended.pop(uid, None)

@@ -6,19 +6,27 @@ drain. It goes when its artifacts are proven, when no pod is left that could bri
 over, whatever happened: `metadata.deletionTimestamp` and the spec alone say when, so a restart changes nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from pinnace.ids import iteration_id
 from pinnace.naming import GROUP
-from pinnace.records import Iteration, IterationState
+from pinnace.records import Iteration, IterationState, PodStanding
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_spec import DeletionPolicy
 from pinnace_operator.experiment_status import ConditionType
-from pinnace_operator.observed import JobEnd, Observed
-from pinnace_operator.proof import FORGOTTEN, LOST, Standing, Verdict, judge_ended, standings_by_iteration
+from pinnace_operator.observed import JobEnd, Observed, PodView
+from pinnace_operator.proof import (
+    FORGOTTEN,
+    LOST,
+    Standing,
+    Verdict,
+    judge_ended,
+    judge_without_job,
+    standings_by_iteration,
+)
 from pinnace_operator.volumes import is_persistent
 
 FINALIZER: Final = f"{GROUP}/artifacts"
@@ -173,7 +181,7 @@ def _is_out(experiment: Experiment, now: datetime) -> bool:
 def _verdicts(experiment: Experiment, observed: Observed) -> Iterator[tuple[int, Verdict | None]]:
     """On each iteration that has begun; None where the metadata API would have to say."""
     status, lost = experiment.status, experiment.status.lost
-    begun = {*observed.jobs, *(pod.index for pod in observed.pods), *status.started}
+    begun = {*observed.jobs, *(pod.index for pod in observed.pods), *status.started, *_heard_of(observed)}
     ids = {str(iteration_id(experiment.id, index)): index for index in begun}
     standings = None if observed.rows is None else standings_by_iteration(observed.rows.standings, ids)
     for index in sorted(begun - status.synced):
@@ -188,12 +196,27 @@ def _verdicts(experiment: Experiment, observed: Observed) -> Iterator[tuple[int,
             yield index, None
         else:
             mine = [] if standings is None else standings.get(index, [])
-            yield (
-                index,
-                FORGOTTEN
-                if last is None
-                else judge_ended(last, pods, mine, observed.rescues, persistent=is_persistent(experiment)),
-            )
+            if last is not None:
+                yield index, judge_ended(last, pods, mine, observed.rescues, persistent=is_persistent(experiment))
+            elif index in status.started or not _are_of_others(pods, mine):
+                yield index, FORGOTTEN
+            else:
+                yield index, judge_without_job(pods, mine, over=True)
+
+
+def _heard_of(observed: Observed) -> Iterator[int]:
+    """The iterations of which the metadata API knows a pod, whether or not anybody here has seen it."""
+    if observed.rows is None:
+        return
+    ids = {standing.iteration_id for standing in observed.rows.standings}
+    yield from (row.index for row in observed.rows.iterations.values() if row.id in ids)
+
+
+def _are_of_others(pods: Sequence[PodView], standings: Sequence[PodStanding]) -> bool:
+    """Whether no pod of an iteration's Job is among them."""
+    return all(pod.injected for pod in pods) and all(
+        standing.report is not None and standing.report.injected for standing in standings
+    )
 
 
 def _missing(verdicts: Mapping[int, Verdict | None], observed: Observed) -> str:

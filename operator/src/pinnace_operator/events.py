@@ -69,7 +69,7 @@ def _event(
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": f"{experiment.name[:230]}.{digest}", "namespace": experiment.namespace},
+        "metadata": {"name": f"{experiment.name[:230].rstrip('-.')}.{digest}", "namespace": experiment.namespace},
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": CONTROLLER,
         "reportingInstance": instance[:128],

@@ -4,13 +4,13 @@ With the defaults of its spec it reads the same with and without an API server b
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from pinnace_operator.experiment_spec import Spec
-from pinnace_operator.experiment_status import Status
+from pinnace_operator.experiment_status import ConditionType, Status
 from pinnace_operator.manifest import MalformedError, Manifest, Metadata
 
 
@@ -21,12 +21,12 @@ class Experiment(Manifest, frozen=True, kw_only=True):
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> "Experiment":
-        """A status that speaks of another Experiment (by experimentId) is not taken over.
+        """A status that speaks of another Experiment (by experimentId) is not taken over, nor are others' conditions.
 
         Raises MalformedError when the manifest is not what the CRD promises (another version of it).
         """
         try:
-            experiment = msgspec.convert(manifest, cls)
+            experiment = msgspec.convert(_with_own_conditions(manifest), cls)
         except msgspec.ValidationError as error:
             name = manifest.get("metadata", {}).get("name", "?")
             raise MalformedError(
@@ -61,3 +61,15 @@ class Experiment(Manifest, frozen=True, kw_only=True):
     @property
     def project(self) -> str:
         return self.spec.project or self.metadata.namespace
+
+
+def _with_own_conditions(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The definition lets everybody who may write a status add a type of condition."""
+    status = manifest.get("status")
+    if not (isinstance(status, Mapping) and status.get("conditions")):
+        return manifest
+    ours = [condition for condition in status["conditions"] if condition["type"] in _TYPES]
+    return {**manifest, "status": {**status, "conditions": ours}}
+
+
+_TYPES: Final = frozenset(ConditionType)

@@ -38,6 +38,10 @@ _ENDS: Final = "because it is being terminated"
 #: The API server's word for a field that a manifest can't have, or of the wrong type: it says 500 to that.
 _UNTYPED: Final = "failed to create typed patch object"
 
+#: The API server's words for what an admission webhook, or one of its own policies, does not let in. The code is theirs
+#: to choose, and 400 and 422 are among the chosen; whoever sets the rule can change it.
+_DENIED: Final = ("denied the request", "denied request")
+
 
 class _Status(msgspec.Struct, frozen=True):
     """The part of a metav1.Status that says why."""
@@ -125,6 +129,8 @@ def _error(what: str, status: int, content: bytes) -> ClusterError:
         return NamespaceEndsError(message, reason=said.reason)
     if _UNTYPED in message:
         return RejectedError(message, reason=said.reason)
+    if kind is RejectedError and any(words in message for words in _DENIED):
+        return RefusedError(message, reason=said.reason)
     if status == 401:
         return UnavailableError(message, reason=said.reason, hint="the operator's own token is not accepted")
     return kind(message, reason=said.reason)

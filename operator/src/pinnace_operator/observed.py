@@ -128,6 +128,14 @@ class PodView:
     def gone(self) -> "PodView":
         return replace(self, ended=True, trouble=None, setting_up=False)
 
+    def vanished(self) -> "PodView":
+        """Gone, and nobody saw how far it came: if it had not ended, it may have begun."""
+        return replace(self.gone(), started=self.started or not self.ended)
+
+    def after(self, before: "PodView | None") -> "PodView":
+        """What ran has run: a kubelet that turns a pod down after its own restart takes away what was said of it."""
+        return replace(self, started=True) if before is not None and before.started and not self.started else self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescue:

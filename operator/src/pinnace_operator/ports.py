@@ -2,7 +2,7 @@
 
 ClusterError
 ├── RejectedError      the API server will never take this object as it is (400, 422): somebody must change the spec
-├── RefusedError       it will not take it now (403: quota, admission, permission; 409: conflict): worth trying again
+├── RefusedError       it will not take it now (quota, permission, an admission rule, a conflict): worth trying again
 │   └── NamespaceEndsError   nothing can be made in a namespace that is being deleted; what is there can be changed
 ├── GoneError          404: the object, or its namespace, is not there any more
 └── UnavailableError   no answer, 429 or 5xx: trying again soon is the right thing

@@ -62,16 +62,24 @@ def _shown(pod: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown_container(container: Mapping[str, Any]) -> dict[str, Any]:
+    """Nobody has looked yet whether Kubernetes takes it: numbers among arguments are common, and refused there."""
     shown = dict(container)
     if container.get("env"):
-        shown["env"] = [_shown_variable(variable) for variable in container["env"]]
+        shown["env"] = [_shown_variable(variable) for variable in _listed(container["env"])]
     for name in ("command", "args"):
         if container.get(name):
-            shown[name] = hidden_arguments(container[name])
+            shown[name] = hidden_arguments([str(argument) for argument in _listed(container[name])])
     return shown
 
 
-def _shown_variable(variable: Mapping[str, Any]) -> dict[str, Any]:
+def _listed(value: Any) -> list[Any]:
+    """What is no list is shown in no way."""
+    return value if isinstance(value, list) else [HIDDEN]
+
+
+def _shown_variable(variable: Any) -> Any:
+    if not isinstance(variable, Mapping):
+        return HIDDEN
     if "value" not in variable:
         return dict(variable)
     name, value = str(variable.get("name", "")), str(variable["value"])

@@ -42,7 +42,8 @@ class Sightings:
         with self._lock:
             known = self._pods.get(pod.uid)
             if known is None or known.version <= pod.version:
-                self._pods[pod.uid] = pod.gone() if deleted else pod
+                seen = pod.after(known)
+                self._pods[pod.uid] = seen.gone() if deleted else seen
 
     def replace(self, jobs: Iterable[JobView], jobs_version: int, pods: Iterable[PodView], pods_version: int) -> None:
         """Take a full list for the truth, except for what is newer than the list."""
@@ -51,9 +52,9 @@ class Sightings:
             there = _newest(self._jobs, jobs) | newer
             self._past_jobs |= {job.index: job for uid, job in self._jobs.items() if uid not in there}
             self._jobs = there
-            listed = _newest(self._pods, pods)
+            listed = _newest(self._pods, [pod.after(self._pods.get(pod.uid)) for pod in pods])
             missing = {
-                uid: pod if pod.version > pods_version else pod.gone()
+                uid: pod if pod.version > pods_version else pod.vanished()
                 for uid, pod in self._pods.items()
                 if uid not in listed
             }

@@ -78,6 +78,9 @@ def pod_uid_variable() -> dict[str, Any]:
 def security_context(experiment: Experiment) -> dict[str, Any]:
     """The pod's, as the template has it, with a group that may write to the claim where the template names none."""
     given = experiment.spec.template.spec.get("securityContext") or {}
+    if not isinstance(given, Mapping):
+        # Left for Kubernetes to refuse, in the template.
+        return {}
     if not is_persistent(experiment):
         return dict(given)
     return {"fsGroup": GROUP_ID, "fsGroupChangePolicy": "OnRootMismatch", **given}

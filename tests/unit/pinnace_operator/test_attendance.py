@@ -187,6 +187,7 @@ def test_jobs_and_pods_wake_the_experiment_that_they_belong_to_and_no_other() ->
     job = {
         "metadata": {
             "name": "sweep-0",
+            "namespace": "team-a",
             "uid": "j",
             "resourceVersion": "7",
             "labels": {"pinnace.dev/experiment-id": UID, "pinnace.dev/iteration": "0"},
@@ -204,6 +205,30 @@ def test_jobs_and_pods_wake_the_experiment_that_they_belong_to_and_no_other() ->
 
     run(looks, scenario)
     assert looks.memories[0].sightings.jobs()[0].uid == "j"
+
+
+def test_whoever_knows_an_experiments_id_can_not_give_it_jobs_and_pods_from_another_namespace() -> None:
+    looks = Looks()
+    stranger = {
+        "metadata": {
+            "name": "sweep-0",
+            "namespace": "team-b",
+            "uid": "stranger",
+            "resourceVersion": "7",
+            "labels": {"pinnace.dev/experiment-id": UID, "pinnace.dev/iteration": "0"},
+        },
+    }
+
+    async def scenario(attendance: Attendance) -> None:
+        attendance.see_experiment(body(1))
+        await looks.begun(1)
+        done = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1}
+        attendance.see_job(stranger | {"status": done})
+        attendance.see_pod(stranger | {"status": {"phase": "Succeeded"}})
+
+    run(looks, scenario)
+    assert looks.memories[0].sightings.jobs() == {}
+    assert looks.memories[0].sightings.pods() == ()
 
 
 def test_a_manifest_of_another_version_is_left_alone() -> None:

@@ -93,6 +93,24 @@ def test_a_field_that_no_job_has_is_the_templates_fault_although_the_server_says
         server.cluster.apply_job(JOB)
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (
+            400,
+            'admission webhook "validate.kyverno.svc-fail" denied the request: resource Job/team-a/sweep-0 was blocked',
+        ),
+        (422, "jobs.batch \"sweep-0\" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no"),
+    ],
+)
+def test_a_rule_that_somebody_else_set_may_change_whatever_its_code(
+    server: Answering, status: int, message: str
+) -> None:
+    server.refuse(status, message)
+    with pytest.raises(RefusedError):
+        server.cluster.apply_job(JOB)
+
+
 def test_an_answer_that_is_not_the_api_servers_is_no_answer(server: Answering) -> None:
     server.body = b"<html>a proxy</html>"
     with pytest.raises(UnavailableError):

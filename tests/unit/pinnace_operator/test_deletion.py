@@ -1,5 +1,6 @@
 """A deleted Experiment waits for its pods' last files, for a bounded time, and says what may be missing."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -7,12 +8,13 @@ import pytest
 
 from pinnace.records import IterationState
 from pinnace_operator.deletion import FINALIZER, FORCE_ANNOTATION
+from pinnace_operator.events import build_announcement
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.observed import Observed
 from pinnace_operator.plan import plan
 from pinnace_operator.ports import RefusedError
-from support.operator_world import PLATFORM, World, manifest
+from support.operator_world import PLATFORM, START, World, experiment, manifest
 
 TIMEOUT_S = 900
 
@@ -128,6 +130,35 @@ def test_a_pod_that_was_killed_without_its_last_word_is_not_waited_for() -> None
     assert world.gone_at is not None
     assert world.reasons()[-1] == "ArtifactsUnproven"
     assert "without the final report" in note(world)
+
+
+def test_the_event_of_a_long_name_has_a_name_that_kubernetes_takes() -> None:
+    for end in ("a", "-", "."):
+        long = experiment("a" * 229 + end + "a" * 20)
+        event = build_announcement(long, "Deleting", "it waits", "test", START, is_good=True)
+        assert re.fullmatch(
+            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", event["metadata"]["name"]
+        )
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("proven", "says"), [(True, "ArtifactsAshore"), (False, "ArtifactsUnproven")])
+def test_where_only_others_made_pods_those_alone_are_judged(proven: bool, says: str, restarted: bool) -> None:
+    world = World(manifest(suspend=True))
+    world.settle()
+    guest = world.inject_pod(0)
+    world.write_file(guest)
+    world.ship(guest)
+    world.settle()
+    world.end_pod(guest, exit_code=0 if proven else 137, proven=proven)
+    world.settle()
+    if restarted:
+        world.delete_pod(guest)
+        world.restart_operator()
+    world.delete()
+    world.settle()
+    assert world.gone_at is not None
+    assert world.reasons()[-1] == says
 
 
 def test_deleted_while_the_operator_was_down_is_handled_at_its_start() -> None:

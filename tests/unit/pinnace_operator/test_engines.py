@@ -212,6 +212,26 @@ REFUSED = [
     ),
     ({"kind": "Workflow", "object_": {"shutdown": "Stop"}}, "InvalidEngine", "use spec.suspend"),
     ({"kind": "TrainJob", "object_": {"runtimePatches": {}}}, "InvalidEngine", "must be a list"),
+    *(
+        (
+            {
+                "object_": {
+                    "pytorchReplicaSpecs": {"Master": {"template": POD | {"spec": POD["spec"] | pod} | metadata}}
+                }
+            },
+            "InvalidEngine",
+            "Master.template can't be read as a pod template",
+        )
+        for pod, metadata in (
+            ({"containers": "train"}, {}),
+            ({"containers": [{"name": "train", "env": {"A": "1"}}]}, {}),
+            ({"containers": [{"name": "train", "volumeMounts": ["/data"]}]}, {}),
+            ({"initContainers": 1}, {}),
+            ({"volumes": ["data"]}, {}),
+            ({}, {"metadata": {"labels": ["a"]}}),
+            ({}, {"metadata": "a"}),
+        )
+    ),
 ]
 
 
@@ -221,6 +241,12 @@ def test_what_an_engine_cannot_do_is_refused_by_name(spec: dict[str, Any], reaso
         accept(experiment(**spec), PLATFORM)
     assert caught.value.reason == reason
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{"labels": "a"}, {"annotations": ["a"]}, "a"])
+def test_what_is_no_metadata_gives_way_to_ours(given: object) -> None:
+    spec = made("Workflow", object_={**SPECS["Workflow"], "podMetadata": given})["spec"]
+    assert spec["podMetadata"]["labels"]["pinnace.dev/inject"] == "true"
 
 
 def test_a_label_or_a_variable_of_ours_in_a_pod_template_is_refused_with_its_place() -> None:

@@ -259,6 +259,34 @@ def test_a_list_finds_out_what_the_watch_has_missed() -> None:
     assert {view.uid: view.ended for view in sightings.pods()} == {"pod-1": True, "young": False, "missed": False}
 
 
+def test_a_pod_of_which_no_watch_told_how_it_ended_may_have_run() -> None:
+    sightings = Sightings()
+    sightings.see_pod(pod_view(at(7) | {"status": {"phase": "Pending"}}))
+    sightings.replace([], 30, [], 30)
+    [vanished] = sightings.pods()
+    assert (vanished.started, vanished.ended) == (True, True)
+
+
+def test_a_pod_that_ended_before_it_began_has_not_run_whenever_it_vanishes() -> None:
+    sightings = Sightings()
+    sightings.see_pod(pod_view(at(7) | {"status": {"phase": "Failed", "reason": "Evicted"}}))
+    sightings.replace([], 30, [], 30)
+    assert [pod.started for pod in sightings.pods()] == [False]
+
+
+@pytest.mark.parametrize("by_list", [False, True])
+def test_a_pod_that_ran_has_run_also_when_its_containers_are_not_told_of_any_more(by_list: bool) -> None:
+    sightings = Sightings()
+    running = {"phase": "Running", "containerStatuses": [{"name": "train", "state": {"running": {}}}]}
+    sightings.see_pod(pod_view(at(7) | {"status": running}))
+    rejected = pod_view(at(9) | {"status": {"phase": "Failed", "reason": "UnexpectedAdmissionError"}})
+    if by_list:
+        sightings.replace([], 30, [rejected], 30)
+    else:
+        sightings.see_pod(rejected)
+    assert [(pod.started, pod.ended) for pod in sightings.pods()] == [(True, True)]
+
+
 def test_a_list_does_not_undo_what_the_watch_has_shown_since() -> None:
     sightings = Sightings()
     sightings.see_pod(pod_view(at(50) | {"status": {"phase": "Failed"}}))

@@ -1,6 +1,7 @@
 """Whole Experiments, from the first look to the last, on a model of the world."""
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from pinnace.digests import manifest_sha256
 from pinnace.records import IterationState, Manifest, Problem
 from pinnace_operator.experiment_status import ConditionType
 from pinnace_operator.ports import RefusedError, RejectedError
+from pinnace_operator.sightings import RELIST
 from support.operator_world import World, manifest, measure
 
 GRID = {"grid": {"lr": [0.1, 0.01], "depth": [3, 5]}}
@@ -467,6 +469,68 @@ def test_a_template_that_kubernetes_rejects_is_told_in_accepted_and_tried_again_
     world.settle()
     assert world.open_jobs() == [0]
     assert world.condition(ACCEPTED) == ("True", "Valid")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"containers": [{"name": "train", "image": "training:1", "args": ["--token", 5, None]}]},
+        {"containers": [{"name": "train", "image": "training:1", "command": "python train.py"}]},
+        {"containers": [{"name": "train", "image": "training:1", "command": 5}]},
+        {"securityContext": "restricted"},
+        {"securityContext": ["restricted"]},
+    ],
+    ids=["a-number-among-arguments", "a-line-as-command", "a-number-as-command", "a-word-as-context", "a-list-of-it"],
+)
+@pytest.mark.parametrize("volume", [{}, {"persistentVolumeClaim": {"size": "50Gi"}}], ids=["folder", "claim"])
+def test_what_the_definition_lets_pass_and_kubernetes_does_not_is_told_like_any_other(
+    wrong: dict[str, Any], volume: dict[str, Any]
+) -> None:
+    world = World(manifest(pod=wrong, artifacts={"volume": volume}))
+    world.job_error = RejectedError("failed to create typed patch object")
+    world.settle()
+    assert world.condition(ACCEPTED) == ("False", "TemplateRejected")
+    world.edit(template={"spec": {"containers": [{"name": "train", "image": "training:1"}]}})
+    world.job_error = None
+    world.settle()
+    assert world.condition(ACCEPTED) == ("True", "Valid")
+
+
+def test_a_condition_that_somebody_else_added_keeps_nobody_from_looking() -> None:
+    world = World(manifest())
+    world.settle()
+    theirs = {"type": "Healthy", "status": "True", "reason": "Fine", "message": "", "lastTransitionTime": "2026-01-01"}
+    world.body["status"]["conditions"] = (theirs, *world.body["status"]["conditions"])
+    world.end_pod(world.start_pod(0))
+    world.settle()
+    assert world.condition(SYNCED) == ("True", "AllRecorded")
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_pod_that_was_last_seen_before_it_began_hides_no_loss(told: bool) -> None:
+    world = World(manifest())
+    world.settle()
+    world.api_is_up = False
+    pod = world.start_pod(0)
+    body = world.pods_by_name[pod]
+    running, body["status"] = body["status"], {"phase": "Pending"}
+    world.touch(body)
+    world.settle()
+    if told:
+        body["status"] = running
+        world.touch(body)
+        world.look()
+    # From here on nothing is seen of it, and it is killed before the API is back.
+    world.write_file(pod)
+    world.end_pod(pod, exit_code=137, last=False, proven=False)
+    world.lose_pod(pod)
+    world.pass_time(RELIST.total_seconds() + 1)
+    world.api_is_up = True
+    world.settle()
+    world.end_pod(world.start_pod(0))
+    world.settle()
+    assert not world.everything_is_ashore
+    assert world.condition(SYNCED) == ("False", "Unproven")
 
 
 def test_a_quota_holds_the_job_back_until_it_is_raised() -> None:

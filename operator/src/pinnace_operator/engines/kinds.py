@@ -256,10 +256,10 @@ def nested(path: Path, value: Any) -> dict[str, Any]:
 
 def _joined(value: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """Maps within maps are joined, too."""
-    return {
-        **value,
-        **{
-            name: _joined(value.get(name) or {}, part) if isinstance(part, Mapping) else part
-            for name, part in change.items()
-        },
-    }
+    return {**value, **{name: _within(value.get(name), part) for name, part in change.items()}}
+
+
+def _within(value: Any, part: Any) -> Any:
+    if not isinstance(part, Mapping):
+        return part
+    return _joined(value if isinstance(value, Mapping) else {}, part)

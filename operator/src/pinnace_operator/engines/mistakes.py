@@ -8,6 +8,7 @@ import msgspec
 from pinnace_operator.engines.kinds import ENGINES, Engine, at, found
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_spec import EngineKind, Spec
+from pinnace_operator.manifest import Manifest
 from pinnace_operator.settings import Platform
 
 #: Of spec.engine.spec as JSON: every Experiment with its status has to fit into one object of etcd.
@@ -126,5 +127,37 @@ def _pods(experiment: Experiment, engine: Engine) -> Iterator[str]:
         places = " or ".join(".".join(path) for path in engine.templates)
         yield f"spec.engine.spec has no pod template at {places}: describe at least one pod there"
     for field, template in templates:
-        if not (isinstance(template.get("spec"), dict) and template["spec"].get("containers")):
+        try:
+            pod = msgspec.convert(template, _Template).spec
+        except msgspec.ValidationError as error:
+            yield f"{field} can't be read as a pod template: {error}: correct it"
+            continue
+        if pod is None or not pod.containers:
             yield f"{field}.spec.containers is empty: describe at least one container"
+
+
+class _Named(Manifest, frozen=True, kw_only=True):
+    name: str = ""
+
+
+class _Container(_Named, frozen=True, kw_only=True):
+    env: list[_Named] | None = None
+    volume_mounts: list[_Named] | None = None
+
+
+class _Pod(Manifest, frozen=True, kw_only=True):
+    containers: list[_Container] | None = None
+    init_containers: list[_Container] | None = None
+    volumes: list[_Named] | None = None
+
+
+class _Metadata(Manifest, frozen=True, kw_only=True):
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class _Template(Manifest, frozen=True, kw_only=True):
+    """Of a pod template, what is looked at or joined with ours: definitions of engines may let anything pass there."""
+
+    metadata: _Metadata | None = None
+    spec: _Pod | None = None
