@@ -295,6 +295,13 @@ def test_two_watches_of_one_folder_and_another_purpose_are_refused(shore: Shore,
     assert f"into {shore.settings.get('PINNACE_STORE_BUCKET', 'the API')}" in watch.said.read_text()
 
 
+def test_a_name_that_the_api_refuses_leaves_nothing_to_finish(watch: Watch) -> None:
+    watch.run("--experiment", "")
+    assert watch.wait() == 4, watch.said.read_text()
+    watch.start()
+    assert watch.end() == 0
+
+
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
