@@ -410,6 +410,23 @@ def test_the_commands_say_what_they_did_and_how_it_went(
         maintenance_command.main(["migrate", "--to", "nowhere"], environment(api))
 
 
+@pytest.mark.parametrize("folder", ["", "missing"])
+def test_a_mistyped_folder_is_no_empty_database_in_which_all_is_well(
+    tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(tmp_path.iterdir())
+    assert maintenance_command.main(["verify", "--data", str(tmp_path / folder)], {}) == 3
+    assert capsys.readouterr().err.startswith(f"there is no database {tmp_path}")
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("hours", ["-1", "nan", "inf", "1e9", "x"])
+def test_a_time_of_grace_is_one(hours: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        maintenance_command.main(["gc", f"--grace-hours={hours}"], {})
+    assert "a number from 0 to" in capsys.readouterr().err
+
+
 def test_the_pinnace_command_passes_them_on(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from pinnace.cli import main; main()", "migrate-artifacts", "--help"]
     path = os.pathsep.join(path for path in sys.path if path)
