@@ -287,6 +287,8 @@ def test_a_source_of_another_revision_is_refused(tmp_path: Path, capsys: pytest.
         ("postgresql://h/a?password=the-secret", "mysql://u:the-secret@h/x", 2, "--to"),
         ("postgresql://h/a?password=the-secret", "postgresql://h/a?password=the-secret", 2, "one database"),
         ("@/no/such/file", "sqlite:///x.db", 2, "No such file"),
+        ("@random", "sqlite:///x.db", 2, "can't decode"),
+        ("sqlite:///random", "sqlite:///x.db", 3, "is damaged, or is none"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_without_a_password(
@@ -297,11 +299,19 @@ def test_what_is_wrong_is_one_sentence_without_a_password(
 ) -> None:
     source, target, code, sentence = case
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "random").write_bytes(b"\xff" * 999)
     assert main(["--from", source, "--to", target]) == code
     told = capsys.readouterr()
     assert sentence in told.err
     assert len(told.err.splitlines()) == 1
     assert "the-secret" not in told.out + told.err
+
+
+def test_a_target_without_a_folder_is_one_sentence(source: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--from", url_of(source), "--to", "sqlite:////no/such/folder/x.db"]) == 3
+    assert capsys.readouterr().err.splitlines() == [
+        "/no/such/folder/x.db.lock can't be opened: No such file or directory"
+    ]
 
 
 def test_a_url_is_shown_without_its_password() -> None:

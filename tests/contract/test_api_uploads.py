@@ -155,6 +155,7 @@ def test_an_id_is_of_one_file_of_one_iteration(api: FilesApi) -> None:
     assert api.request("GET", other).status == 404
     for path in ("../x", "/x", "a//b", ""):
         assert api.request("PUT", address(api, uuid4()), json.dumps({"path": path})).status == 422
+    assert api.request("PUT", address(api, uuid4()), json.dumps({"path": "one", "size": 2**63})).status == 422
 
 
 def test_what_an_upload_says_of_its_file_stands_in_the_row(api: FilesApi) -> None:

@@ -122,3 +122,18 @@ def test_a_file_or_a_whole_set_is_downloaded(
     assert (tmp_path / "all" / "w" / "0").read_bytes() == b"w"
     run("download", model, "-o", str(tmp_path / "all"), ends=Exit.FILE)
     run("download", model, "-o", str(tmp_path / "all"), "--force")
+
+
+def test_what_lies_in_no_store_comes_from_the_api(client: Client, name: str, tmp_path: Path) -> None:
+    (iteration,) = client.iterations(next(client.experiments(name=name)).id)
+    kept = []
+    for path, content in (("model.bin", b"weights" * 100_000), ("empty", b"")):
+        (tmp_path / path).write_bytes(content)
+        with (tmp_path / path).open("rb") as file:
+            kept.append(client.put_file(iteration.id, path, file, size=len(content)))
+    run("register", f"{name}/tree", f"{name}/0", "--artifact", "model.bin")
+    run("download", f"{name}/tree", "-o", str(tmp_path / "all"))
+    assert (tmp_path / "all" / "model.bin").read_bytes() == b"weights" * 100_000
+    for each in kept:
+        got = CliRunner().invoke(main, ["get", str(each.id), "-o", str(tmp_path / "got"), "--force"])
+        assert (got.exit_code, (tmp_path / "got").stat().st_size) == (Exit.OK, each.size), got.output

@@ -1,5 +1,6 @@
 """Bytes moved, collected, verified and exported, on both databases, with everything killed at every step."""
 
+import io
 import json
 import os
 import signal
@@ -12,14 +13,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 
 from pinnace import ids
 from pinnace.file_names import safe
-from pinnace.records import Artifact, Backend, Location
+from pinnace.records import Artifact, Backend, IterationWrite, Location
 from pinnace.settings import STORE_PREFIX, dump
 from pinnace_api import maintenance_command
 from pinnace_api.database import Database
@@ -343,6 +344,19 @@ def test_an_export_is_what_people_expect_and_goes_on(api: FilesApi, tmp_path: Pa
         assert (top / "small.txt").read_bytes() == b"small"
 
 
+def test_iterations_of_one_experiment_are_exported_into_one_folder(api: FilesApi, tmp_path: Path) -> None:
+    api.put("a", b"a")
+    with api.api.admin() as client:
+        experiment = client.iteration(api.iteration).experiment_id
+        other = client.put_iteration(uuid4(), IterationWrite(experiment_id=experiment))
+        client.put_file(other.id, "a", io.BytesIO(b"a"), size=1)
+    with api.storage() as (database, storage):
+        assert exporting.export(database, storage, tmp_path / "export").files == 2
+    (folder,) = (tmp_path / "export").iterdir()
+    assert folder.name.endswith(f"-{str(experiment)[:8]}")
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_failure_10_an_export_writes_nowhere_else(api: FilesApi, tmp_path: Path) -> None:
     folder, outside = tmp_path / "export", tmp_path / "outside"
     outside.mkdir()
@@ -364,7 +378,7 @@ def test_failure_10_any_name_becomes_a_harmless_one(name: str) -> None:
     assert len(made.encode()) <= 255
     assert not set(made) & set('/\\\0:*?"<>|')
     row = artifact(UUID(int=1), f"../{name}", location=LOCATION)
-    parts = parts_of(Placed(artifact=row, experiment=f"../{name}", number=0, since=MOMENT))
+    parts = parts_of(Placed(artifact=row, experiment=f"../{name}", experiment_id=UUID(int=2), number=0, since=MOMENT))
     assert ".." not in Path(*parts).parts
 
 
@@ -408,6 +422,23 @@ def test_the_commands_say_what_they_did_and_how_it_went(
     assert "filesystem is not configured" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         maintenance_command.main(["migrate", "--to", "nowhere"], environment(api))
+
+
+@pytest.mark.parametrize("folder", ["", "missing"])
+def test_a_mistyped_folder_is_no_empty_database_in_which_all_is_well(
+    tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(tmp_path.iterdir())
+    assert maintenance_command.main(["verify", "--data", str(tmp_path / folder)], {}) == 3
+    assert capsys.readouterr().err.startswith(f"there is no database {tmp_path}")
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("hours", ["-1", "nan", "inf", "1e9", "x"])
+def test_a_time_of_grace_is_one(hours: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        maintenance_command.main(["gc", f"--grace-hours={hours}"], {})
+    assert "a number from 0 to" in capsys.readouterr().err
 
 
 def test_the_pinnace_command_passes_them_on(tmp_path: Path) -> None:

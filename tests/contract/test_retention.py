@@ -554,6 +554,8 @@ def test_the_command_says_what_it_did(world: World, capsys: pytest.CaptureFixtur
     environ[f"{PREFIX}ARTIFACTS_DIR"] = str(tmp_path)
     assert maintenance_command.main([*asked, "--json"], environ) == 0
     assert json.loads(capsys.readouterr().out)["policies"][0]["artifacts"] == 0
+    assert maintenance_command.main(["retention", "--project", "mistyped", "--dry-run"], environ) == 1
+    assert "there is no project 'mistyped'" in capsys.readouterr().out
 
 
 def test_the_server_applies_policies_by_itself_when_it_is_told_to(

@@ -221,10 +221,20 @@ def test_what_can_not_be_recorded_is_refused_where_it_is_said(client: Client, tm
             it.log_metrics({"step": 1})
         with pytest.raises(ValueError, match="could not convert"):
             it.log_metrics({"x": "high"})  # type: ignore[dict-item]
+        with pytest.raises(ValueError, match="name of a metric"):
+            it.log_metrics({1: 1})  # type: ignore[dict-item]
+        with pytest.raises(ValueError, match="64-bit"):
+            it.log_metrics({"x": 10**400})
+        with pytest.raises(TypeError):
+            it.log_metrics([1])  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="whole number"):
+            it.log_metrics({"x": 1}, step=1.5)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="can't change"):
             it.log_parameters({"lr": 2})
         with pytest.raises(TypeError):
             it.log_parameters({"model": object()})
+        with pytest.raises(ValueError, match="NaN"):
+            it.log_parameters({"model": {"bounds": [0, math.inf]}})
         with pytest.raises(ValueError, match="empty parts"):
             it.log_artifact(tmp_path, name="../x")
         with pytest.raises(FileNotFoundError):

@@ -181,6 +181,18 @@ def test_a_line_that_was_cut_off_by_a_power_cut_is_not_there_and_one_that_is_spo
     assert client.iteration(it.id).state is IterationState.RUNNING  # until its lease is over
 
 
+def test_a_folder_that_is_damaged_holds_up_no_other_and_is_said(client: Client, tmp_path: Path) -> None:
+    identity = recorded(tmp_path)
+    damaged = tmp_path / "runs" / "damaged"
+    damaged.mkdir()
+    (damaged / "events.jsonl").write_bytes(b'{"do":"beg')
+    first, second = sync(tmp_path / "runs", ends=Exit.UNFINISHED)
+    assert (first["outcome"], second["outcome"]) == ("unreadable", "delivered")
+    assert "is no spool" in str(first["reason"])
+    arrived(client, identity)
+    sync(damaged, ends=Exit.FILE)
+
+
 def test_a_folder_that_is_none_is_said(client: Client, tmp_path: Path) -> None:
     assert sync(tmp_path / "nothing", ends=Exit.FILE) == []
     assert sync() == []

@@ -140,6 +140,24 @@ def test_an_address_in_use_is_a_sentence_and_exit_3(home: HomeServer) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_what_is_kept_is_the_owners_alone_also_in_a_folder_that_was_there(home: HomeServer) -> None:
+    home.data.mkdir(parents=True, mode=0o755)
+    home.start()
+    try:
+        assert {path.stat().st_mode & 0o077 for path in home.data.rglob("*")} == {0}
+    finally:
+        assert home.stop() == 0
+
+
+def test_a_file_that_is_no_database_is_a_sentence_and_exit_3(home: HomeServer) -> None:
+    home.said.write_text("")
+    home.data.mkdir(parents=True)
+    (home.data / "pinnace.db").write_bytes(b"no database" * 999)
+    done = home.run("server", "--port", "0")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "the database is damaged, or is none (restore a backup of it)"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("api")

@@ -295,6 +295,20 @@ def test_two_watches_of_one_folder_and_another_purpose_are_refused(shore: Shore,
     assert f"into {shore.settings.get('PINNACE_STORE_BUCKET', 'the API')}" in watch.said.read_text()
 
 
+def test_a_name_that_the_api_refuses_leaves_nothing_to_finish(watch: Watch) -> None:
+    watch.run("--experiment", "")
+    assert watch.wait() == 4, watch.said.read_text()
+    watch.start()
+    assert watch.end() == 0
+
+
+@pytest.mark.parametrize("option", ["--settle=-1", "--settle=nan", "--drain=-1"])
+def test_a_time_that_is_none_begins_nothing(watch: Watch, option: str) -> None:
+    watch.run(option)
+    assert watch.wait() == 2
+    assert "a number from 0 to" in watch.said.read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         source_url, target_url = _urls(asked)
         source = Database(source_url, connections=1, statement_seconds=_STATEMENT_SECONDS)
         target = Database(target_url, connections=2, statement_seconds=_STATEMENT_SECONDS)
-    except (SettingsError, OSError) as error:
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
         return _fail(str(error), 2)
     try:
         tables = compare(source, target) if asked.dry_run else copy(source, target, _progress)

@@ -25,7 +25,14 @@ _KNOWN: Final = {
     "53100": ("the database's disk is full", _NO_ROOM),
     "53200": ("the database is out of memory", _TRY_AGAIN),
     "55P03": ("another transaction holds what this one needs", _TRY_AGAIN),
+    "XX001": ("the database is damaged, or is none", "restore a backup of it"),
     "57014": ("the database took too long", "ask for less at once, or raise PINNACE_API_DATABASE_STATEMENT_SECONDS"),
+}
+#: SQLSTATE by SQLite's code.
+_OF_SQLITE: Final = {
+    sqlite3.SQLITE_FULL: "53100",
+    sqlite3.SQLITE_CORRUPT: "XX001",
+    sqlite3.SQLITE_NOTADB: "XX001",
 }
 #: An OperationalError for the driver, but of our own making: a row that is too large for an index, and the like.
 _DEFECTS: Final = "54"
@@ -61,5 +68,5 @@ def cause(error: SQLAlchemyError) -> str:
 def _state(error: DBAPIError) -> str:
     """SQLSTATE; of SQLite's codes the one that has an equal there."""
     if isinstance(error.orig, sqlite3.Error):
-        return "53100" if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL else ""
+        return _OF_SQLITE.get(getattr(error.orig, "sqlite_errorcode", 0) & 0xFF, "")
     return getattr(error.orig, "sqlstate", None) or ""

@@ -106,7 +106,10 @@ def session_cookie(connection: _Connection, name: str) -> str:
 def bearer(headers: Collection[str]) -> str:
     """The token of the one Authorization header. Raises Unauthorized when it is missing or malformed."""
     if len(headers) != 1:
-        raise Unauthorized("the request needs one Authorization header", hint="send `Authorization: Bearer TOKEN`")
+        raise Unauthorized(
+            "the request needs one Authorization header",
+            hint="send `Authorization: Bearer TOKEN`, as commands do after `pinnace login`",
+        )
     scheme, _, token = next(iter(headers)).partition(" ")
     token = token.strip(" ")
     if scheme.lower() != "bearer" or not token or " " in token or not (token.isascii() and token.isprintable()):

@@ -4,6 +4,7 @@ import argparse
 import getpass
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +20,12 @@ from pinnace_api.app import database_of
 from pinnace_api.clock import now
 from pinnace_api.database import Database
 from pinnace_api.maintenance import collecting, exporting, moving, verifying
-from pinnace_api.refusals import Refused
+from pinnace_api.refusals import Refused, Unavailable
 from pinnace_api.retention import applying
 from pinnace_api.storage.storage import Storage, storage_of
 
+#: Ten years; the calendar ends somewhere before.
+_MOST_HOURS: Final = 87_600
 _EPILOG: Final = """\
 The settings are those of the API (PINNACE_API_..., PINNACE_STORE_..., --config, --data): run it where the API runs.
 The API may run too.
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return _fail(str(error), 2)
     storage = storage_of(settings, database)
     try:
+        _must_be_there(database)
         migrations.upgrade(database)
         outcome, is_well = asked.run(asked, database, storage)
     except SettingsError as error:
@@ -55,6 +59,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         database.close()
     sys.stdout.write(f"{msgspec.json.encode(outcome).decode()}\n" if asked.json else _text(outcome))
     return 0 if is_well else 1
+
+
+def _must_be_there(database: Database) -> None:
+    """SQLite would make one, and all would be well with it. Raises Unavailable."""
+    if database.is_sqlite and not (file := Path(database.engine.url.database or "").absolute()).is_file():
+        raise Unavailable(f"there is no database {file}", hint="--data or --config says where the API has its own")
 
 
 def _migrate(asked: argparse.Namespace, database: Database, storage: Storage) -> tuple[Any, bool]:
@@ -115,7 +125,7 @@ def _retention(asked: argparse.Namespace, database: Database, storage: Storage) 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pinnace_api artifacts")
+    parser = argparse.ArgumentParser(prog="pinnace")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, prog: str, run: Callable[..., object], text: str) -> argparse.ArgumentParser:
@@ -137,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument("--workers", type=_positive, default=moving.DEFAULT_WORKERS, help="objects at a time (4)")
     migrate.add_argument("--dry-run", action="store_true", help="only say how much there is to move")
     gc = command("gc", "gc", _gc, _GC)
-    gc.add_argument("--grace-hours", type=float, default=24.0, help="how old rubbish must be (24)")
+    gc.add_argument("--grace-hours", type=_hours, default=24.0, help="how old rubbish must be (24)")
     gc.add_argument("--sidecars", action="store_true", help="also objects of sidecars that nobody registered")
     gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     verify = command("verify", "verify", _verify, _VERIFY)
@@ -203,6 +213,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _hours(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (number := float(text)) <= _MOST_HOURS:
+            return number
+    raise argparse.ArgumentTypeError(f"a number from 0 to {_MOST_HOURS}")
 
 
 def _fail(sentence: str, code: int) -> int:

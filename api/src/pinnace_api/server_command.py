@@ -1,6 +1,7 @@
 """`pinnace server` and `python -m pinnace_api`: parse, read the settings, serve until asked to end."""
 
 import argparse
+import os
 import signal
 import socket
 import sys
@@ -76,6 +77,7 @@ def _configured(asked: argparse.Namespace, environ: Mapping[str, str], *, at_hom
 
 def _make(data: Path) -> None:
     try:
+        os.umask(0o077)  # also where the folder is there already, and open to others
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"--data is {str(data)!r}, which can't be made: {error.strerror}") from error

@@ -349,6 +349,6 @@ def test_a_frame_that_breaks_off_is_taken_up_where_it_ended(tmp_path: Path) -> N
     frame = compressed(CONTENT)
     row = msgspec.structs.replace(artifact_of(CONTENT), stored=stored_as(frame))
     store = BreaksOff(frame)
-    retrieve(store, row, tmp_path / "here", replace=False)  # type: ignore[arg-type]
+    retrieve(store, row, tmp_path / "here", replace=False)
     assert (tmp_path / "here").read_bytes() == CONTENT
     assert store.starts[:3] == [0, len(frame) // 3, 2 * (len(frame) // 3)]

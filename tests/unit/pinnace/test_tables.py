@@ -88,3 +88,9 @@ def test_a_column_that_comes_late_is_in_the_head() -> None:
 def test_what_is_no_table_is_named_with_its_line(format_: Format, text: str, complaint: str) -> None:
     with pytest.raises(UnreadableTable, match=complaint):
         list(read_rows(io.StringIO(text, newline=""), format_))
+
+
+@pytest.mark.parametrize("format_", [Format.CSV, Format.JSONL])
+def test_what_is_no_text_is_no_table(format_: Format) -> None:
+    with pytest.raises(UnreadableTable, match="can't decode"):
+        list(read_rows(io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"), format_))

@@ -68,7 +68,7 @@ def export(
 def parts_of(placed: Placed, *, is_newest: bool = True) -> tuple[str, ...]:
     """Where an artifact goes below the folder. Pure."""
     artifact = placed.artifact
-    experiment = f"{safe(placed.experiment)}-{str(artifact.iteration_id)[:8]}"
+    experiment = f"{safe(placed.experiment)}-{str(placed.experiment_id)[:8]}"
     return (experiment, str(placed.number), *safe_path(artifact.path, "" if is_newest else artifact.sha256))
 
 

@@ -38,6 +38,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 
     artifact: Artifact
     experiment: str
+    experiment_id: UUID
     number: int
     #: When it became the content of its path for the last time.
     since: datetime
@@ -59,7 +60,13 @@ def all_kept(database: Database) -> Iterator[Artifact]:
 def all_placed(database: Database, experiment: UUID | None, iteration: UUID | None) -> Iterator[Placed]:
     """Artifacts that are not deleted, with the experiment's name and the iteration's number."""
     statement = (
-        select(ARTIFACTS, EXPERIMENTS.c.name.label("experiment"), ITERATIONS.c.number, queries.SENT_LAST.label("since"))
+        select(
+            ARTIFACTS,
+            EXPERIMENTS.c.name.label("experiment"),
+            ITERATIONS.c.experiment_id,
+            ITERATIONS.c.number,
+            queries.SENT_LAST.label("since"),
+        )
         .join_from(ARTIFACTS, ITERATIONS, ARTIFACTS.c.iteration_id == ITERATIONS.c.id)
         .join(EXPERIMENTS, ITERATIONS.c.experiment_id == EXPERIMENTS.c.id)
         .where(ARTIFACTS.c.deleted_at.is_(None))
@@ -69,7 +76,13 @@ def all_placed(database: Database, experiment: UUID | None, iteration: UUID | No
     if iteration is not None:
         statement = statement.where(ITERATIONS.c.id == iteration)
     for row in _rows(database, statement):
-        yield Placed(artifact=queries.record(row), experiment=row.experiment, number=row.number, since=row.since)
+        yield Placed(
+            artifact=queries.record(row),
+            experiment=row.experiment,
+            experiment_id=row.experiment_id,
+            number=row.number,
+            since=row.since,
+        )
 
 
 def deleted_before(database: Database, moment: datetime) -> Iterator[Artifact]:

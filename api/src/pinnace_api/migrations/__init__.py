@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 
 from pinnace.errors import PinnaceError
 from pinnace_api.database import Database
+from pinnace_api.refusals import Unavailable
 
 #: Any number that nothing else in the database uses.
 _ADVISORY_LOCK: Final = 7_003_276_969
@@ -102,6 +103,12 @@ def _file_lock(database: Database) -> AbstractContextManager[None]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise Unavailable(
+            f"{path} can't be opened: {error.strerror}", hint="its folder must be there, and be open to this user"
+        ) from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, also by a crash
         yield

@@ -165,6 +165,8 @@ def apply(
 def _apply(work: Work, project: str | None) -> None:
     with work.database.read() as connection:
         chosen = [each for each in queries.projects(connection) if project in (None, each[1])]
+    if project is not None and not chosen:
+        work.outcome.failures.append(f"there is no project {project!r}")
     for id_, name in chosen:
         with work.database.read() as connection:
             policies = queries.in_force(connection, id_)

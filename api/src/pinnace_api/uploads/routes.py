@@ -19,7 +19,7 @@ from pinnace_api.openapi import created, refusals, without_body
 from pinnace_api.refusals import Invalid, Stopping, TimedOut
 from pinnace_api.storage.backend import Writer
 from pinnace_api.uploads import service
-from pinnace_api.values import utc
+from pinnace_api.values import check_number, utc
 
 _UPLOAD: Final = "/iterations/{iteration_id:uuid}/uploads/{upload_id:uuid}"
 #: A piece that arrives is kept after so many bytes, so that a server that dies loses no more of it.
@@ -50,6 +50,7 @@ def put_upload(
     """Any UUID is the id. With a `size` it is complete when so much has arrived; without one the last piece says so."""
     kept = msgspec.structs.replace(
         data,
+        size=None if data.size is None else check_number(data.size, "size"),
         content_type=type_to_keep(data.content_type, data.path),
         modified_at=None if data.modified_at is None else utc(data.modified_at, "modified_at"),
     )

@@ -4,25 +4,33 @@ A model is called PROJECT/MODEL, one of its versions PROJECT/MODEL@WHICH: a numb
 or `newest`, which may be left out with the `@`.
 """
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Final
 from uuid import UUID, uuid4
 
 import click
+import msgspec
 
+from pinnace.cli.download import source
 from pinnace.cli.exits import NothingFound
 from pinnace.cli.groups import listing
 from pinnace.cli.options import json_option, limit_option, project_option, shown_option, with_client
 from pinnace.cli.output import Column, assignments, bytes_in_words, escaped, moment, one_more, print_json, show
 from pinnace.cli.references import find_iteration
-from pinnace.cli.settings import store_settings
 from pinnace.client import Client
-from pinnace.records import Artifact, Iteration, Location, Model, ModelStage, ModelVersion, ModelVersionWrite, Shown
-from pinnace.stores.credentials import credentials_for
-from pinnace.stores.retrieval import LocalFileError, retrieve
-from pinnace.stores.s3 import S3Store
-from pinnace.stores.store import Store
+from pinnace.records import (
+    Artifact,
+    Backend,
+    Iteration,
+    Location,
+    Model,
+    ModelStage,
+    ModelVersion,
+    ModelVersionWrite,
+    Shown,
+)
+from pinnace.stores.retrieval import LocalFileError, Source, retrieve
 
 _STAGES: Final = {stage.value.lower(): stage for stage in ModelStage}
 _NEWEST: Final = "newest"
@@ -169,17 +177,12 @@ def download_model(
     """
     chosen = _version(client, version)
     with ExitStack() as stack:
-        stores: dict[Location, Store] = {}
+        stores: dict[Location, Source] = {}
         for artifact, name in _files(client, chosen):
-            where = Location(
-                endpoint=artifact.location.endpoint,
-                region=artifact.location.region,
-                bucket=artifact.location.bucket,
-                key="any",
-            )
+            in_store = artifact.location.backend is Backend.S3
+            where = msgspec.structs.replace(artifact.location, key="any" if in_store else str(artifact.id))
             if where not in stores:
-                settings = store_settings(where, endpoint=endpoint)
-                stores[where] = stack.enter_context(closing(S3Store(settings, credentials_for(settings))))
+                stores[where] = stack.enter_context(source(client, artifact, endpoint=endpoint))
             target = output.joinpath(*_safe(name).parts)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from pinnace.cli.exits import Exit
 from pinnace.cli.options import json_option, with_client
 from pinnace.cli.output import bytes_in_words, escaped, print_json
 from pinnace.client import Client
+from pinnace.tracking.errors import SpoolError
 from pinnace.tracking.settings import spool_folder, tracking_settings
 from pinnace.tracking.spool import spools
 from pinnace.tracking.syncing import Outcome, Synced
@@ -56,7 +57,12 @@ def sync(
             def progress(done: int, total: int, bar: TaskID = bar) -> None:
                 bars.update(bar, completed=done, total=total)
 
-            synced = sync_spool(client, spool, patience=patience, progress=progress, remove=remove)
+            try:
+                synced = sync_spool(client, spool, patience=patience, progress=progress, remove=remove)
+            except SpoolError as error:
+                if spool == where:
+                    raise
+                synced = Synced(folder=str(spool), outcome=Outcome.UNREADABLE, reason=str(error))
             bars.remove_task(bar)
             outcomes.append(synced.outcome)
             if as_json:
@@ -83,5 +89,5 @@ def _sentence(synced: Synced) -> str:
         case Outcome.LEFT:
             left = bytes_in_words(synced.left_bytes)
             return f"{synced.iteration_id}: {left} of events are left: {escaped(synced.reason)}"
-        case Outcome.BUSY:
+        case Outcome.BUSY | Outcome.UNREADABLE:
             return f"{where}: passed over: {escaped(synced.reason)}"

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from pinnace.compression import NotDecodable, Sink, unpacked
 from pinnace.errors import PinnaceError
@@ -26,8 +26,14 @@ class LocalFileError(PinnaceError):
     """The local file is in the way or can't be written."""
 
 
+class Source(Protocol):
+    """A store, as far as bytes are read from it, or what stands for one."""
+
+    def get(self, key: str, sink: Sink, *, start: int = 0) -> object: ...
+
+
 def retrieve(
-    store: Store, artifact: Artifact, target: Path, *, replace: bool, advanced: Callable[[int], None] = lambda _: None
+    store: Source, artifact: Artifact, target: Path, *, replace: bool, advanced: Callable[[int], None] = lambda _: None
 ) -> None:
     """Put the bytes of `artifact` into `target`: complete, compared and fsynced, or not at all.
 
@@ -113,7 +119,7 @@ class _Arriving:
         self.size += len(data)
 
 
-def _fetch(store: Store, artifact: Artifact, received: _Received) -> None:
+def _fetch(store: Source, artifact: Artifact, received: _Received) -> None:
     stored = artifact.stored
     size = stored.size if stored else artifact.size
     arriving = _Arriving(unpacked(received, stored.encoding if stored else None, artifact.size))
@@ -125,7 +131,7 @@ def _fetch(store: Store, artifact: Artifact, received: _Received) -> None:
         raise _mismatch(artifact, f"{arriving.size} compressed bytes instead of {size}")
 
 
-def _fetch_all(store: Store, key: str, arriving: _Arriving, size: int) -> None:
+def _fetch_all(store: Source, key: str, arriving: _Arriving, size: int) -> None:
     while True:
         begun = arriving.size
         try:

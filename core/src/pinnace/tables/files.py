@@ -84,12 +84,13 @@ def _waiting(file: BinaryIO) -> Iterator[dict[str, Any]]:
 
 def _read_lines(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
     decoder = msgspec.json.Decoder(dict[str, Any])
-    for number, line in enumerate(file, 1):
-        try:
+    number = 0
+    try:
+        for number, line in enumerate(file, 1):
             row = decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeError) as error:
-            raise UnreadableTable(f"line {number}: this is no JSON object: {error}") from error
-        yield number, {column: value for column, value in row.items() if value is not None}
+            yield number, {column: value for column, value in row.items() if value is not None}
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise UnreadableTable(f"line {number}: this is no JSON object: {error}") from error
 
 
 def _read_csv(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:

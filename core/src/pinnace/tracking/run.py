@@ -1,6 +1,7 @@
 """What a training says while it runs: the object behind `with pinnace.iteration(…) as it`."""
 
 import logging
+import math
 import mimetypes
 import os
 import threading
@@ -94,12 +95,14 @@ class Iteration:
     def log_metrics(self, values: Mapping[str, SupportsFloat], *, step: int | None = None) -> None:
         """Values of one step. Without a step it is the one after the highest of these metrics."""
         self._check_open()
-        wired = {_key(key): metric_value_to_wire(float(value)) for key, value in values.items()}
+        wired = {_key(key): metric_value_to_wire(_float(value)) for key, value in dict(values).items()}
         if not wired:
             return
         with self._mutex:
             if step is None:
                 step = 1 + max(self._steps.get(key, -1) for key in wired)
+            elif int(step) != step:
+                raise ValueError(f"a step is a whole number, not {step!r}")
             event = checked(Metrics(at=_now(), step=int(step), values=wired))
             for key in wired:
                 self._steps[key] = max(event.step, self._steps.get(key, event.step))
@@ -273,9 +276,16 @@ def _now() -> datetime:
 
 
 def _key(key: str) -> str:
-    if key in _NO_KEYS or not key.isprintable():
+    if not isinstance(key, str) or key in _NO_KEYS or not key.isprintable():
         raise ValueError(f"{key!r} can't be the name of a metric")
     return key
+
+
+def _float(value: SupportsFloat) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:  # no ValueError
+        raise ValueError(f"a metric is a 64-bit float: {error}") from error
 
 
 def _name(name: str) -> str:
@@ -288,9 +298,23 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
     """As JSON has it. Raises TypeError, ValueError."""
     try:
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(values, enc_hook=_number), type=dict[str, Any])
+        if not _is_finite(msgspec.to_builtins(values, enc_hook=_number)):
+            raise ValueError("JSON can't hold NaN and infinities as parameters: give them as texts")
     except (msgspec.MsgspecError, TypeError) as error:
         raise TypeError(f"JSON can't hold these parameters: {error}") from error
     return plain
+
+
+def _is_finite(value: Any) -> bool:
+    """Without numbers that msgspec would make null."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(map(_is_finite, value.values()))
+        case list() | tuple():
+            return all(map(_is_finite, value))
+    return True
 
 
 def _number(value: Any) -> Any:

@@ -30,6 +30,8 @@ class Outcome(StrEnum):
     LEFT = "left"
     #: Its training runs, or somebody else delivers it.
     BUSY = "busy"
+    #: It does not say what was begun.
+    UNREADABLE = "unreadable"
 
 
 class Synced(Record, frozen=True, kw_only=True):

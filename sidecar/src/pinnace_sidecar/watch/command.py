@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
@@ -31,6 +32,7 @@ from pinnace_sidecar.watch import resumption
 from pinnace_sidecar.watch.personal_api import PersonalApi, StorelessApi
 
 _INTERRUPTED: Final = 130
+_MOST_SECONDS: Final = 86_400
 _EPILOG: Final = """\
 The API is that of PINNACE_API_URL with your token or login. Files go to the store of PINNACE_STORE_...; where none of
 these is set, the API keeps them itself.
@@ -68,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--include", action="append", metavar="GLOB", help="only such files (all)")
     parser.add_argument("--exclude", action="append", metavar="GLOB", help="not such files (*.tmp, *.part)")
     parser.add_argument(
-        "--settle", type=float, default=5.0, metavar="SECONDS", help="unchanged for so long: complete (5)"
+        "--settle", type=_seconds, default=5.0, metavar="SECONDS", help="unchanged for so long: complete (5)"
     )
-    parser.add_argument("--drain", type=float, default=600.0, metavar="SECONDS", help="at the end, at most (600)")
+    parser.add_argument("--drain", type=_seconds, default=600.0, metavar="SECONDS", help="at the end, at most (600)")
     parser.add_argument(
         "--buffer", type=Path, metavar="FOLDER", help="what is on its way (~/.local/state/pinnace/watch)"
     )
@@ -79,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="warning")
     parser.add_argument("--json", action="store_true", help="print the summary as a JSON object")
     return parser
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (number := float(text)) <= _MOST_SECONDS:
+            return number
+    raise argparse.ArgumentTypeError(f"a number from 0 to {_MOST_SECONDS}")
 
 
 def _watch(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:

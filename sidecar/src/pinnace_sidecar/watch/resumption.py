@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from pinnace import ids
-from pinnace.client import Client, NotFound
+from pinnace.client import ApiError, Client, NotFound
 from pinnace.records import ENDED_STATES, ExperimentWrite, IterationPatch, IterationState, IterationWrite
 from pinnace.settings import SettingsError
 
@@ -67,7 +67,7 @@ def begin(
 
     What is to be made is written down first: after a crash the same iteration is made, never a second one.
     """
-    watched = _remembered(buffer)
+    remembered = watched = _remembered(buffer)
     if watched is not None and watched.is_own and _has_ended(client, watched.iteration_id):
         _forget(buffer, watched)  # it was killed between its last two steps
         watched = None
@@ -93,7 +93,12 @@ def begin(
         )
     if watched.is_own:
         _remember(buffer, watched)
-        _make(client, watched)
+        try:
+            _make(client, watched)
+        except ApiError as error:
+            if remembered is None and not error.transient:
+                _forget(buffer, watched)  # nothing was made, and a name that is refused will always be
+            raise
     else:
         if _has_ended(client, watched.iteration_id, missing_ok=False):
             raise SettingsError(f"iteration {watched.iteration_id} has ended and takes nothing more")
