@@ -134,7 +134,8 @@ class Intake:
         try:
             while self._settled:
                 sighting = self._settled.popleft()
-                if self._sightings.get(sighting.path) is not sighting or sighting.state is not FileState.SETTLED:
+                gone = self._sightings.get(sighting.path) is not sighting or sighting.state is not FileState.SETTLED
+                if gone or sighting.taken:  # one that changed and settled again stands here twice
                     continue
                 passed.append(sighting)
                 yield sighting

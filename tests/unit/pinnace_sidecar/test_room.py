@@ -11,6 +11,7 @@ import pytest
 from pinnace.records import FileState
 from pinnace.stores.store import StoreUnreachable, TerminalStoreError
 from pinnace_sidecar.disk import LocalDisk
+from pinnace_sidecar.files import LocalVolume, OpenFile
 from pinnace_sidecar.sidecar import files_folder
 from support.pod import Pod, paths
 
@@ -23,7 +24,12 @@ class Disk(LocalDisk):
     def __init__(self) -> None:
         super().__init__()
         self.free = self.total = 10 * 2**30
-        self.unreadable = False
+        self.unreadable = self.unwritable = False
+
+    def create(self, path: Path) -> BinaryIO:
+        if self.unwritable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().create(path)
 
     def space(self, folder: Path) -> tuple[int, int]:
         return self.free, self.total
@@ -156,6 +162,30 @@ def test_a_small_disk_is_left_a_share_not_a_fixed_size(pod: Pod, disk: Disk) -> 
     quarantine(pod, "refused", 100)
     pod.write("file", b"x")
     pod.run_for(10)
+    assert paths(pod) == ["file"]
+
+
+class CountingVolume(LocalVolume):
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.opened: list[str] = []
+
+    def open(self, path: str) -> OpenFile:
+        self.opened.append(path)
+        return super().open(path)
+
+
+def test_a_file_that_settles_again_while_the_buffers_disk_is_given_time_is_copied_once(pod: Pod, disk: Disk) -> None:
+    pod.seen_volume = volume = CountingVolume(str(pod.volume))
+    pod.start()
+    disk.unwritable = True
+    for content in (b"1", b"2"):
+        pod.write("file", content)
+        pod.write("file.done", b"")
+        pod.run_for(20)
+    disk.unwritable = False
+    pod.run_for(300)
+    assert volume.opened == ["file"]
     assert paths(pod) == ["file"]
 
 
