@@ -281,11 +281,12 @@ class Shipper:
     def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
         if self._copied_again(transfer):
             return
-        if self._lies_there(transfer.file):
-            transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}; it was to be copied again")
-        else:
-            message = f"{message}, and the file is gone from the volume"
-            transfer.verdict = Verdict(Event.REFUSED, CopyDamaged.code, message)
+        then = (
+            "; it was to be copied again"
+            if self._lies_there(transfer.file)
+            else ", and the file is gone from the volume"
+        )
+        transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}{then}")
 
     def _copied_again(self, transfer: Transfer) -> bool:
         """Whether the file was found anew with this content: what is known of its copy was true of the one before."""
@@ -300,7 +301,7 @@ class Shipper:
         self._journal.files.apply(file.id, verdict.event, reason=verdict.reason, message=verdict.message)
         self._problems.cleared(transfer.key)
         del self._transfers[file.id]
-        if verdict.event is Event.LOST:
+        if verdict.event is Event.LOST and self._lies_there(file):
             self._copy_again(file)
 
     def _raise(self, transfer: Transfer, reason: str, message: str) -> None:

@@ -1,6 +1,7 @@
 """Copies that are gone, damaged or can't be read: made again where that is possible, told of where it is not."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from pinnace.stores.memory import MemoryStore
 from pinnace.stores.store import Source, Stored, StoreUnreachable
 from pinnace_sidecar.crash import CrashPoint, never
 from pinnace_sidecar.disk import LocalDisk
+from pinnace_sidecar.files import Fingerprint, Folder, LocalVolume
 from pinnace_sidecar.sidecar import files_folder
 from support.pod import PART_BYTES, Crashed, FailingDisk, Pod, paths
 from support.store_content import put_bytes
@@ -101,6 +103,36 @@ def test_a_quarantined_content_that_comes_back_to_the_volume_is_shipped(pod: Pod
     pod.run_for(120)
     pod.write("a", b"precious")
     pod.run_for(60)
+    assert_ashore(pod, "a", b"precious")
+    assert pod.api.report.files == {FileState.RECORDED: 1}
+
+
+class EmptiedVolume(LocalVolume):
+    """Without its files, for as long as somebody says so."""
+
+    is_empty = False
+
+    def scan(self, enter: Callable[[str], None]) -> Iterator[Folder]:
+        for folder in super().scan(enter):
+            yield Folder(folder.path) if self.is_empty else folder
+
+    def fingerprint(self, path: str) -> Fingerprint | None:
+        return None if self.is_empty else super().fingerprint(path)
+
+
+def test_a_quarantined_file_that_comes_back_as_it_was_is_shipped(pod: Pod) -> None:
+    # A power cut takes back what was not synced of a volume: a deletion, say.
+    pod.seen_volume = volume = EmptiedVolume(str(pod.volume))
+    pod.write("a", b"precious")
+    pod.store.fail_next(UNREACHABLE)
+    pod.start()
+    pod.run_until(pod.copies)
+    (Path(pod.settings.buffer_dir) / "files" / pod.copies()[0]).unlink()
+    volume.is_empty = True
+    pod.run_for(120)
+    assert pod.api.report.files == {FileState.QUARANTINED: 1}
+    volume.is_empty = False
+    pod.run_for(120)
     assert_ashore(pod, "a", b"precious")
     assert pod.api.report.files == {FileState.RECORDED: 1}
 
