@@ -182,17 +182,23 @@ def test_a_defect_in_a_look_does_not_end_the_attendance() -> None:
     run(looks, scenario)
 
 
-def test_jobs_and_pods_wake_the_experiment_that_they_belong_to_and_no_other() -> None:
-    looks = Looks()
-    job = {
+def labelled(namespace: str, uid: str) -> dict[str, Any]:
+    """A Job or pod whose labels name the Experiment."""
+    labels = {"pinnace.dev/experiment-id": UID, "pinnace.dev/iteration": "0"}
+    return {
         "metadata": {
             "name": "sweep-0",
-            "namespace": "team-a",
-            "uid": "j",
+            "namespace": namespace,
+            "uid": uid,
             "resourceVersion": "7",
-            "labels": {"pinnace.dev/experiment-id": UID, "pinnace.dev/iteration": "0"},
+            "labels": labels,
         }
     }
+
+
+def test_jobs_and_pods_wake_the_experiment_that_they_belong_to_and_no_other() -> None:
+    looks = Looks()
+    job = labelled("team-a", "j")
 
     async def scenario(attendance: Attendance) -> None:
         attendance.see_experiment(body(1))
@@ -209,15 +215,7 @@ def test_jobs_and_pods_wake_the_experiment_that_they_belong_to_and_no_other() ->
 
 def test_whoever_knows_an_experiments_id_can_not_give_it_jobs_and_pods_from_another_namespace() -> None:
     looks = Looks()
-    stranger = {
-        "metadata": {
-            "name": "sweep-0",
-            "namespace": "team-b",
-            "uid": "stranger",
-            "resourceVersion": "7",
-            "labels": {"pinnace.dev/experiment-id": UID, "pinnace.dev/iteration": "0"},
-        },
-    }
+    stranger = labelled("team-b", "stranger")
 
     async def scenario(attendance: Attendance) -> None:
         attendance.see_experiment(body(1))

@@ -48,6 +48,13 @@ def write_manifest(pod: Pod, content: bytes, path: str = MANIFEST) -> Path:
     return file
 
 
+def just_written(pod: Pod, *files: Path) -> None:
+    """By the pod's clock, these and the manifest's marker: none has settled."""
+    now = pod.clock.now()
+    for file in (*files, pod.volume / f"{MANIFEST}.done"):
+        os.utime(file, (now, now))
+
+
 def recorded(pod: Pod) -> list[str]:
     """The paths of the rows in the order in which the API got them."""
     return [row.path for row in pod.api.rows.values()]
@@ -175,10 +182,7 @@ def test_a_manifest_seen_together_with_its_fresh_files_promises_them_all_the_sam
     pod.api.ended = WriterEnd.FAILED
     pod.start()
     pod.run_for(10)
-    now = pod.clock.now()
-    for file in (pod.write("ckpt/a", b"1"), pod.write("ckpt/b", b"2"), write_manifest(pod, manifest)):
-        os.utime(file, (now, now))
-    os.utime(pod.volume / f"{MANIFEST}.done", (now, now))
+    just_written(pod, pod.write("ckpt/a", b"1"), pod.write("ckpt/b", b"2"), write_manifest(pod, manifest))
     report = pod.drain()
     assert report.files == {FileState.RECORDED: 3, FileState.EXCLUDED: 1}
     assert report.problems == ()
@@ -284,11 +288,8 @@ def test_a_set_of_more_files_than_memory_holds_is_whole_although_its_writer_fail
     pod.api.ended = WriterEnd.FAILED
     pod.start()
     pod.run_for(10)
-    now = pod.clock.now()
     shards = [f"a-{number}" for number in range(9)]
-    for file in (*(pod.write(f"ckpt/{name}", b"1") for name in shards), write_manifest(pod, names(*shards))):
-        os.utime(file, (now, now))
-    os.utime(pod.volume / f"{MANIFEST}.done", (now, now))
+    just_written(pod, *(pod.write(f"ckpt/{name}", b"1") for name in shards), write_manifest(pod, names(*shards)))
     assert pod.drain().files == {FileState.RECORDED: 10, FileState.EXCLUDED: 1}
     assert recorded(pod)[-1] == MANIFEST
 
@@ -350,13 +351,10 @@ def test_a_manifest_whose_copy_can_not_be_read_any_more_is_copied_again_before_i
     pod.api.ended = WriterEnd.FAILED
     pod.start()
     pod.run_for(10)
-    now = pod.clock.now()
     pod.disk = FailingDisk(5)
     pod.stop()
     pod.start()
-    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
-        os.utime(file, (now, now))
-    os.utime(pod.volume / f"{MANIFEST}.done", (now, now))
+    just_written(pod, pod.write("ckpt/a", b"1"), write_manifest(pod, names("a")))
     assert pod.drain().files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
     assert [len(members) for members in pod.api.sets.values()] == [1]
 
