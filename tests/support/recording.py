@@ -50,7 +50,9 @@ class Training:
         file = folder / "train.py"
         file.write_text(
             "import json, os, signal, sys, threading, time\nimport pinnace\n"
-            f"def say(word): open({str(self._words)!r}, 'a').write(json.dumps(word) + '\\n')\n{script}"
+            # Closed by `with`: what a handler of signals raises while a file is closed by its finaliser is swallowed.
+            f"def say(word):\n    with open({str(self._words)!r}, 'a') as file:\n"
+            f"        file.write(json.dumps(word) + '\\n')\n{script}"
         )
         paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self.process = subprocess.Popen(
