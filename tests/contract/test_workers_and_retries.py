@@ -164,11 +164,28 @@ def stands(pod: Mapping[str, Any], phase: str, code: int | None = None, conditio
 
 def drain(pod: Mapping[str, Any]) -> None:
     """As by a drain: it is told to go, ends, and is gone."""
-    name = pod["metadata"]["name"]
     stands(pod, "Running", conditions=DISRUPTED)
-    kubectl("delete", "pod", name, "--wait=false", namespace=NAMESPACE)
+    kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false", namespace=NAMESPACE)
     stands(pod, "Failed", 143, DISRUPTED)
+    delete_at_once(pod)
+
+
+def delete_at_once(pod: Mapping[str, Any]) -> None:
+    name = pod["metadata"]["name"]
     kubectl("delete", "pod", name, "--force", "--grace-period=0", "--wait=false", namespace=NAMESPACE)
+
+
+def is_there(pod: Mapping[str, Any]) -> dict[str, Any]:
+    found = get("pod", pod["metadata"]["name"], NAMESPACE)
+    assert found is not None
+    return found
+
+
+def suspend(operated: Operated, *, suspend: bool) -> None:
+    """Somebody edits the Experiment, and the operator looks."""
+    patch = json.dumps({"spec": {"suspend": suspend}})
+    kubectl("patch", "experiment", operated.name, "--type=merge", f"--patch={patch}", namespace=NAMESPACE)
+    operated.look()
 
 
 def ended(operated: Operated, how: str) -> dict[str, Any]:
@@ -320,7 +337,9 @@ def test_a_queue_decides_when_its_jobs_run(cluster: KubernetesCluster, monkeypat
 def stop(operated: Operated, *pods: Mapping[str, Any]) -> None:
     job = operated.job["metadata"]
     uids = {pod["metadata"]["uid"] for pod in pods}
-    operated.cluster.suspend_job(NAMESPACE, job["name"], job["uid"], suspend=True, pods=uids, for_good="hopeless")
+    operated.cluster.suspend_job(
+        NAMESPACE, job["name"], job["uid"], suspend=True, pods=uids, uncounted=uids, for_good="hopeless"
+    )
 
 
 def test_what_is_stopped_is_complete_once_its_pods_have_gone_and_may_expire(operate: Operate) -> None:
@@ -371,6 +390,31 @@ def test_what_a_queue_holds_is_complete_without_a_pod_when_it_is_stopped_and_sta
     # It is proven, so nothing holds it.
     kubectl("delete", "experiment", "held", namespace=NAMESPACE)
     assert items("pods", NAMESPACE, f"pinnace.dev/experiment={operated.name}") == []
+
+
+def test_a_pod_that_a_suspension_ended_does_not_stand_for_a_pod_after_it_that_is_gone(operate: Operate) -> None:
+    operated = operate("resumed")
+    [before] = operated.pending()
+    stands(before, "Running")
+    suspend(operated, suspend=True)
+    eventually(lambda: "deletionTimestamp" in is_there(before)["metadata"], timeout=30, what="the pod is told to end")
+    stands(before, "Failed", 143)
+    delete_at_once(before)
+    operated.report(before)
+    eventually(lambda: job_view(operated.job).at_rest, timeout=30, what="the Job rests")
+    assert operated.job["status"].get("failed", 0) == 0, "a suspension that counts its pods needs no memory of them"
+    suspend(operated, suspend=False)
+    [unseen] = operated.pending()
+    stands(unseen, "Failed", 1)
+    eventually(lambda: operated.job["status"].get("failed") == 1, timeout=30, what="the failure is counted")
+    [last] = operated.pending()
+    delete_at_once(unseen)
+    stands(last, "Succeeded", 0)
+    ended(operated, "Complete")
+    operated.report(last)
+    assert operated.judge().standing is Standing.UNPROVEN
+    operated.report(unseen)
+    assert operated.judge().standing is Standing.SYNCED
 
 
 # Last, because their pods are made again by now.

@@ -101,6 +101,8 @@ def _manifest_of(ids: list[UUID]) -> Manifest:
 
 _GUEST: Final = "guest"
 
+_TRACKED: Final = "batch.kubernetes.io/job-tracking"
+
 
 class Crash(BaseException):
     """The operator's process ended between two requests."""
@@ -327,14 +329,28 @@ class World:
         spec = self.job(index)["spec"]
         return bool(spec.get("suspend")) or spec.get("completions") == 0
 
+    def is_draining(self, pod_uid: str) -> bool:
+        """Its Job has let go of it, whatever became of the Job since."""
+        return "deletionTimestamp" in self.pods_by_name[pod_uid]["metadata"]
+
     def hold(self, index: int) -> None:
         """A queue does not let a Job run, or not any longer: its pods are asked to end."""
         job = self.job(index)
         job["spec"]["suspend"] = True
         job["status"]["conditions"] = [{"type": "Suspended", "status": "True"}]
-        job["status"]["terminating"] = job["status"].get("terminating", 0) + job["status"].get("active", 0)
-        job["status"]["active"] = 0
+        self._take_pods(job)
         self.touch(job)
+
+    def _take_pods(self, job: dict[str, Any]) -> None:
+        """Its controller lets go of its pods and deletes them, which takes its time."""
+        status = job["status"]
+        status["terminating"] = status.get("terminating", 0) + status.get("active", 0)
+        status["active"] = 0
+        for pod in self.pods_by_name.values():
+            meta = pod["metadata"]
+            if meta["name"].startswith(f"{job['metadata']['name']}-p") and pod["status"]["phase"] == "Running":
+                meta["finalizers"], meta["deletionTimestamp"] = [], _text(self.now)
+                self.touch(pod)
 
     def let_in(self, index: int) -> None:
         """A queue lets a Job run."""
@@ -360,6 +376,7 @@ class World:
                 "creationTimestamp": _text(self.now),
                 "labels": dict(pod_labels),
                 "annotations": annotations,
+                "finalizers": [] if name == _GUEST else [_TRACKED],
                 "resourceVersion": "0",
             },
             "status": {
@@ -613,6 +630,7 @@ class World:
         suspend: bool,
         engine: EngineKind = EngineKind.JOB,
         pods: Collection[str] = (),
+        uncounted: Collection[str] = (),
         for_good: str = "",
     ) -> None:
         self._need_cluster()
@@ -626,18 +644,19 @@ class World:
         if any(label.startswith("kueue.x-k8s.io/") for label in job["metadata"]["labels"]):
             assert for_good, "a queue would resume at once what we suspend"
         job["spec"] = changed(job["spec"], (), suspension(engine, suspend=suspend, for_good=bool(for_good)))
-        own = {"pinnace.dev/suspended", "pinnace.dev/stopped", "pinnace.dev/suspended-pods"}
+        own = {f"pinnace.dev/{name}" for name in ("suspended", "stopped", "suspended-pods", "uncounted-pods")}
         kept = {k: v for k, v in job["metadata"].get("annotations", {}).items() if k not in own}
         ours = {"pinnace.dev/suspended": "true"} if suspend else {}
         if pods:
             ours["pinnace.dev/suspended-pods"] = " ".join(pods)
+        if uncounted:
+            ours["pinnace.dev/uncounted-pods"] = " ".join(uncounted)
         job["metadata"]["annotations"] = kept | ours | ({"pinnace.dev/stopped": for_good} if for_good else {})
         if not any(condition["type"] != "Suspended" for condition in job["status"].get("conditions", ())):
-            # Its controller deletes the pods, which take their time.
             if "suspend" in job["spec"]:
                 job["status"]["conditions"] = [{"type": "Suspended", "status": str(job["spec"]["suspend"])}]
-            job["status"]["terminating"] = job["status"].get("active", 0) if suspend else 0
-            job["status"]["active"] = 0
+            if suspend:
+                self._take_pods(job)
             self._complete(job)
         self.touch(job)
         self.most_active = max(self.most_active, len(self.open_jobs()))

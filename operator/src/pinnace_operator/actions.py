@@ -45,8 +45,10 @@ class SuspendJob:
     uid: str
     suspend: bool
     engine: EngineKind = EngineKind.JOB
-    #: UIDs of pods that end by it, or did before.
+    #: UIDs of pods that it had.
     pods: frozenset[str] = frozenset()
+    #: Of those that end by it, or did before.
+    uncounted: frozenset[str] = frozenset()
     for_good: str = ""
 
 

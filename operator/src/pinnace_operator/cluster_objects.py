@@ -22,6 +22,7 @@ from pinnace_operator.job import (
     STOPPED_ANNOTATION,
     SUSPENDED_ANNOTATION,
     SUSPENDED_PODS_ANNOTATION,
+    UNCOUNTED_PODS_ANNOTATION,
 )
 from pinnace_operator.manifest import MalformedError, Manifest, Metadata
 from pinnace_operator.observed import JobEnd, JobView, PodEnd, PodView, Trouble
@@ -55,6 +56,7 @@ def job_view(manifest: Mapping[str, Any]) -> JobView:
         suspended=job.spec.suspend or job.spec.completions == 0,
         suspended_by_us=job.spec.suspend and SUSPENDED_ANNOTATION in meta.annotations,
         suspended_pods=frozenset(meta.annotations.get(SUSPENDED_PODS_ANNOTATION, "").split()),
+        uncounted_pods=frozenset(meta.annotations.get(UNCOUNTED_PODS_ANNOTATION, "").split()),
         stopped=stopped,
         at_rest=is_halted or (job.spec.suspend and _is_at_rest(status)),
         parameters=parameters_of(meta),
@@ -82,17 +84,20 @@ def pod_view(manifest: Mapping[str, Any]) -> PodView:
     rescues = meta.labels.get(RESCUES_LABEL, "")
     end = _POD_ENDS.get(status.phase)
     trouble = None if end else _trouble(pod, containers)
+    injected = INJECT_LABEL in meta.labels and ENGINE_LABEL not in meta.labels
+    tracked = end is not None if meta.deletion_timestamp is None else _TRACKED in meta.finalizers
     return PodView(
         uid=meta.uid,
         name=meta.name,
         index=index_of(meta),
         version=meta.version,
         created_at=meta.creation_timestamp,
-        injected=INJECT_LABEL in meta.labels and ENGINE_LABEL not in meta.labels,
+        injected=injected,
         # What is restored is recorded already: a pod that came no farther wrote nothing.
         started=any(container.has_run for container in containers if container.name != RESTORE_CONTAINER),
         trained=any(container.has_run for container in status.container_statuses),
         ended=end is not None,
+        counted=tracked and not injected,
         end=end,
         report=_report(pod, rescues or meta.uid),
         trouble=trouble,
@@ -186,6 +191,10 @@ _ENDS = {"Complete": JobEnd.SUCCEEDED, "Failed": JobEnd.FAILED}
 
 
 _POD_ENDS = {end.value: end for end in PodEnd}
+
+
+#: The Job controller's finalizer, on pods that it will count; a suspension takes it away before it deletes the pod.
+_TRACKED = "batch.kubernetes.io/job-tracking"
 
 
 #: The Job controller's, on pods of an Indexed Job whose tries are counted for each of them.

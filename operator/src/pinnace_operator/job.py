@@ -30,8 +30,11 @@ MANAGED_BY: Final = "pinnace-operator"
 #: On a Job that we suspended ourselves: only those are resumed by us, never one that a queue holds back.
 SUSPENDED_ANNOTATION: Final = f"{naming.GROUP}/suspended"
 
-#: The UIDs of the pods that it had then, which its controller does not count: they have to be proven like any others.
+#: The UIDs of the pods that it had then: they have to be proven like any others, counted or not.
 SUSPENDED_PODS_ANNOTATION: Final = f"{naming.GROUP}/suspended-pods"
+
+#: Those of them that still ran.
+UNCOUNTED_PODS_ANNOTATION: Final = f"{naming.GROUP}/uncounted-pods"
 
 #: On one that we ended for good, with the reason.
 STOPPED_ANNOTATION: Final = f"{naming.GROUP}/stopped"

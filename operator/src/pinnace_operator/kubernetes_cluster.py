@@ -8,7 +8,12 @@ from pinnace.artifact_stores import ARTIFACT_STORE_PLURAL
 from pinnace.naming import API_VERSION, EXPERIMENT_ID_LABEL, GROUP, KIND, PLURAL, VERSION
 from pinnace_operator.engines.kinds import Resource, resource_of, suspension
 from pinnace_operator.experiment_spec import EngineKind
-from pinnace_operator.job import STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
+from pinnace_operator.job import (
+    STOPPED_ANNOTATION,
+    SUSPENDED_ANNOTATION,
+    SUSPENDED_PODS_ANNOTATION,
+    UNCOUNTED_PODS_ANNOTATION,
+)
 from pinnace_operator.kubernetes_api import FIELD_MANAGER, JSON, KubernetesApi
 from pinnace_operator.ports import ClusterError, GoneError, NamespaceEndsError, RefusedError, RejectedError
 
@@ -87,6 +92,7 @@ class KubernetesCluster(KubernetesApi):
         suspend: bool,
         engine: EngineKind = EngineKind.JOB,
         pods: Collection[str] = (),
+        uncounted: Collection[str] = (),
         for_good: str = "",
     ) -> None:
         change = {
@@ -95,6 +101,7 @@ class KubernetesCluster(KubernetesApi):
                 "annotations": {
                     SUSPENDED_ANNOTATION: "true" if suspend else None,
                     SUSPENDED_PODS_ANNOTATION: " ".join(sorted(pods)) or None,
+                    UNCOUNTED_PODS_ANNOTATION: " ".join(sorted(uncounted)) or None,
                     STOPPED_ANNOTATION: for_good or None,
                 },
             },

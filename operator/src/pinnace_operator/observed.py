@@ -45,6 +45,8 @@ class JobView:
     suspended_by_us: bool = False
     #: UIDs of pods that had started when we suspended it, now and before.
     suspended_pods: frozenset[str] = frozenset()
+    #: Of those that still ran then, unless they ended in time to be counted: none of its counts has them.
+    uncounted_pods: frozenset[str] = frozenset()
     #: Why we ended it for good; empty: we did not. That it came to its end by it is not its own `end`.
     stopped: str = ""
     #: Its controller has seen that it is to have no pods, and makes none.
@@ -102,6 +104,8 @@ class PodView:
     trained: bool = False
     #: All containers have ended, or the pod is gone.
     ended: bool = False
+    #: Its Job counts its end: it ended, or was told to, before a suspension had the Job let go of it.
+    counted: bool = False
     #: The sidecar's termination message; None when there is none, or it can't be read.
     report: PodReport | None = None
     #: Why it does not start or run.
@@ -133,8 +137,11 @@ class PodView:
         return replace(self.gone(), started=self.started or not self.ended)
 
     def after(self, before: "PodView | None") -> "PodView":
-        """What ran has run: a kubelet that turns a pod down after its own restart takes away what was said of it."""
-        return replace(self, started=True) if before is not None and before.started and not self.started else self
+        """What ran has run: a kubelet that turns a pod down after its own restart takes away what was said of it. And
+        a Job that has counted a pod lets go of it."""
+        if before is None:
+            return self
+        return replace(self, started=self.started or before.started, counted=self.counted or before.counted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

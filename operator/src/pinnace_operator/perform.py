@@ -302,6 +302,7 @@ def _change_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Clu
                     suspend=action.suspend,
                     engine=action.engine,
                     pods=action.pods,
+                    uncounted=action.uncounted,
                     for_good=action.for_good,
                 )
             elif isinstance(action, ExpireJob):

@@ -157,8 +157,7 @@ def _deletion(experiment: Experiment, observed: Observed, platform: Platform, no
             yield from _ends(observed, now)
         else:
             for job in filter(_is_to_be_halted, observed.jobs.values()):
-                started = {pod.uid for pod in observed.pods if pod.index == job.index and pod.started}
-                yield _halt(job, job.suspended_pods | started)
+                yield _halt(job, [pod for pod in observed.pods if pod.index == job.index])
             yield from _last_rescues(experiment, observed, platform, now)
         message = deletion.waits(experiment, observed)
         status = status_of_deleted(experiment, observed, message, now)
@@ -195,7 +194,7 @@ def _ends(observed: Observed, now: datetime) -> Iterator[EndJob | SuspendJob]:
     for job in observed.jobs.values():
         if job.engine is not EngineKind.JOB:
             if _is_to_be_halted(job):
-                yield _halt(job, job.suspended_pods)
+                yield _halt(job)
         elif job.end is None and job.deadline_seconds != seconds:
             yield EndJob(name=job.name, uid=job.uid, seconds=seconds)
 
@@ -206,8 +205,8 @@ def _is_to_be_halted(job: JobView) -> bool:
     return not (job.over or rests) and can_be_stopped(job)
 
 
-def _halt(job: JobView, pods: frozenset[str]) -> SuspendJob:
-    return _suspension(job, suspend=True, pods=pods, for_good="its Experiment is deleted")
+def _halt(job: JobView, pods: Sequence[PodView] = ()) -> SuspendJob:
+    return _suspension(job, pods, suspend=True, for_good="its Experiment is deleted")
 
 
 def _ended_row(row: Iteration, state: IterationState, now: datetime) -> IterationWrite:
@@ -253,23 +252,32 @@ def _suspensions(
         job, why = iteration.job, stops.get(iteration.index)
         if job is None:
             continue
-        pods = job.suspended_pods | {pod.uid for pod in iteration.pods if pod.started and not pod.ended}
         if why is not None:
             if not job.is_halted:
-                yield _suspension(job, suspend=True, pods=pods, for_good=why)
+                yield _suspension(job, iteration.pods, suspend=True, for_good=why)
         elif iteration.stage is not Stage.ACTIVE:
             continue
         elif experiment.spec.suspend:
             # A queue would start again at once what it has admitted.
             if not job.suspended and not job.queued:
-                yield _suspension(job, suspend=True, pods=pods)
+                yield _suspension(job, iteration.pods, suspend=True)
         elif job.suspended_by_us and free > 0:
             free -= 1
-            yield _suspension(job, suspend=False, pods=job.suspended_pods)
+            yield _suspension(job, iteration.pods, suspend=False)
 
 
-def _suspension(job: JobView, *, suspend: bool, pods: frozenset[str], for_good: str = "") -> SuspendJob:
-    return SuspendJob(name=job.name, uid=job.uid, engine=job.engine, suspend=suspend, pods=pods, for_good=for_good)
+def _suspension(job: JobView, pods: Sequence[PodView], *, suspend: bool, for_good: str = "") -> SuspendJob:
+    """`pods`: those of its iteration that are known."""
+    uncounted = {pod.uid for pod in pods if pod.injected or (suspend and not pod.ended)}
+    return SuspendJob(
+        name=job.name,
+        uid=job.uid,
+        engine=job.engine,
+        suspend=suspend,
+        pods=job.suspended_pods | {pod.uid for pod in pods if pod.started},
+        uncounted=(job.uncounted_pods | uncounted) - {pod.uid for pod in pods if pod.counted},
+        for_good=for_good,
+    )
 
 
 def _free(experiment: Experiment, iterations: Sequence[IterationProgress]) -> int:

@@ -88,10 +88,11 @@ class Cluster(Protocol):
         suspend: bool,
         engine: EngineKind = EngineKind.JOB,
         pods: Collection[str] = (),
+        uncounted: Collection[str] = (),
         for_good: str = "",
     ) -> None:
         """Suspend or resume this very Job, or end it `for_good`, whoever else suspends and resumes it. It says itself
-        from then on why, and which `pods` that ended."""
+        from then on why, which `pods` it had, and which of them it has not counted."""
 
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         """Have Kubernetes delete this very Job so long after its end."""

@@ -256,16 +256,18 @@ def _judge_count(job: JobView, pods: Sequence[PodView], standings: Mapping[str, 
     """Whether every pod of the Job that there was is among `pods` and `standings`.
 
     Three kinds are expected: pods that succeeded and pods that failed, as the Job counts them, and failed ones that its
-    rules leave out, as each pod tells of those before it. A pod whose end is known stands for one of its own kind, so
+    rules leave out, as each pod tells of those before it. One that a suspension ended is of no kind. A pod whose end is known stands for one of its own kind, so
     that an evicted pod never hides that the one after it is missing.
     """
     others = {pod.uid for pod in pods if pod.injected} | {
         uid for uid, standing in standings.items() if standing.report is not None and standing.report.injected
     }
+    others |= job.uncounted_pods - {pod.uid for pod in pods if pod.counted}
+    ignored = _ignored([pod for pod in pods if not pod.injected])
     pods = [pod for pod in pods if pod.uid not in others]
     ended: Counter[str] = Counter(_kind(job, pod) for pod in pods if pod.ended)
     unseen = len((_ran(pods, standings) | job.suspended_pods) - others - {pod.uid for pod in pods})
-    expected = {"succeeded": job.pods_succeeded, "failed": job.pods_failed, "ignored": _ignored(pods)}
+    expected = {"succeeded": job.pods_succeeded, "failed": job.pods_failed, "ignored": ignored}
     missing = sum(max(0, count - ended[kind]) for kind, count in expected.items()) - unseen - ended["unknown"]
     if missing > 0:
         return Verdict(

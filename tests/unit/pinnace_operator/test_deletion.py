@@ -274,7 +274,7 @@ def test_jobs_that_vanished_with_their_namespace_are_still_judged_by_what_was_se
     world, pod = running()
     world.delete()
     world.settle()
-    world.end_pod(pod, exit_code=143, last=False)
+    world.drain_pod(pod)
     world.delete_job(0)
     world.settle()
     assert world.reasons()[-1] == "ArtifactsAshore"

@@ -1,7 +1,7 @@
 """What is said of a pod that ended without its sidecar's last word, and of pods that nobody can tell of."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import msgspec
@@ -62,7 +62,7 @@ class Life:
     """What became of one pod: how it ended, and who can still tell that it was there."""
 
     worker: int
-    #: "succeeded", "failed" (counted) or "ignored".
+    #: "succeeded", "failed" (counted), "ignored", or "suspended" (with its Job, and gone by it).
     end: str
     ignored_before: int
     #: "operator", "api" or "nobody".
@@ -82,6 +82,7 @@ class Life:
             started=True,
             ended=True,
             end=PodEnd.SUCCEEDED if self.end == "succeeded" else PodEnd.FAILED,
+            counted=self.end != "suspended",
             ignored_before=self.ignored_before,
             conditions=frozenset({("DisruptionTarget", "True")}) if self.end == "ignored" else frozenset(),
         )
@@ -106,7 +107,7 @@ def histories(draw: st.DrawFn, witnesses: list[str]) -> list[Life]:
     """Of an iteration that ended well: each worker failed some times, for reasons that count or do not."""
     lives = []
     for worker in range(draw(st.integers(1, 3))):
-        ends = [*draw(st.lists(st.sampled_from(["failed", "ignored"]), max_size=3)), "succeeded"]
+        ends = [*draw(st.lists(st.sampled_from(["failed", "ignored", "suspended"]), max_size=3)), "succeeded"]
         for position, end in enumerate(ends):
             before = ends[:position].count("ignored")
             lives.append(Life(worker, end, before, draw(st.sampled_from(witnesses))))
@@ -115,6 +116,7 @@ def histories(draw: st.DrawFn, witnesses: list[str]) -> list[Life]:
 
 def verdict_on(lives: list[Life]) -> Standing:
     ends = Counter(life.end for life in lives)
+    suspended = frozenset(life.uid for life in lives if life.end == "suspended")
     job = JobView(
         uid="job-1",
         name="sweep-0",
@@ -123,6 +125,8 @@ def verdict_on(lives: list[Life]) -> Standing:
         pods_succeeded=ends["succeeded"],
         pods_failed=ends["failed"],
         failure_policy=msgspec.convert(policy(None), PodFailurePolicy),
+        suspended_pods=suspended,
+        uncounted_pods=suspended,
     )
     pods = [life.view for life in lives if life.seen_by == "operator"]
     return judge(job, pods, [life.standing for life in lives if life.seen_by != "nobody"]).standing
@@ -137,3 +141,10 @@ def test_an_iteration_of_several_workers_is_proven_exactly_when_no_pod_of_any_is
 @given(histories(["operator", "api"]))
 def test_pods_of_which_only_the_api_can_tell_are_as_good(lives: list[Life]) -> None:
     assert verdict_on(lives) is Standing.SYNCED
+
+
+def test_a_pod_that_ended_before_the_suspension_came_to_it_stands_for_the_one_that_the_job_counted() -> None:
+    life = Life(0, "failed", 0, "operator")
+    job = replace(JOB, suspended_pods=frozenset({life.uid}), uncounted_pods=frozenset({life.uid}))
+    assert judge(job, [life.view], [life.standing]).standing is Standing.SYNCED
+    assert judge(job, [], [life.standing]).standing is Standing.UNPROVEN

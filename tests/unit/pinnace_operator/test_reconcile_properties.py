@@ -161,12 +161,13 @@ class ExperimentMachine(RuleBasedStateMachine):
         self.pod_of[place] = self.world.start_pod(*place)
 
     @precondition(lambda self: self.vacancies)
-    @rule(data=st.data())
-    def a_pod_lives_and_is_evicted_while_nobody_looks(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), evicted=st.booleans())
+    def a_pod_lives_and_fails_while_nobody_looks(self, data: st.DataObject, evicted: bool) -> None:
         place = data.draw(st.sampled_from(self.vacancies))
         pod = self.world.start_pod(*place)
         self.world.write_file(pod)
-        self.world.end_pod(pod, exit_code=143, proven=False, disrupted=True)
+        evicted = evicted or self.failures(place[0]) >= self.backoff
+        self.world.end_pod(pod, exit_code=143, last=False, proven=False, disrupted=evicted)
         self.world.lose_pod(pod)
         self.lived_unseen.add(place[0])
         self.unseen = True
@@ -197,12 +198,9 @@ class ExperimentMachine(RuleBasedStateMachine):
             problem = Problem(reason="StoreUnreachable", message="away", files=1) if waits else None
             self.world.ship(pod, problem)
 
-    def is_suspended(self, index: int) -> bool:
-        return self.world.is_halted(index)
-
     @property
     def draining(self) -> list[tuple[int, int]]:
-        return sorted(place for place in self.pod_of if self.is_suspended(place[0]))
+        return sorted(place for place, pod in self.pod_of.items() if self.world.is_draining(pod))
 
     @precondition(lambda self: self.draining)
     @rule(data=st.data(), proven=st.sampled_from([True, True, False]))
@@ -349,7 +347,7 @@ class ExperimentMachine(RuleBasedStateMachine):
     def end_pods_of(self, index: int, *, proven: bool) -> None:
         for place in [place for place in self.pod_of if place[0] == index]:
             pod = self.pod_of.pop(place)
-            if self.is_suspended(index):
+            if self.world.is_draining(pod):
                 self.world.drain_pod(pod, proven=proven)
                 self.forgettable = True
             else:
