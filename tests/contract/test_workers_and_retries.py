@@ -297,7 +297,7 @@ def test_a_queue_decides_when_its_jobs_run(cluster: KubernetesCluster, monkeypat
         make({**job, "spec": {**job["spec"], "suspend": True}})
 
     monkeypatch.setattr(cluster, "apply_job", webhook)
-    body = manifest("queued", workers=3)
+    body = manifest("queued", workers=3, pod={"nodeName": "node-1"})
     body["metadata"] = {"name": "queued"}
     body["spec"]["template"]["metadata"] = {"labels": {"kueue.x-k8s.io/queue-name": "gpu"}}
     apply(body, namespace=NAMESPACE)
@@ -318,7 +318,8 @@ def test_a_queue_decides_when_its_jobs_run(cluster: KubernetesCluster, monkeypat
         assert operated.job["spec"]["suspend"] is True
     assert operated.condition(ConditionType.RUNNING) == ("False", "Queued")
     admits(True)
-    operated.pending(3)
+    pods = operated.pending(3)
+    stands(pods[0], "Running")
     operated.look()
     assert operated.condition(ConditionType.RUNNING)[1] != "Queued"
     kubectl("patch", "experiment", "queued", "--type=merge", '--patch={"spec":{"suspend":true}}', namespace=NAMESPACE)
@@ -329,6 +330,14 @@ def test_a_queue_decides_when_its_jobs_run(cluster: KubernetesCluster, monkeypat
     operated.restart()
     operated.look()
     assert operated.job["spec"]["suspend"] is True
+    said = job_view(operated.job)
+    assert said.suspended_pods == {pods[0]["metadata"]["uid"]}
+    assert said.uncounted_pods >= said.suspended_pods
+    for pod in pods:
+        delete_at_once(pod)
+    eventually(lambda: job_view(operated.job).at_rest, timeout=30, what="the Job rests")
+    operated.restart()
+    operated.look()
     assert operated.condition(ConditionType.RUNNING) == ("False", "Queued")
     [service] = items("services", NAMESPACE, f"pinnace.dev/experiment-id={operated.experiment.id}")
     assert not [label for label in service["metadata"]["labels"] if "kueue" in label]

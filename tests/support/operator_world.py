@@ -104,6 +104,12 @@ _GUEST: Final = "guest"
 _TRACKED: Final = "batch.kubernetes.io/job-tracking"
 
 
+def _note(job: dict[str, Any], pods: Collection[str], uncounted: Collection[str]) -> None:
+    annotations = job["metadata"].setdefault("annotations", {})
+    annotations["pinnace.dev/suspended-pods"] = " ".join(pods)
+    annotations["pinnace.dev/uncounted-pods"] = " ".join(uncounted)
+
+
 class Crash(BaseException):
     """The operator's process ended between two requests."""
 
@@ -644,14 +650,11 @@ class World:
         if any(label.startswith("kueue.x-k8s.io/") for label in job["metadata"]["labels"]):
             assert for_good, "a queue would resume at once what we suspend"
         job["spec"] = changed(job["spec"], (), suspension(engine, suspend=suspend, for_good=bool(for_good)))
-        own = {f"pinnace.dev/{name}" for name in ("suspended", "stopped", "suspended-pods", "uncounted-pods")}
+        own = {"pinnace.dev/suspended", "pinnace.dev/stopped"}
         kept = {k: v for k, v in job["metadata"].get("annotations", {}).items() if k not in own}
         ours = {"pinnace.dev/suspended": "true"} if suspend else {}
-        if pods:
-            ours["pinnace.dev/suspended-pods"] = " ".join(pods)
-        if uncounted:
-            ours["pinnace.dev/uncounted-pods"] = " ".join(uncounted)
         job["metadata"]["annotations"] = kept | ours | ({"pinnace.dev/stopped": for_good} if for_good else {})
+        _note(job, pods, uncounted)
         if not any(condition["type"] != "Suspended" for condition in job["status"].get("conditions", ())):
             if "suspend" in job["spec"]:
                 job["status"]["conditions"] = [{"type": "Suspended", "status": str(job["spec"]["suspend"])}]
@@ -660,6 +663,24 @@ class World:
             self._complete(job)
         self.touch(job)
         self.most_active = max(self.most_active, len(self.open_jobs()))
+
+    def note_pods(
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        engine: EngineKind = EngineKind.JOB,
+        pods: Collection[str],
+        uncounted: Collection[str],
+    ) -> None:
+        self._need_cluster()
+        self.record(f"note {name}")
+        job = self.jobs_by_name.get(name)
+        if job is None or job["metadata"]["uid"] != uid:
+            raise GoneError("no such Job")
+        _note(job, pods, uncounted)
+        self.touch(job)
 
     def _complete(self, job: dict[str, Any]) -> None:
         """What the Job controller makes of one that needs no pods, once the last of them has ended."""

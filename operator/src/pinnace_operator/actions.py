@@ -53,6 +53,17 @@ class SuspendJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotePods:
+    """As SuspendJob says it, of a Job that somebody else suspends."""
+
+    name: str
+    uid: str
+    engine: EngineKind = EngineKind.JOB
+    pods: frozenset[str] = frozenset()
+    uncounted: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndJob:
     """Let it fail for its time, so that it ends its pods and lets them go."""
 
@@ -113,6 +124,7 @@ Action = (
     | CreateJob
     | CreateRescue
     | SuspendJob
+    | NotePods
     | ExpireJob
     | EndJob
     | PutExperimentRow

@@ -100,15 +100,25 @@ class KubernetesCluster(KubernetesApi):
                 "uid": uid,
                 "annotations": {
                     SUSPENDED_ANNOTATION: "true" if suspend else None,
-                    SUSPENDED_PODS_ANNOTATION: " ".join(sorted(pods)) or None,
-                    UNCOUNTED_PODS_ANNOTATION: " ".join(sorted(uncounted)) or None,
                     STOPPED_ANNOTATION: for_good or None,
+                    **_noted(pods, uncounted),
                 },
             },
             "spec": suspension(engine, suspend=suspend, for_good=bool(for_good)),
         }
-        path = f"{_path(engine, namespace, name)}?fieldManager={SUSPEND_MANAGER}"
-        self._call("PATCH", path, change, _MERGE_PATCH)
+        self._change(namespace, name, engine, change)
+
+    def note_pods(
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        engine: EngineKind = EngineKind.JOB,
+        pods: Collection[str],
+        uncounted: Collection[str],
+    ) -> None:
+        self._change(namespace, name, engine, {"metadata": {"uid": uid, "annotations": _noted(pods, uncounted)}})
 
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         self._say(namespace, name, uid, {"ttlSecondsAfterFinished": seconds}, EXPIRY_MANAGER)
@@ -204,6 +214,10 @@ class KubernetesCluster(KubernetesApi):
         }
         self._apply(_path(EngineKind.JOB, namespace, name), manifest, manager=manager)
 
+    def _change(self, namespace: str, name: str, engine: EngineKind, change: dict[str, Any]) -> None:
+        path = f"{_path(engine, namespace, name)}?fieldManager={SUSPEND_MANAGER}"
+        self._call("PATCH", path, change, _MERGE_PATCH)
+
     def _list(self, path: str) -> tuple[list[dict[str, Any]], int]:
         answer = self._call("GET", path)
         return answer["items"], int(answer["metadata"]["resourceVersion"])
@@ -234,3 +248,10 @@ def _path(engine: EngineKind, namespace: str, name: str = "") -> str:
     resource = resource_of(engine)
     path = f"/apis/{resource.api_version}/namespaces/{namespace}/{resource.plural}"
     return f"{path}/{name}" if name else path
+
+
+def _noted(pods: Collection[str], uncounted: Collection[str]) -> dict[str, str | None]:
+    return {
+        SUSPENDED_PODS_ANNOTATION: " ".join(sorted(pods)) or None,
+        UNCOUNTED_PODS_ANNOTATION: " ".join(sorted(uncounted)) or None,
+    }

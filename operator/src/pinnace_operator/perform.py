@@ -42,6 +42,7 @@ from pinnace_operator.actions import (
     CreateJob,
     EndJob,
     Hold,
+    NotePods,
     PutExperimentRow,
     PutIterationRow,
     RecordImages,
@@ -304,6 +305,15 @@ def _change_jobs(actions: Sequence[Action], experiment: Experiment, cluster: Clu
                     pods=action.pods,
                     uncounted=action.uncounted,
                     for_good=action.for_good,
+                )
+            elif isinstance(action, NotePods):
+                cluster.note_pods(
+                    experiment.namespace,
+                    action.name,
+                    action.uid,
+                    engine=action.engine,
+                    pods=action.pods,
+                    uncounted=action.uncounted,
                 )
             elif isinstance(action, ExpireJob):
                 cluster.expire_job(experiment.namespace, action.name, action.uid, seconds=action.seconds)

@@ -36,7 +36,7 @@ from pinnace_operator.experiment_spec import EngineKind
 from pinnace_operator.experiment_status import Status
 from pinnace_operator.expiry import expiries, released
 from pinnace_operator.job import build_job, build_service
-from pinnace_operator.observed import JobView, Observed, PodView, Refusal, Trouble
+from pinnace_operator.observed import Observed, PodView, Refusal, Trouble
 from pinnace_operator.progress import IterationProgress, Stage, progress
 from pinnace_operator.proof import Standing
 from pinnace_operator.recipe import recipe
@@ -44,7 +44,8 @@ from pinnace_operator.rescue import rescues
 from pinnace_operator.search.values import Combination
 from pinnace_operator.settings import Platform
 from pinnace_operator.statuses import only_figures_moved, status_of, status_of_deleted, status_of_refused
-from pinnace_operator.turns import can_be_stopped, chosen, next_ones, to_stop
+from pinnace_operator.suspensions import halt, is_to_be_halted, suspensions
+from pinnace_operator.turns import chosen, next_ones, to_stop
 from pinnace_operator.volumes import claim
 
 #: Rows written in one round, so that a large sweep does not keep the others waiting.
@@ -85,7 +86,7 @@ def plan(experiment: Experiment, observed: Observed, platform: Platform, now: da
     iterations = progress(experiment, observed, accepted)
     stops = to_stop(experiment, iterations, observed)
     free = _free(experiment, iterations)
-    changes: tuple[Action, ...] = tuple(_suspensions(experiment, iterations, stops, free))
+    changes: tuple[Action, ...] = tuple(suspensions(experiment, iterations, stops, free))
     turn: Sequence[IterationProgress] = ()
     may_create = not observed.namespace_ends and not _holds_back(observed.refusal, experiment.metadata.generation, now)
     if observed.namespace_ends:
@@ -156,8 +157,8 @@ def _deletion(experiment: Experiment, observed: Observed, platform: Platform, no
         if observed.namespace_ends:
             yield from _ends(observed, now)
         else:
-            for job in filter(_is_to_be_halted, observed.jobs.values()):
-                yield _halt(job, [pod for pod in observed.pods if pod.index == job.index])
+            for job in filter(is_to_be_halted, observed.jobs.values()):
+                yield halt(job, [pod for pod in observed.pods if pod.index == job.index])
             yield from _last_rescues(experiment, observed, platform, now)
         message = deletion.waits(experiment, observed)
         status = status_of_deleted(experiment, observed, message, now)
@@ -193,20 +194,10 @@ def _ends(observed: Observed, now: datetime) -> Iterator[EndJob | SuspendJob]:
     seconds = _END_S + int(now.timestamp() // _TOLD_ANEW_S) % 2
     for job in observed.jobs.values():
         if job.engine is not EngineKind.JOB:
-            if _is_to_be_halted(job):
-                yield _halt(job)
+            if is_to_be_halted(job):
+                yield halt(job)
         elif job.end is None and job.deadline_seconds != seconds:
             yield EndJob(name=job.name, uid=job.uid, seconds=seconds)
-
-
-def _is_to_be_halted(job: JobView) -> bool:
-    """Unless that is done, or it is suspended and no queue would ever resume it."""
-    rests = job.is_halted or (job.suspended and not job.queued)
-    return not (job.over or rests) and can_be_stopped(job)
-
-
-def _halt(job: JobView, pods: Sequence[PodView] = ()) -> SuspendJob:
-    return _suspension(job, pods, suspend=True, for_good="its Experiment is deleted")
 
 
 def _ended_row(row: Iteration, state: IterationState, now: datetime) -> IterationWrite:
@@ -241,42 +232,6 @@ def _creation(
         manifest=manifest,
         claim=claim(experiment, manifest),
         service=build_service(experiment, index, manifest),
-    )
-
-
-def _suspensions(
-    experiment: Experiment, iterations: Sequence[IterationProgress], stops: Mapping[int, str], free: int
-) -> Iterator[SuspendJob]:
-    """Jobs to suspend, and held ones for which there is a place."""
-    for iteration in iterations:
-        job, why = iteration.job, stops.get(iteration.index)
-        if job is None:
-            continue
-        if why is not None:
-            if not job.is_halted:
-                yield _suspension(job, iteration.pods, suspend=True, for_good=why)
-        elif iteration.stage is not Stage.ACTIVE:
-            continue
-        elif experiment.spec.suspend:
-            # A queue would start again at once what it has admitted.
-            if not job.suspended and not job.queued:
-                yield _suspension(job, iteration.pods, suspend=True)
-        elif job.suspended_by_us and free > 0:
-            free -= 1
-            yield _suspension(job, iteration.pods, suspend=False)
-
-
-def _suspension(job: JobView, pods: Sequence[PodView], *, suspend: bool, for_good: str = "") -> SuspendJob:
-    """`pods`: those of its iteration that are known."""
-    uncounted = {pod.uid for pod in pods if pod.injected or (suspend and not pod.ended)}
-    return SuspendJob(
-        name=job.name,
-        uid=job.uid,
-        engine=job.engine,
-        suspend=suspend,
-        pods=job.suspended_pods | {pod.uid for pod in pods if pod.started},
-        uncounted=(job.uncounted_pods | uncounted) - {pod.uid for pod in pods if pod.counted},
-        for_good=for_good,
     )
 
 

@@ -94,6 +94,18 @@ class Cluster(Protocol):
         """Suspend or resume this very Job, or end it `for_good`, whoever else suspends and resumes it. It says itself
         from then on why, which `pods` it had, and which of them it has not counted."""
 
+    def note_pods(
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        engine: EngineKind = EngineKind.JOB,
+        pods: Collection[str],
+        uncounted: Collection[str],
+    ) -> None:
+        """The same of `pods` and `uncounted` alone."""
+
     def expire_job(self, namespace: str, name: str, uid: str, *, seconds: int) -> None:
         """Have Kubernetes delete this very Job so long after its end."""
 

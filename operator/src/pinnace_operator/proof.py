@@ -256,8 +256,8 @@ def _judge_count(job: JobView, pods: Sequence[PodView], standings: Mapping[str, 
     """Whether every pod of the Job that there was is among `pods` and `standings`.
 
     Three kinds are expected: pods that succeeded and pods that failed, as the Job counts them, and failed ones that its
-    rules leave out, as each pod tells of those before it. One that a suspension ended is of no kind. A pod whose end is known stands for one of its own kind, so
-    that an evicted pod never hides that the one after it is missing.
+    rules leave out, as each pod tells of those before it. A pod whose end is known stands for one of its own kind, so
+    that an evicted pod never hides that the one after it is missing; and one that a suspension ended stands for none.
     """
     others = {pod.uid for pod in pods if pod.injected} | {
         uid for uid, standing in standings.items() if standing.report is not None and standing.report.injected

@@ -395,6 +395,20 @@ def test_one_that_ended_well_without_a_pod_is_unproven_and_a_guest_does_not_stan
     assert "no pod of it left a report or a trace" in world.message(SYNCED)
 
 
+def test_an_object_that_a_queue_suspends_says_once_which_pods_it_had() -> None:
+    world = EngineWorld(body())
+    world.settle()
+    pod = world.start_pod(0)
+    world.settle()
+    job = world.job(0)
+    job["spec"]["runPolicy"] = {"suspend": True}
+    world.touch(job)
+    for _ in range(3):
+        world.look()
+    assert [write for write in world.writes if write.startswith("note ")] == [f"note {job['metadata']['name']}"]
+    assert work_view(world.job(0)).suspended_pods == {pod}
+
+
 def test_a_deleted_experiment_stops_its_object_for_good_and_waits_for_its_pods() -> None:
     world = EngineWorld(body())
     world.settle()

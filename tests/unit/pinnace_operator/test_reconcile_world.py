@@ -236,6 +236,27 @@ def test_a_job_that_a_queue_suspended_is_left_to_the_queue() -> None:
     assert world.condition(RUNNING) == ("False", "Queued")
 
 
+def test_a_pod_that_a_queue_ended_is_missed_by_an_operator_that_has_never_seen_it() -> None:
+    world = World(manifest())
+    world.settle()
+    world.api_is_up = False
+    pod = world.start_pod(0)
+    world.write_file(pod)
+    world.settle()
+    world.hold(0)
+    world.settle()
+    world.look()
+    assert len([write for write in world.writes if write.startswith("note ")]) == 1
+    world.drain_pod(pod, proven=False)
+    world.restart_operator()
+    world.api_is_up = True
+    world.let_in(0)
+    world.settle()
+    world.end_pod(world.start_pod(0))
+    world.settle()
+    assert world.condition(SYNCED) == ("False", "Unproven")
+
+
 def test_what_a_queue_has_let_in_is_not_suspended_against_it() -> None:
     body = manifest()
     body["spec"]["template"]["metadata"] = {"labels": {"kueue.x-k8s.io/queue-name": "gpu"}}

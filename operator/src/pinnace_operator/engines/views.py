@@ -10,7 +10,13 @@ import msgspec
 from pinnace_operator.cluster_objects import index_of, job_view, parameters_of
 from pinnace_operator.engines.kinds import ENGINES, Engine, Path, Signs, at, says
 from pinnace_operator.experiment_spec import EngineKind
-from pinnace_operator.job import QUEUE_LABEL_PREFIX, STOPPED_ANNOTATION, SUSPENDED_ANNOTATION, SUSPENDED_PODS_ANNOTATION
+from pinnace_operator.job import (
+    QUEUE_LABEL_PREFIX,
+    STOPPED_ANNOTATION,
+    SUSPENDED_ANNOTATION,
+    SUSPENDED_PODS_ANNOTATION,
+    UNCOUNTED_PODS_ANNOTATION,
+)
 from pinnace_operator.manifest import MalformedError, Manifest, Metadata
 from pinnace_operator.observed import JobEnd, JobView
 
@@ -52,6 +58,7 @@ def _view(kind: EngineKind, found: _Object) -> JobView:
         suspended=suspended,
         suspended_by_us=suspended and SUSPENDED_ANNOTATION in meta.annotations,
         suspended_pods=frozenset(meta.annotations.get(SUSPENDED_PODS_ANNOTATION, "").split()),
+        uncounted_pods=frozenset(meta.annotations.get(UNCOUNTED_PODS_ANNOTATION, "").split()),
         stopped=stopped,
         at_rest=suspended and at_rest,
         parameters=parameters_of(meta),
