@@ -17,6 +17,7 @@ from pinnace_operator.experiment import Experiment
 from pinnace_operator.experiment_status import ArtifactCounts, Condition, ConditionStatus, ConditionType, Status
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.ports import ClusterError, GoneError, RefusedError, RejectedError
+from support.crd import define_kinds
 from support.operator_world import PLATFORM, START, manifest
 from support.operator_world import job_of as built_job
 
@@ -30,6 +31,7 @@ def cluster() -> KubernetesCluster:
 
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[str]:
+    define_kinds()
     name = f"adapter-{secrets.token_hex(3)}"
     kubectl("create", "namespace", name)
     yield name
