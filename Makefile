@@ -1,4 +1,4 @@
-# Verbs: demo, demo-down, test, check, fix, e2e, soak, chaos, bench, images, cluster-up, cluster-down. `make help` says more.
+# Verbs: demo, demo-down, test, check, lint, fix, e2e, soak, chaos, bench, images, cluster-up, cluster-down. `make help` says more.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Runs a command with the cluster up and its tools on the PATH; takes the cluster down again if it brought it up.
 WITH_CLUSTER := $(PYTHON) -m cluster run --
+# The same without the cluster: tools, and the programs that tests start servers of their own from.
+WITH_TOOLS := $(PYTHON) -m cluster run --no-cluster --
 # Where this is set, pytest would rewrite every test module's assertions anew in each of its processes.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -21,19 +23,26 @@ demo: $(VENV)/ready ## cluster, images, MinIO, chart, and a sweep of four iterat
 demo-down: ## undo the demo: the release, MinIO and the cluster
 	$(PYTHON) -m cluster down
 
-UNIT_TESTS := $(BIN)/pytest -q --numprocesses=auto --dist=worksteal tests/unit
+ON_EVERY_CORE := $(BIN)/pytest -q --numprocesses=auto
+UNIT_TESTS := $(ON_EVERY_CORE) --dist=worksteal tests/unit
+# Those of a file stay in one process, because they share servers; by their names, which has dear files beside cheap ones.
+SERVER_TESTS := $(ON_EVERY_CORE) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder -m "not cluster" \
+	--ignore=tests/unit --ignore=tests/simulation
 
-.PHONY: test check e2e fix
+.PHONY: test check lint e2e fix
 test: $(VENV)/ready ## all tests: unit, contract, chart, end to end on the cluster
-	$(UNIT_TESTS)
-	$(WITH_CLUSTER) $(BIN)/pytest --ignore=tests/unit
+	$(UNIT_TESTS) tests/simulation
+	$(WITH_TOOLS) $(SERVER_TESTS)
+	$(WITH_CLUSTER) $(BIN)/pytest -m cluster
 
-check: $(VENV)/ready ## format, lint, types, import rules, unit tests with fewer examples: no cluster
+check: lint ## the lints, and unit tests with fewer examples: no cluster
+	$(UNIT_TESTS) --hypothesis-profile=quick
+
+lint: $(VENV)/ready ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(UNIT_TESTS) --hypothesis-profile=quick
 
 .PHONY: soak
 soak: $(VENV)/ready ## faults at random for a long time: minutes to hours, no cluster

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument("name", nargs="*", help=f"which ones ({', '.join(images.ALL)}); all when none is named")
     load.add_argument("--build-only", action="store_true", help="leave them in the engine; no cluster is needed")
     run = verbs.add_parser("run", help="run a command with the cluster up, the images loaded and the tools on the PATH")
+    run.add_argument("--no-cluster", action="store_true", help="only the tools, and the programs that tests start")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     tools = verbs.add_parser("tools", help='print the tools\' environment, for eval "$(…)"')
     tools.add_argument("--json", action="store_true", help="as a JSON object")
@@ -91,7 +92,7 @@ def _do(asked: argparse.Namespace, session: Session) -> int:
                 raise ClusterError(
                     "there is no command to run", hint="python3 -m cluster run -- COMMAND", code=Exit.USAGE
                 )
-            return session.run(command, images.ALL)
+            return session.run_without_cluster(command) if asked.no_cluster else session.run(command, images.ALL)
         case "tools":
             engine, variables = session.environment()
             print(json.dumps(variables, indent=2) if asked.json else export_lines(session.settings, engine))

@@ -142,15 +142,26 @@ class Session:
         try:
             self.images(names)
             _, extra = self.environment()
-            # Contract tests start servers of their own, outside the cluster.
-            extra["PINNACE_MINIO"] = self.minio_binary()
-            extra["PINNACE_POSTGRES"] = self.postgres_binary()
-            extra["PINNACE_KUBE"] = self.kube_binary()
-            extra["PINNACE_DEFINITIONS"] = self.definitions()
-            return _call(command, {**self.settings.environment, **extra})
+            return _call(command, {**self.settings.environment, **self._servers(), **extra})
         finally:
             if brought:
                 replace(self, progress=replace(self.progress, quiet=True)).down()
+
+    def run_without_cluster(self, command: Sequence[str]) -> int:
+        """Run a command with the tools on the PATH, whether or not the cluster is up."""
+        servers = self._servers()
+        for program in (KUBECTL, HELM):
+            self.programs.tool(program)
+        return _call(command, {**self.settings.environment, **servers, **variables(self.settings)})
+
+    def _servers(self) -> dict[str, str]:
+        """Where tests find what they start servers of their own from, outside the cluster."""
+        return {
+            "PINNACE_MINIO": self.minio_binary(),
+            "PINNACE_POSTGRES": self.postgres_binary(),
+            "PINNACE_KUBE": self.kube_binary(),
+            "PINNACE_DEFINITIONS": self.definitions(),
+        }
 
     def status(self) -> dict[str, str]:
         """What is there, in words; `cluster` is `up`, `broken` or `down`. Builds and starts nothing."""

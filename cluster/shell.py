@@ -8,11 +8,11 @@ from cluster.programs import without
 from cluster.settings import Settings
 
 
-def variables(settings: Settings, engine: Engine) -> dict[str, str]:
+def variables(settings: Settings, engine: Engine | None = None) -> dict[str, str]:
     """What a child process gets on top of the environment."""
     path = without(settings.environment.get("PATH", ""), settings.bin)
     found = {"PATH": f"{settings.bin}{os.pathsep}{path}", "KUBECONFIG": str(settings.kubeconfig)}
-    return found | ({"DOCKER_HOST": engine.host} if engine.host else {})
+    return found | ({"DOCKER_HOST": engine.host} if engine and engine.host else {})
 
 
 def export_lines(settings: Settings, engine: Engine) -> str:

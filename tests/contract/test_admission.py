@@ -25,7 +25,8 @@ from support.chart import NAMESPACE
 from support.control_plane import ControlPlane
 from support.eventually import eventually
 from support.operator_world import manifest
-from support.webhooks import CONFIGURATIONS, SECRET, configure, create, free_port, install, operator, pod
+from support.ports import free_port
+from support.webhooks import CONFIGURATIONS, SECRET, configure, create, install, operator, pod
 
 TEAM = "team-a"
 LABELS = {"pinnace.dev/inject": "true", "pinnace.dev/experiment": "sweep"}

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from pinnace_api.app import create_app, database_of
 from pinnace_api.identity import NoKubernetes
 from pinnace_api.settings import ApiSettings
 from support.eventually import eventually
+from support.ports import free_port
 
 #: A child needs a PATH, and to know where the packages are when they aren't installed; nothing else of ours.
 SURROUNDINGS = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # noqa: TID251
@@ -58,9 +58,7 @@ def test_an_unknown_argument_is_exit_2() -> None:
 def test_it_serves_until_sigterm_and_keeps_tokens_out_of_the_log(tmp_path: Path) -> None:
     token = "a-token-that-is-nowhere-in-the-log"
     (tmp_path / "token").write_text(token)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path / "log"
     with log.open("w") as file:
         server = subprocess.Popen(

@@ -17,10 +17,11 @@ from cluster.kubectl import CommandFailed, apply, get, items, kubectl
 from pinnace.artifact_stores import ArtifactStore
 from pinnace.settings import SIDECAR_PREFIX, STORE_PREFIX, SidecarSettings, load, load_store
 from pinnace_api.cluster import KubernetesReviewer
-from support.api_server import OPERATOR_TOKEN, api_server, free_port
+from support.api_server import OPERATOR_TOKEN, api_server
 from support.control_plane import ControlPlane
 from support.crd import BAD_STORES, GOOD_STORES, STORE_CRD, Expectation, documents
 from support.eventually import eventually
+from support.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("plane")
 

@@ -34,7 +34,8 @@ from support.engine_crds import RESOURCES, WORKFLOWS_IN_FULL, define
 from support.eventually import eventually
 from support.operator_world import PLATFORM, START, UID, World, WorldApi
 from support.pod_player import Behaviour, PodPlayer
-from support.webhooks import CONFIGURATIONS, create, free_port, install, operator
+from support.ports import free_port
+from support.webhooks import CONFIGURATIONS, create, install, operator
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "engines.md").read_text()
 EXAMPLES = {

@@ -26,13 +26,14 @@ from pinnace.records import Artifact, FileState, Location, Problem
 from pinnace_operator.experiment import Experiment
 from pinnace_operator.kubernetes_cluster import KubernetesCluster
 from pinnace_operator.reconcile import Memory, Reconciliation
-from support.api_server import ADMIN_TOKEN, ApiServer, api_server, free_port
+from support.api_server import ADMIN_TOKEN, ApiServer, api_server
 from support.control_plane import CONTROLLERS, ControlPlane, control_plane
 from support.crd import CRD
 from support.environment import without_settings
 from support.eventually import eventually
 from support.kubelet import bind, kubelet, set_pod_status
 from support.operator_world import PLATFORM, manifest
+from support.ports import free_port
 from support.s3_server import ACCESS_KEY, REGION, SECRET_KEY, S3Server, s3_server
 from support.samples import artifact, report
 

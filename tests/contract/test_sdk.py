@@ -431,10 +431,11 @@ def test_somebody_who_ends_it_elsewhere_is_heard(
 def test_sigterm_kills_the_iteration_and_then_the_process_as_without_us(
     client: Client, tmp_path: Path, style: str
 ) -> None:
-    block = "with pinnace.iteration() as it:\n    it.log_metrics({'x': 1})\n    say(str(it.id))\n    time.sleep(60)\n"
+    block = "with pinnace.iteration() as it:\n    it.log_metrics({'x': 1})\n    say(str(it.id))\n    linger()\n"
     awaited = (
         "import asyncio\nasync def main():\n    async with pinnace.iteration() as it:\n"
-        "        await it.log_metrics({'x': 1})\n        say(str(it.id))\n        await asyncio.sleep(60)\n"
+        "        await it.log_metrics({'x': 1})\n        say(str(it.id))\n"
+        "        for _ in range(600):\n            await asyncio.sleep(0.1)\n"
         "asyncio.run(main())\n"
     )
     with Training(tmp_path, block if style == "block" else awaited) as training:
@@ -450,7 +451,7 @@ def test_a_handler_that_was_there_is_called_and_what_it_raises_is_kept(client: C
     script = (
         "def handler(number, frame):\n    say('handler')\n    raise RuntimeError('asked to go')\n"
         "signal.signal(signal.SIGTERM, handler)\n"
-        "try:\n    with pinnace.iteration() as it:\n        say(str(it.id))\n        time.sleep(60)\n"
+        "try:\n    with pinnace.iteration() as it:\n        say(str(it.id))\n        linger()\n"
         "except RuntimeError as error:\n    say(str(error))\n"
         "say(signal.getsignal(signal.SIGTERM) is handler)\n"
     )
@@ -472,7 +473,7 @@ def test_a_child_of_a_fork_ends_without_ending_the_iteration(client: Client, tmp
         "    if child == 0:\n"
         "        try:\n            it.log_metrics({'x': 1})\n"
         "        except pinnace.NotOpen:\n            say('refused')\n"
-        "        time.sleep(60)\n"
+        "        linger()\n"
         "    while not os.path.exists('words'):\n        time.sleep(0.01)\n"
         "    os.kill(child, signal.SIGTERM)\n"
         "    say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"

@@ -135,8 +135,8 @@ def test_an_api_that_is_away_leaves_everything_where_it_is(
 def test_a_run_that_goes_on_is_passed_over(client: Client, tmp_path: Path) -> None:
     script = (
         f"with pinnace.iteration(offline=True, folder={str(tmp_path / 'runs')!r}, capture=False) as it:\n"
-        "    child = os.fork()\n    if child == 0:\n        time.sleep(60)\n"
-        "    it.log_metrics({'x': 1})\n    say([str(it.id), child])\n    time.sleep(60)\n"
+        "    child = os.fork()\n    if child == 0:\n        linger()\n"
+        "    it.log_metrics({'x': 1})\n    say([str(it.id), child])\n    linger()\n"
     )
     with Training(tmp_path, script) as training:
         ((identity, child),) = training.wait_for_words()

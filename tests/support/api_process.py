@@ -13,8 +13,9 @@ import urllib3
 
 from pinnace.client import Client
 from pinnace.settings import ClientSettings
-from support.api_server import ADMIN_TOKEN, free_port
+from support.api_server import ADMIN_TOKEN
 from support.eventually import eventually
+from support.ports import free_port
 
 
 class ApiProcess:

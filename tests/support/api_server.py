@@ -29,6 +29,7 @@ from pinnace_api.identity import Pod, ServiceAccount
 from pinnace_api.refusals import Unavailable
 from pinnace_api.settings import ApiSettings
 from support.eventually import eventually
+from support.ports import free_port
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 OPERATOR_TOKEN = "operator-token-of-the-tests"
@@ -167,10 +168,3 @@ def api_server(folder: Path, *, cluster: FakeCluster | None = None, **settings: 
         yield server
     finally:
         server.stop()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

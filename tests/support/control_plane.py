@@ -5,7 +5,6 @@ and keeps its data in a folder of the test's.
 """
 
 import secrets
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ import urllib3
 import yaml
 
 from support.eventually import eventually
+from support.ports import free_ports
 from support.tools import tool
 
 #: The controllers that act on what tests look at; those that need nodes or clouds are left out.
@@ -109,7 +109,7 @@ def control_plane(
 ) -> Iterator[ControlPlane]:
     """Start one with its files in `folder`; it ends with the block. `arguments` go to kube-apiserver as they are."""
     kube = tool("kube")
-    port, etcd, peers = _ports(3)
+    port, etcd, peers = free_ports(3)
     token = secrets.token_hex(16)
     etcd_url = f"http://127.0.0.1:{etcd}"
     plane = ControlPlane(
@@ -162,14 +162,6 @@ def control_plane(
             processes.callback(acting.end)
             acting.start()
         yield plane
-
-
-def _ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _write_files(folder: Path, plane: ControlPlane) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pinnace import signing
 from pinnace.digests import EMPTY_SHA256
 from pinnace.signing import Credentials
 from support.eventually import eventually
+from support.ports import free_port
 from support.tools import tool
 
 
@@ -40,9 +40,7 @@ def minio_server(
     for one that is started again.
     """
     program = tool("minio")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{port or free.getsockname()[1]}"
+    address = f"127.0.0.1:{port or free_port()}"
     scheme = "http" if certificates is None else "https"
     server = MinioServer(
         endpoint=f"{scheme}://{address}", root_user="root", root_password=root_password or secrets.token_urlsafe(24)

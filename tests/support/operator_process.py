@@ -9,8 +9,8 @@ from pathlib import Path
 import urllib3
 
 from support.api_process import ApiProcess
-from support.api_server import free_port
 from support.control_plane import ControlPlane
+from support.ports import free_port
 
 #: Which lacks the client that the metadata API needs, and which kopf would import as well where it is there.
 _AS_IN_ITS_IMAGE = (

@@ -21,8 +21,8 @@ from uuid import uuid4
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from support.api_server import free_port
 from support.eventually import eventually
+from support.ports import free_port
 from support.tools import tool
 
 #: Debian's package brings the first one along; every machine has the second.

@@ -43,7 +43,9 @@ def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 class Training:
-    """A script in a process of its own, with this process's environment. It says where it is by `say(word)`."""
+    """A script in a process of its own, with this process's environment. It says where it is by `say(word)`, and stays
+    for a minute by `linger()`.
+    """
 
     def __init__(self, folder: Path, script: str, environment: Mapping[str, str] | None = None) -> None:
         self._words = folder / "words"
@@ -52,7 +54,9 @@ class Training:
             "import json, os, signal, sys, threading, time\nimport pinnace\n"
             # Closed by `with`: what a handler of signals raises while a file is closed by its finaliser is swallowed.
             f"def say(word):\n    with open({str(self._words)!r}, 'a') as file:\n"
-            f"        file.write(json.dumps(word) + '\\n')\n{script}"
+            "        file.write(json.dumps(word) + '\\n')\n"
+            # By short sleeps: a signal that comes right before one is handled after it.
+            f"def linger():\n    for _ in range(600):\n        time.sleep(0.1)\n{script}"
         )
         paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self.process = subprocess.Popen(

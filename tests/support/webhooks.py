@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,16 +14,10 @@ import yaml
 from cluster.kubectl import apply, kubectl
 from support.chart import NAMESPACE, Manifest, environment, of_kind, one, render
 from support.control_plane import ControlPlane
+from support.ports import free_port
 
 CONFIGURATIONS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 SECRET = "pinnace-webhook"
-
-
-def free_port() -> int:
-    with socket.socket() as one_:
-        one_.bind(("127.0.0.1", 0))
-        port: int = one_.getsockname()[1]
-        return port
 
 
 def manifests() -> list[Manifest]:

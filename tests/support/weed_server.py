@@ -3,20 +3,17 @@
 import json
 import os
 import secrets
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from support.eventually import eventually
+from support.ports import GRPC_OFFSET, free_ports
 from support.tools import tool
-
-#: SeaweedFS takes this many ports more for gRPC.
-_GRPC_OFFSET = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +29,7 @@ class WeedServer:
 def weed_server(directory: Path) -> Iterator[WeedServer]:
     """Start SeaweedFS with its data in `directory`; it is ended with the block."""
     program = tool("weed")
-    master, volume, filer, s3, iceberg, lance = _free_ports(6)
+    master, volume, filer, s3, iceberg, lance = free_ports(6)
     server = WeedServer(endpoint=f"http://127.0.0.1:{s3}", access_key="AKADMIN", secret_key=secrets.token_hex(16))
     credentials = [{"accessKey": server.access_key, "secretKey": server.secret_key}]
     identity = {"name": "admin", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
@@ -63,7 +60,7 @@ def weed_server(directory: Path) -> Iterator[WeedServer]:
 def _remove_sockets(*ports: int) -> None:
     """Remove what it leaves when it is killed; it has no setting for where."""
     for port in ports:
-        for number in (port, port + _GRPC_OFFSET):
+        for number in (port, port + GRPC_OFFSET):
             for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
                 left.unlink()
 
@@ -77,19 +74,3 @@ def _ready(server: WeedServer) -> bool:
         return True
     except (URLError, ConnectionError, TimeoutError):
         return False
-
-
-def _free_ports(number: int) -> list[int]:
-    """Ports that are free, and those for gRPC above them too."""
-    found: list[int] = []
-    with ExitStack() as held:
-        while len(found) < number:
-            low, high = held.enter_context(socket.socket()), held.enter_context(socket.socket())
-            low.bind(("127.0.0.1", 0))
-            port = low.getsockname()[1]
-            try:
-                high.bind(("127.0.0.1", port + _GRPC_OFFSET))
-            except (OSError, OverflowError):
-                continue
-            found.append(port)
-    return found
