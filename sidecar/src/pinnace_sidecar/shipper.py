@@ -2,7 +2,8 @@
 
 Two kinds of pauses: a file's own, when only it fails, and the store's, when every file would fail; then one operation
 at a time finds out whether it works again. Nothing is given up: a file ends in quarantine only when the store says
-that this very file can't be stored.
+that this very file can't be stored, or when its only copy is worth nothing or can't be read for as long as anybody can
+wait.
 """
 
 import random
@@ -33,7 +34,6 @@ from pinnace_sidecar.store_calls import (
     Found,
     Listed,
     Opened,
-    Result,
     Sent,
     Untried,
 )
@@ -48,15 +48,14 @@ _MAX_TRANSFERS: Final = 1000
 #: While the store fails for every file it is asked again at least this often, so that it is soon noticed when somebody
 #: has mended it. It costs one request at a time.
 _LONGEST_STORE_PAUSE_S: Final = 10.0
-#: When a copy could not be read so often in a row, it is given up.
-_MAX_UNREAD: Final = 5
 #: After these the store may have done what was asked although no answer says so.
 _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE})
 
 
 class Shipper:
     """One loop calls `collect` and `submit` in turn. `lies_there` says whether a file is on the volume as it was, and
-    `copy_again` has it copied from there. `look_at_everything`: the journal was lost, so the store may hold any file.
+    `copy_again` has it copied from there. `can_wait`: whether there are time and room for a copy that can't be read.
+    `look_at_everything`: the journal was lost, so the store may hold any file.
     """
 
     def __init__(
@@ -68,6 +67,7 @@ class Shipper:
         prefix: str,
         lies_there: Callable[[JournaledFile], bool],
         copy_again: Callable[[JournaledFile], None],
+        can_wait: Callable[[], bool],
         whole_bytes: int,
         problems: Problems,
         clock: Clock,
@@ -82,6 +82,7 @@ class Shipper:
         self._prefix = prefix
         self._lies_there = lies_there
         self._copy_again = copy_again
+        self._can_wait = can_wait
         self._whole_bytes = whole_bytes
         self._problems = problems
         self._clock = clock
@@ -110,6 +111,10 @@ class Shipper:
     def operations_allowed(self) -> int:
         """How many may be under way at the store at a time."""
         return 1 if self._store_backoff.failures else self._concurrency.allowed
+
+    def unreadable(self) -> set[int]:
+        """The files whose copies can't be read, by their ids in the journal: these may never come ashore."""
+        return {file_id for file_id, transfer in self._transfers.items() if transfer.unreadable}
 
     # --- answers
 
@@ -142,8 +147,8 @@ class Shipper:
             self._succeeded(transfer, answer)
             if DEMANDS[job.operation] >= self._failing_at:
                 self._store_works()
-        aborted = job.operation is Operation.ABORT and not _again(answer.result)
-        if aborted:
+        is_pending = isinstance(answer.result, Failed) and answer.result.may_pass
+        if job.operation is Operation.ABORT and not is_pending:
             transfer.begins_anew = False
             self._set_upload(transfer, None)
         if transfer.verdict and transfer.idle and transfer.upload is None and not self._copied_again(transfer):
@@ -245,7 +250,7 @@ class Shipper:
         else:
             transfer.unread = 0
             transfer.look = transfer.look or job.operation in _AMBIGUOUS
-        if isinstance(error, CopyUnreadable) and transfer.unread < _MAX_UNREAD:
+        if isinstance(error, CopyUnreadable) and not self._is_lost(transfer):
             transfer.backoff = transfer.backoff.failed(now, self._rng)
             self._raise(transfer, error.code, str(error))
         elif isinstance(error, CopyDamaged | CopyUnreadable):
@@ -278,14 +283,15 @@ class Shipper:
             self._concurrency.throttled(now)
         self._concurrency.asked_to_wait(now, error.retry_after)
 
+    def _is_lost(self, transfer: Transfer) -> bool:
+        """Of a copy that can't be read: whether its file lies there for another one, or nobody can wait any longer."""
+        return transfer.unreadable and (self._lies_there(transfer.file) or not self._can_wait())
+
     def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
         if self._copied_again(transfer):
             return
-        then = (
-            "; it was to be copied again"
-            if self._lies_there(transfer.file)
-            else ", and the file is gone from the volume"
-        )
+        lies_there = self._lies_there(transfer.file)
+        then = "; it was to be copied again" if lies_there else ", and the file is gone from the volume"
         transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}{then}")
 
     def _copied_again(self, transfer: Transfer) -> bool:
@@ -392,9 +398,3 @@ class Shipper:
 
     def _send(self, jobs: Sequence[Job]) -> None:
         self._workers.submit(lambda: self._calls.call(jobs, LONGEST_S))
-
-
-def _again(result: Result) -> bool:
-    if not isinstance(result, Failed) or not isinstance(result.error, StoreError):
-        return False
-    return result.error.try_again or result.error.whole_store

@@ -54,8 +54,9 @@ LONGEST_PAUSE_S: Final = 10.0
 #: With so long a pause before it a pass has time, and after so many files there is memory to give back.
 _REST_S: Final = 0.5
 _BURST_FILES: Final = 1000
-#: After this share of the drain time nobody will tell any more how the writers ended.
-_VERDICT_SHARE: Final = 0.75
+#: After this share of the drain time nobody waits any more for what may never come: the word on how the writers ended,
+#: a copy that can't be read.
+_PATIENT_SHARE: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class World:
 @dataclass(slots=True)
 class _Drain:
     deadline: float
-    verdict_deadline: float
+    patient_until: float
 
 
 class Sidecar:
@@ -128,6 +129,7 @@ class Sidecar:
             buffer=buffer,
             journal=journal,
             workers=self._copy_workers,
+            stuck=self._stuck,
             problems=problems,
             clock=clock,
             rng=world.rng,
@@ -160,6 +162,7 @@ class Sidecar:
             prefix=store_settings.prefix,
             lies_there=lambda file: _lies_there(world.volume, file),
             copy_again=self._copier.copy_again,
+            can_wait=self._can_wait,
             problems=problems,
             clock=clock,
             rng=world.rng,
@@ -245,7 +248,7 @@ class Sidecar:
         `since` is when they had ended at the latest, in seconds since the epoch; now without one.
         """
         now, seconds = self._clock.monotonic(), self._settings.drain_timeout_seconds
-        self._drain = _Drain(deadline=now + seconds, verdict_deadline=now + seconds * _VERDICT_SHARE)
+        self._drain = _Drain(deadline=now + seconds, patient_until=now + seconds * _PATIENT_SHARE)
         self._intake.end(Ending(at=self._clock.now() if since is None else since))
         self._registrar.ask_for_writers()
         _log.info("draining", extra={"seconds": seconds})
@@ -295,11 +298,18 @@ class Sidecar:
             self._rested_at = last
             self._give_back()
 
+    def _stuck(self) -> set[int]:
+        return self._shipper.unreadable()
+
+    def _can_wait(self) -> bool:
+        is_late = self._drain is not None and self._clock.monotonic() >= self._drain.patient_until
+        return not (is_late or self._copier.needs_room)
+
     def _hear_verdict(self) -> None:
         ending, verdict = self._intake.ending, self._registrar.writers
         if self._drain is None or ending is None or not writers_may_write(ending):
             return
-        if verdict is None and self._clock.monotonic() >= self._drain.verdict_deadline:
+        if verdict is None and self._clock.monotonic() >= self._drain.patient_until:
             verdict = WriterEnd.UNKNOWN
         if verdict is not None and verdict is not ending.writers:
             _log.info("writers have ended", extra={"how": verdict})

@@ -44,6 +44,9 @@ class Operation(StrEnum):
     ABORT = "abort"
 
 
+#: When a copy could not be read so often in a row, nobody counts on it any more.
+_MAX_UNREAD: Final = 5
+
 #: What succeeds proves that the store works for all that asks no more of it: a full bucket can still be looked at, and
 #: uploads be opened in it.
 DEMANDS: Final = MappingProxyType(
@@ -118,6 +121,11 @@ class Transfer(msgspec.Struct, kw_only=True):
     def large(self) -> bool:
         """Whether it can go in parts: it was digested in parts then."""
         return len(self.file.kept.parts) > 1
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether its copy can't be read, and not only for a moment."""
+        return self.unread >= _MAX_UNREAD
 
     def divide(self) -> bool:
         """From now on it goes in parts; whether that is news."""
