@@ -1,8 +1,8 @@
 """The buffer: unchanging copies of the pod's files on the sidecar's own disk, named as their objects in the store.
 
 `used_bytes` (copies and reservations) never grows beyond `limit_bytes`: space is reserved before a copy begins, and a
-file waits when there is none. Records of copies are not counted. The names of the copies are held in memory, so their
-number is limited too.
+file waits when there is none. Tables of packs are not counted, nor are records of copies but for those found at a
+start. The names of the copies are held in memory, so their number is limited too.
 """
 
 import hashlib
@@ -102,7 +102,9 @@ class Buffer:
         table = self._read(pack, packs.read)
         if table is None:
             self._closed.add(pack)
-        for packed, offset in table or ():
+            return
+        self._sizes[pack] = sum(packed.record.digests.kept.size for packed, _ in table)
+        for packed, offset in table:
             # Of two copies of one content that one counts which is known to be sound.
             if not self.holds(packed.name) or self._is_sound(pack, offset, packed.record):
                 self._place(packed.name, pack, offset)
