@@ -8,7 +8,7 @@ wait.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from pinnace_sidecar.concurrency import Concurrency
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.journal import Journal, JournaledFile, Progress
 from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.lost_copies import LostCopies
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.sharing import Sharing
 from pinnace_sidecar.store_calls import (
@@ -53,9 +54,8 @@ _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE
 
 
 class Shipper:
-    """One loop calls `collect` and `submit` in turn. `lies_there` says whether a file is on the volume as it was, and
-    `copy_again` has it copied from there. `can_wait`: whether there are time and room for a copy that can't be read.
-    `look_at_everything`: the journal was lost, so the store may hold any file.
+    """One loop calls `collect` and `submit` in turn. `look_at_everything`: the journal was lost, so the store may hold
+    any file.
     """
 
     def __init__(
@@ -65,9 +65,7 @@ class Shipper:
         store_calls: Carrier,
         workers: Workers[tuple[Answer, ...]],
         prefix: str,
-        lies_there: Callable[[JournaledFile], bool],
-        copy_again: Callable[[JournaledFile], None],
-        can_wait: Callable[[], bool],
+        lost_copies: LostCopies,
         whole_bytes: int,
         problems: Problems,
         clock: Clock,
@@ -80,9 +78,7 @@ class Shipper:
         self._calls = store_calls
         self._workers = workers
         self._prefix = prefix
-        self._lies_there = lies_there
-        self._copy_again = copy_again
-        self._can_wait = can_wait
+        self._lost_copies = lost_copies
         self._whole_bytes = whole_bytes
         self._problems = problems
         self._clock = clock
@@ -151,7 +147,7 @@ class Shipper:
         if job.operation is Operation.ABORT and not is_pending:
             transfer.begins_anew = False
             self._set_upload(transfer, None)
-        if transfer.verdict and transfer.idle and transfer.upload is None and not self._copied_again(transfer):
+        if transfer.verdict and transfer.idle and transfer.upload is None:
             self._end(transfer, transfer.verdict)
         if not self._transfers and self._failing_at:
             # Nothing is left that could show whether that works again.
@@ -250,11 +246,11 @@ class Shipper:
         else:
             transfer.unread = 0
             transfer.look = transfer.look or job.operation in _AMBIGUOUS
-        if isinstance(error, CopyUnreadable) and not self._is_lost(transfer):
-            transfer.backoff = transfer.backoff.failed(now, self._rng)
-            self._raise(transfer, error.code, str(error))
-        elif isinstance(error, CopyDamaged | CopyUnreadable):
-            self._condemn_damaged(transfer, str(error))
+        if isinstance(error, CopyDamaged | CopyUnreadable):
+            self._lost_copies.judge(transfer, error)
+            if transfer.unread:
+                transfer.backoff = transfer.backoff.failed(now, self._rng)
+                self._raise(transfer, error.code, str(error))
         elif isinstance(error, NoSuchMultipart):
             transfer.look = True
             transfer.backoff = transfer.backoff.failed(now, self._rng)
@@ -283,32 +279,15 @@ class Shipper:
             self._concurrency.throttled(now)
         self._concurrency.asked_to_wait(now, error.retry_after)
 
-    def _is_lost(self, transfer: Transfer) -> bool:
-        """Of a copy that can't be read: whether its file lies there for another one, or nobody can wait any longer."""
-        return transfer.unreadable and (self._lies_there(transfer.file) or not self._can_wait())
-
-    def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
-        if self._copied_again(transfer):
-            return
-        lies_there = self._lies_there(transfer.file)
-        then = "; it was to be copied again" if lies_there else ", and the file is gone from the volume"
-        transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}{then}")
-
-    def _copied_again(self, transfer: Transfer) -> bool:
-        """Whether the file was found anew with this content: what is known of its copy was true of the one before."""
-        file = self._journal.files.content(transfer.file.artifact_id)
-        if file is None or file.fingerprint == transfer.file.fingerprint:
-            return False
-        transfer.begin_again(file)
-        return True
-
     def _end(self, transfer: Transfer, verdict: Verdict) -> None:
+        if self._lost_copies.is_copied_again(transfer):
+            return
         file = transfer.file
         self._journal.files.apply(file.id, verdict.event, reason=verdict.reason, message=verdict.message)
         self._problems.cleared(transfer.key)
         del self._transfers[file.id]
-        if verdict.event is Event.LOST and self._lies_there(file):
-            self._copy_again(file)
+        if verdict.event is Event.LOST:
+            self._lost_copies.ended(file)
 
     def _raise(self, transfer: Transfer, reason: str, message: str) -> None:
         self._problems.raised(transfer.key, reason, message, self._clock.monotonic())
@@ -372,7 +351,10 @@ class Shipper:
     def _under_way(self, now: float) -> list[Transfer]:
         """Files with something to do, oldest first, loading more of them from the journal as there is room."""
         waiting = [each for each in self._transfers.values() if not each.busy and each.backoff.due(now)]
-        room = max(0, min(self._room() * self._most_together, _MAX_TRANSFERS - len(self._transfers)))
+        places = _MAX_TRANSFERS - len(self._transfers)
+        if places <= 0:
+            places += len(self.unreadable())  # nobody knows how long these stay
+        room = max(0, min(self._room() * self._most_together, places))
         files = self._journal.files.in_state(
             FileState.BUFFERED, FileState.UPLOADED, after=self._loaded_up_to, limit=room
         )

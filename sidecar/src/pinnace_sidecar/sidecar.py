@@ -32,6 +32,7 @@ from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.intake import Intake
 from pinnace_sidecar.journal import Journal, JournaledFile
 from pinnace_sidecar.lifecycle import DUTIES
+from pinnace_sidecar.lost_copies import LostCopies
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.registrar import Registrar
 from pinnace_sidecar.reporter import Reporter
@@ -160,9 +161,13 @@ class Sidecar:
             store_calls=_carrier(world, buffer, store_settings),
             workers=self._store_workers,
             prefix=store_settings.prefix,
-            lies_there=lambda file: _lies_there(world.volume, file),
-            copy_again=self._copier.copy_again,
-            can_wait=self._can_wait,
+            lost_copies=LostCopies(
+                journal=journal,
+                lies_there=lambda file: _lies_there(world.volume, file),
+                look_again=self._intake.look_again,
+                copy_again=self._copier.copy_again,
+                can_wait=self._can_wait,
+            ),
             problems=problems,
             clock=clock,
             rng=world.rng,

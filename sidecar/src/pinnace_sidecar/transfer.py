@@ -45,7 +45,7 @@ class Operation(StrEnum):
 
 
 #: When a copy could not be read so often in a row, nobody counts on it any more.
-_MAX_UNREAD: Final = 5
+MAX_UNREAD: Final = 5
 
 #: What succeeds proves that the store works for all that asks no more of it: a full bucket can still be looked at, and
 #: uploads be opened in it.
@@ -125,7 +125,7 @@ class Transfer(msgspec.Struct, kw_only=True):
     @property
     def unreadable(self) -> bool:
         """Whether its copy can't be read, and not only for a moment."""
-        return self.unread >= _MAX_UNREAD
+        return self.unread >= MAX_UNREAD
 
     def divide(self) -> bool:
         """From now on it goes in parts; whether that is news."""
