@@ -5,6 +5,7 @@ file waits when there is none. Tables of packs are not counted, nor are records 
 start. The names of the copies are held in memory, so their number is limited too.
 """
 
+import errno
 import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -92,22 +93,33 @@ class Buffer:
         )
         #: The pack whose table was read last, and that table.
         self._table: tuple[str, dict[str, CopyRecord]] = "", {}
-        #: Packs that can't be read. Like other files that don't say what they are they stay.
+        #: Packs without a table. Like other files that don't say what they are they stay.
         self._closed: set[str] = set()
+        #: Files that could not be read when they were to say what they are.
+        self.unread: set[str] = set()
+        self.used_bytes = sum(self._sizes.values())
         for pack in packs_there:
             self._find_copies(pack)
-        self.used_bytes = sum(self._sizes.values())
 
     def _find_copies(self, pack: str) -> None:
         table = self._read(pack, packs.read)
         if table is None:
             self._closed.add(pack)
             return
+        self.used_bytes -= self._sizes[pack]
         self._sizes[pack] = sum(packed.record.digests.kept.size for packed, _ in table)
+        self.used_bytes += self._sizes[pack]
         for packed, offset in table:
             # Of two copies of one content that one counts which is known to be sound.
             if not self.holds(packed.name) or self._is_sound(pack, offset, packed.record):
                 self._place(packed.name, pack, offset)
+
+    def read_again(self) -> None:
+        """Find the copies in packs that could not be read; what can't be now is in `unread` again."""
+        closed, self.unread = self.unread & self._closed, set()
+        self._closed -= closed
+        for pack in sorted(closed):
+            self._find_copies(pack)
 
     def _is_sound(self, pack: str, offset: int, record: CopyRecord) -> bool:
         def sha256(file: BinaryIO) -> str:
@@ -164,6 +176,7 @@ class Buffer:
         for _ in range(_READ_TRIES):
             with suppress(OSError), self._disk.open(self._folder / file) as opened:
                 return how(opened)
+        self.unread.add(file)
         return None
 
     def reserve(self, size: int) -> bool:
@@ -234,6 +247,7 @@ class Buffer:
     def removed(self, file: str) -> None:
         """A file has been erased."""
         self._closed.discard(file)
+        self.unread.discard(file)
         self.used_bytes -= self._sizes.pop(file, 0)
 
     def _erase(self, file: str) -> None:
@@ -248,8 +262,11 @@ class Buffer:
                 return OpenCopy(self._disk.open(self._folder / file), file, offset)
             except FileNotFoundError:
                 # Another copy may have taken its place at this moment.
-                if self.whereabouts(name) == place:
-                    raise
+                if self.whereabouts(name) != place:
+                    continue
+                if self.unread & self._closed:
+                    raise OSError(errno.EIO, "it may lie in a pack that can't be read") from None
+                raise
 
     def in_turn(self, at_once: int = 1) -> "CopiesInTurn":
         """For copies that are read one after the other: those of one pack open it once."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pinnace.records import PodReport, WriterEnd
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace.stores.store import MultipartStore
-from pinnace_sidecar.adoption import adopt
+from pinnace_sidecar.adoption import Adoption
 from pinnace_sidecar.api_calls import Api, ApiAnswer, ApiCalls
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
@@ -106,7 +106,7 @@ class Sidecar:
         self._api_workers: Workers[ApiAnswer] = world.workers(1, "api")
         journal.files.forget_uncopied()
         buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk, tuning.buffered_files)
-        adopt(buffer, journal, settings.iteration_id, problems, clock.monotonic())
+        self._adoption = Adoption(buffer, journal, settings.iteration_id, problems, clock=clock, rng=world.rng)
         self._sweeper = Sweeper(buffer, world.workers(1, "sweep"))
         self._intake = Intake(
             settings,
@@ -276,6 +276,7 @@ class Sidecar:
         self._shipper.collect()
         self._registrar.collect()
         self._sweeper.collect()
+        self._adoption.advance()
         self._sets.advance()
         self._hear_verdict()
         if self._intake.due_in() <= 0:
@@ -338,6 +339,7 @@ class Sidecar:
         return (
             self._intake.looked_since_end()
             and not self._intake.unreadable
+            and not (self._adoption.awaits and self._can_wait())
             and not any(states[state] for state in DUTIES if state in states)
             and not (self._copy_workers.busy or self._store_workers.busy)
         )
@@ -366,11 +368,16 @@ class Sidecar:
 
     def _pause(self) -> float:
         pauses = [LONGEST_PAUSE_S, self._intake.due_in()]
-        pauses += [
-            pause
-            for part in (self._copier, self._sets, self._sharing, self._shipper, self._registrar, self._reporter)
-            if (pause := part.due_in()) is not None
-        ]
+        parts = (
+            self._adoption,
+            self._copier,
+            self._sets,
+            self._sharing,
+            self._shipper,
+            self._registrar,
+            self._reporter,
+        )
+        pauses += [pause for part in parts if (pause := part.due_in()) is not None]
         if self._intake.metric_files:
             pauses.append(0.0 if self._tails_behind else _TAIL_S)
         if self._drain is not None:

@@ -229,9 +229,9 @@ def test_files_whose_copies_can_not_be_read_keep_no_places_from_others(
     assert pod.api.report.files == {FileState.BUFFERED: 3, FileState.RECORDED: 1}
 
 
-def copied_and_not_journaled(pod: Pod) -> None:
-    """The end of a process between the two."""
-    pod.crash_at(CrashPoint.COPY_WRITTEN, 1)
+def copied_and_not_journaled(pod: Pod, point: CrashPoint = CrashPoint.COPY_WRITTEN) -> None:
+    """The end of a process between the two, or right after them."""
+    pod.crash_at(point, 1)
     pod.start()
     with pytest.raises(Crashed):
         pod.drain()
@@ -267,6 +267,42 @@ def test_a_copy_that_can_not_be_read_for_a_moment_at_a_start_is_found_all_the_sa
     pod.disk = FailingDisk(4)
     pod.start()
     pod.run_for(10)
+    assert_ashore(pod, "a", b"precious")
+
+
+@pytest.mark.parametrize("point", [CrashPoint.COPY_WRITTEN, CrashPoint.COPY_JOURNALED])
+def test_a_pack_that_can_not_be_read_at_a_start_is_read_later(pod: Pod, point: CrashPoint) -> None:
+    pod.disk = disk = BadSectors()
+    for name in "abc":
+        pod.write(name, name.encode())
+    copied_and_not_journaled(pod, point)
+    disk.spoil(files_folder(pod.settings))
+    for name in "abc":
+        (pod.volume / name).unlink()
+    pod.start()
+    pod.run_for(120)
+    assert "CopiesUnknown" in {problem.reason for problem in pod.api.report.problems}
+    disk.inodes.clear()
+    pod.run_for(120)
+    assert paths(pod) == ["a", "b", "c"]
+    assert pod.copies() == []
+    assert pod.api.report.files == {FileState.RECORDED: 3}
+    assert pod.api.report.problems == ()
+
+
+def test_the_end_waits_for_a_copy_that_may_say_later_what_it_is(pod: Pod) -> None:
+    pod.disk = disk = BadSectors()
+    file = pod.write("a", b"precious")
+    copied_and_not_journaled(pod)
+    disk.spoil(files_folder(pod.settings))
+    file.unlink()
+    pod.start()
+    pod.sidecar.begin_drain()
+    pod.run_for(300)
+    assert not pod.api.report.final
+    disk.inodes.clear()
+    pod.run_for(60)
+    assert pod.api.report.final
     assert_ashore(pod, "a", b"precious")
 
 
