@@ -95,8 +95,8 @@ class Buffer:
         self._table: tuple[str, dict[str, CopyRecord]] = "", {}
         #: Packs without a table. Like other files that don't say what they are they stay.
         self._closed: set[str] = set()
-        #: Files that could not be read when they were to say what they are.
-        self.unread: set[str] = set()
+        #: Files that could not be read when they were to say what they are, and how often.
+        self.unread: Counter[str] = Counter()
         self.used_bytes = sum(self._sizes.values())
         for pack in packs_there:
             self._find_copies(pack)
@@ -113,10 +113,11 @@ class Buffer:
             # Of two copies of one content that one counts which is known to be sound.
             if not self.holds(packed.name) or self._is_sound(pack, offset, packed.record):
                 self._place(packed.name, pack, offset)
+        del self.unread[pack]  # its table could be read, whatever became of its copies
 
     def read_again(self) -> None:
-        """Find the copies in packs that could not be read; what can't be now is in `unread` again."""
-        closed, self.unread = self.unread & self._closed, set()
+        """Find the copies in packs that could not be read."""
+        closed = self.unread.keys() & self._closed
         self._closed -= closed
         for pack in sorted(closed):
             self._find_copies(pack)
@@ -162,7 +163,8 @@ class Buffer:
             return self._read(name, copy_record.read)
         pack, _ = self._packed[name]
         if self._table[0] != pack:
-            table = self._read(pack, packs.read) or []
+            if (table := self._read(pack, packs.read)) is None:
+                return None
             self._table = pack, {packed.name: packed.record for packed, _ in table}
         return self._table[1].get(name)
 
@@ -175,8 +177,10 @@ class Buffer:
     def _read(self, file: str, how: Callable[[BinaryIO], _T]) -> _T | None:
         for _ in range(_READ_TRIES):
             with suppress(OSError), self._disk.open(self._folder / file) as opened:
-                return how(opened)
-        self.unread.add(file)
+                found = how(opened)
+                del self.unread[file]
+                return found
+        self.unread[file] += 1
         return None
 
     def reserve(self, size: int) -> bool:
@@ -212,6 +216,7 @@ class Buffer:
         if copied is None:
             return
         name, file, size = copied.name, copied.pack or copied.name, copied.digests.kept.size
+        del self.unread[name]
         if copied.pack or file not in self._sizes:
             self._sizes[file] = self._sizes.get(file, 0) + size
             self.used_bytes += size
@@ -247,7 +252,7 @@ class Buffer:
     def removed(self, file: str) -> None:
         """A file has been erased."""
         self._closed.discard(file)
-        self.unread.discard(file)
+        del self.unread[file]
         self.used_bytes -= self._sizes.pop(file, 0)
 
     def _erase(self, file: str) -> None:
@@ -264,7 +269,7 @@ class Buffer:
                 # Another copy may have taken its place at this moment.
                 if self.whereabouts(name) != place:
                     continue
-                if self.unread & self._closed:
+                if self.unread.keys() & self._closed:
                     raise OSError(errno.EIO, "it may lie in a pack that can't be read") from None
                 raise
 

@@ -45,6 +45,8 @@ _BATCH_BYTES: Final = 8 * 2**20
 
 #: When room is wanted, copies of this many quarantined files may go.
 _QUARANTINED_LOOKED_AT: Final = 1000
+#: A copy that could not say so often what it is gives way like one that says nothing.
+_MOST_UNREAD: Final = 10
 _NEARLY_FULL: Final = "the disk that the buffer lies on is nearly full; free some of it, or wait for uploads"
 
 #: Uploads make room all the time, and finding out costs little.
@@ -332,7 +334,9 @@ class Copier:
         nameless = [
             name
             for name in sorted(self._buffer.names())
-            if not self._journal.files.knows(name) and self._buffer.record(name) is None
+            if not self._journal.files.knows(name)
+            and not 0 < self._buffer.unread[name] < _MOST_UNREAD
+            and self._buffer.record(name) is None
         ]
         if damaged or nameless:
             _log.error("damaged copies are given up: files wait for room", extra={"copies": damaged + nameless})

@@ -30,7 +30,7 @@ from pinnace_sidecar.files import Volume
 from pinnace_sidecar.health import Status
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.intake import Intake
-from pinnace_sidecar.journal import Journal, JournaledFile
+from pinnace_sidecar.journal import Journal
 from pinnace_sidecar.lifecycle import DUTIES
 from pinnace_sidecar.lost_copies import LostCopies
 from pinnace_sidecar.problems import Problems
@@ -163,10 +163,10 @@ class Sidecar:
             prefix=store_settings.prefix,
             lost_copies=LostCopies(
                 journal=journal,
-                lies_there=lambda file: _lies_there(world.volume, file),
-                look_again=self._intake.look_again,
-                copy_again=self._copier.copy_again,
-                can_wait=self._can_wait,
+                volume=world.volume,
+                intake=self._intake,
+                copier=self._copier,
+                is_late=self._is_late,
             ),
             problems=problems,
             clock=clock,
@@ -307,15 +307,14 @@ class Sidecar:
     def _stuck(self) -> set[int]:
         return self._shipper.unreadable()
 
-    def _can_wait(self) -> bool:
-        is_late = self._drain is not None and self._clock.monotonic() >= self._drain.patient_until
-        return not (is_late or self._copier.needs_room)
+    def _is_late(self) -> bool:
+        return self._drain is not None and self._clock.monotonic() >= self._drain.patient_until
 
     def _hear_verdict(self) -> None:
         ending, verdict = self._intake.ending, self._registrar.writers
         if self._drain is None or ending is None or not writers_may_write(ending):
             return
-        if verdict is None and self._clock.monotonic() >= self._drain.patient_until:
+        if verdict is None and self._is_late():
             verdict = WriterEnd.UNKNOWN
         if verdict is not None and verdict is not ending.writers:
             _log.info("writers have ended", extra={"how": verdict})
@@ -339,7 +338,7 @@ class Sidecar:
         return (
             self._intake.looked_since_end()
             and not self._intake.unreadable
-            and not (self._adoption.awaits and self._can_wait())
+            and (self._is_late() or not self._adoption.awaits)
             and not any(states[state] for state in DUTIES if state in states)
             and not (self._copy_workers.busy or self._store_workers.busy)
         )
@@ -394,7 +393,3 @@ def _carrier(world: World, buffer: Buffer, settings: StoreSettings) -> Carrier:
     if isinstance(world.store, ApiFiles):
         return UploadCalls(world.store, buffer, world.crash, world.clock.monotonic)
     return StoreCalls(world.store, buffer, world.crash, world.clock.monotonic, read_back=settings.read_back)
-
-
-def _lies_there(volume: Volume, file: JournaledFile) -> bool:
-    return volume.fingerprint(file.path) == file.fingerprint

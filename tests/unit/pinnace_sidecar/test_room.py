@@ -112,6 +112,23 @@ def test_a_copy_that_does_not_say_what_it_is_gives_way_when_nothing_else_will(po
     assert reasons(pod) == ["CopiesGivenUp"]
 
 
+def test_a_copy_that_can_not_say_what_it_is_gives_way_when_that_lasts(pod: Pod, disk: Disk) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    pod.start()
+    pod.stop()
+    (files_folder(pod.settings) / str(UUID(int=7))).write_bytes(b"?" * 4000)
+    disk.unreadable = True
+    pod.start()
+    pod.write("good", b"x" * 4000)
+    pod.run_for(100)
+    assert len(pod.copies()) == 1
+    pod.run_for(300)
+    disk.unreadable = False
+    pod.run_for(60)
+    assert paths(pod) == ["good"]
+    assert pod.copies() == []
+
+
 def test_a_damaged_copy_makes_room_for_the_one_that_is_made_again(pod: Pod) -> None:
     pod.change_settings(buffer_limit_bytes=5000)
     pod.write("file", b"x" * 4000)
