@@ -34,10 +34,11 @@ class LostCopies:
 
     def judge(self, transfer: Transfer, error: CopyDamaged | CopyUnreadable) -> None:
         """Sets the transfer's verdict, or lets it go on."""
-        if (transfer.unread and not transfer.unreadable) or self.is_copied_again(transfer):
+        unread = isinstance(error, CopyUnreadable)
+        if (unread and not transfer.unreadable) or self.is_copied_again(transfer):
             return
         lies_there = self._lies_there(transfer.file)
-        if transfer.unread and not self._is_in_the_way(transfer, lies_there=lies_there):
+        if unread and not self._is_in_the_way(transfer, lies_there=lies_there):
             if lies_there:
                 self._journal.files.apply(transfer.file.id, Event.UNREAD)
                 self._intake.look_again()

@@ -241,16 +241,16 @@ class Shipper:
         if isinstance(error, StoreError):
             self._heed(error, now)
         if isinstance(error, CopyUnreadable):
-            # Not ambiguous: the store can't have got all the bytes.
-            transfer.unread += 1
+            # Not ambiguous: the store can't have got all the bytes. Parts that fail together are one failure.
+            if transfer.backoff.due(now):
+                transfer.unread += 1
+                transfer.backoff = transfer.backoff.failed(now, self._rng)
+            self._raise(transfer, error.code, str(error))
         else:
             transfer.unread = 0
             transfer.look = transfer.look or job.operation in _AMBIGUOUS
         if isinstance(error, CopyDamaged | CopyUnreadable):
             self._lost_copies.judge(transfer, error)
-            if transfer.unread:
-                transfer.backoff = transfer.backoff.failed(now, self._rng)
-                self._raise(transfer, error.code, str(error))
         elif isinstance(error, NoSuchMultipart):
             transfer.look = True
             transfer.backoff = transfer.backoff.failed(now, self._rng)

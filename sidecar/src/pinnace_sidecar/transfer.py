@@ -162,7 +162,7 @@ class Transfer(msgspec.Struct, kw_only=True):
 
     def begin_again(self, file: JournaledFile) -> None:
         """There is another copy, of which nothing bad is known."""
-        self.file, self.verdict, self.unread = file, None, 0
+        self.file, self.verdict, self.unread, self.backoff = file, None, 0, backoff.NONE
         self.look, self.listed = True, False
 
     def next_jobs(self, room: int) -> list[Job]:

@@ -192,6 +192,24 @@ def test_a_copy_that_can_not_be_read_stays_until_there_is_another(pod: Pod) -> N
     assert pod.api.report.files == {FileState.RECORDED: 1}
 
 
+def test_parts_that_can_not_be_read_together_are_one_failure(pod: Pod) -> None:
+    pod.disk = disk = BadSectors()
+    content = os.urandom(8 * PART_BYTES)
+    file = pod.write("big", content)
+    pod.start()
+    pod.run_until(pod.store.uploads)
+    disk.spoil(files_folder(pod.settings))
+    file.unlink()
+    pod.run_for(4)
+    assert pod.sidecar.status.upload_failures["CopyUnreadable"] > 5
+    pod.sidecar.begin_drain()
+    pod.clock.advance(500)
+    pod.sidecar.ship_once()
+    disk.inodes.clear()
+    pod.run_for(10)
+    assert_ashore(pod, "big", content)
+
+
 def test_a_copy_that_lies_in_the_way_of_another_is_removed(pod: Pod) -> None:
     # Compressed in another way, the one that is made again would not be called as the journal has it.
     pod.disk = disk = BadSectors()
