@@ -160,7 +160,7 @@ class Buffer:
     def record(self, name: str) -> CopyRecord | None:
         """What a copy says of itself; None when it says nothing, or can't be read for more than a moment."""
         if name not in self._packed:
-            return self._read(name, copy_record.read)
+            return None if packs.is_pack(name) else self._read(name, copy_record.read)
         pack, _ = self._packed[name]
         if self._table[0] != pack:
             if (table := self._read(pack, packs.read)) is None:

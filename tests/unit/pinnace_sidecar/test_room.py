@@ -112,11 +112,12 @@ def test_a_copy_that_does_not_say_what_it_is_gives_way_when_nothing_else_will(po
     assert reasons(pod) == ["CopiesGivenUp"]
 
 
-def test_a_copy_that_can_not_say_what_it_is_gives_way_when_that_lasts(pod: Pod, disk: Disk) -> None:
+@pytest.mark.parametrize("name", [str(UUID(int=7)), "pack-7"])
+def test_a_copy_that_can_not_say_what_it_is_gives_way_when_that_lasts(pod: Pod, disk: Disk, name: str) -> None:
     pod.change_settings(buffer_limit_bytes=5000)
     pod.start()
     pod.stop()
-    (files_folder(pod.settings) / str(UUID(int=7))).write_bytes(b"?" * 4000)
+    (files_folder(pod.settings) / name).write_bytes(b"?" * 4000)
     disk.unreadable = True
     pod.start()
     pod.write("good", b"x" * 4000)
