@@ -95,6 +95,8 @@ class Buffer:
         self._table: tuple[str, dict[str, CopyRecord]] = "", {}
         #: Packs without a table. Like other files that don't say what they are they stay.
         self._closed: set[str] = set()
+        #: Those of them that could not be read: any copy that is missed may lie there.
+        self._hidden: set[str] = set()
         #: Files that could not be read when they were to say what they are, and how often.
         self.unread: Counter[str] = Counter()
         self.used_bytes = sum(self._sizes.values())
@@ -105,6 +107,10 @@ class Buffer:
         table = self._read(pack, packs.read)
         if table is None:
             self._closed.add(pack)
+            if pack in self.unread:
+                self._hidden.add(pack)
+            else:
+                self._hidden.discard(pack)
             return
         self.used_bytes -= self._sizes[pack]
         self._sizes[pack] = sum(packed.record.digests.kept.size for packed, _ in table)
@@ -114,12 +120,12 @@ class Buffer:
             if not self.holds(packed.name) or self._is_sound(pack, offset, packed.record):
                 self._place(packed.name, pack, offset)
         del self.unread[pack]  # its table could be read, whatever became of its copies
+        self._closed.discard(pack)
+        self._hidden.discard(pack)
 
     def read_again(self) -> None:
         """Find the copies in packs that could not be read."""
-        closed = self.unread.keys() & self._closed
-        self._closed -= closed
-        for pack in sorted(closed):
+        for pack in sorted(self._hidden):
             self._find_copies(pack)
 
     def _is_sound(self, pack: str, offset: int, record: CopyRecord) -> bool:
@@ -252,6 +258,7 @@ class Buffer:
     def removed(self, file: str) -> None:
         """A file has been erased."""
         self._closed.discard(file)
+        self._hidden.discard(file)
         del self.unread[file]
         self.used_bytes -= self._sizes.pop(file, 0)
 
@@ -266,10 +273,11 @@ class Buffer:
             try:
                 return OpenCopy(self._disk.open(self._folder / file), file, offset)
             except FileNotFoundError:
-                # Another copy may have taken its place at this moment.
+                is_hidden = bool(self._hidden)  # asked first: it may be found at this moment
+                # Another copy may have taken its place at this moment, too.
                 if self.whereabouts(name) != place:
                     continue
-                if self.unread.keys() & self._closed:
+                if is_hidden:
                     raise OSError(errno.EIO, "it may lie in a pack that can't be read") from None
                 raise
 
