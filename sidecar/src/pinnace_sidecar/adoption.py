@@ -65,7 +65,8 @@ class Adoption:
     def _adopt(self) -> None:
         now = self._clock.monotonic()
         adopt(self._buffer, self._journal, self._iteration_id, self._problems, now)
-        self._pause = self._pause.failed(now, self._rng)
+        if self.awaits:
+            self._pause = self._pause.failed(now, self._rng)
 
 
 def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Problems, now: float) -> None:
