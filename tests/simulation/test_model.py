@@ -6,6 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from pinnace.digests import Digests, digest_of
+from pinnace_sidecar import packs
+from pinnace_sidecar.copy_record import CopyRecord
+from pinnace_sidecar.files import Fingerprint
+from support.simulation.disk import COPIES, SimulatedDisk
 from support.simulation.filesystem import FileSystem
 from support.simulation.machine import End, Killed, Machine
 from support.simulation.sqlite_vfs import JournalDisk, connect
@@ -120,3 +125,33 @@ def test_a_dead_process_changes_nothing() -> None:
         connection.execute("INSERT INTO numbers VALUES (1)")
     connection.close()
     assert {path: bytes(inode.data) for path, inode in system.names.items()} == before
+
+
+def size_of_copies(file: str, data: bytes) -> int:
+    """What the disk takes the copies in a file of the buffer for."""
+    system, sizes = FileSystem(), list[int]()
+    system.create(f"{COPIES}/{file}").write(0, data)
+    SimulatedDisk(Machine(1), system, clones=False, grew=sizes.append).check_size()
+    (size,) = sizes
+    return size
+
+
+def record_of(path: str, content: bytes) -> CopyRecord:
+    digests = Digests(content=digest_of(content, 64))
+    return CopyRecord.of(path, Fingerprint(1, len(content), 2, 3), digests, suspect=False, settled_at=0.0)
+
+
+def test_a_pack_is_no_larger_when_any_byte_of_it_rots() -> None:
+    contents = [b"x" * 32, b"y" * 65]
+    copies = [(packs.Packed(f"copy-{len(c)}", record_of("file", c)), c) for c in contents]
+    pack, _ = packs.encoded(copies)
+    for at in range(len(pack)):
+        rotten = bytearray(pack)
+        rotten[at] ^= 1
+        assert size_of_copies("pack-1", bytes(rotten)) == 97
+
+
+def test_a_manifest_is_no_smaller_for_what_it_says() -> None:
+    manifest = b'{"files": [{"path": "shard-1"}]}'
+    assert size_of_copies(".incoming-1", manifest) == len(manifest)
+    assert size_of_copies("copy", manifest + record_of("manifest", manifest).encoded()) == len(manifest)

@@ -5,11 +5,14 @@ They are there when a process ended between the two, or when the journal was los
 
 import logging
 import os
+import random
 from typing import Final
 from uuid import UUID
 
 from pinnace.ids import object_name
+from pinnace_sidecar import backoff
 from pinnace_sidecar.buffer import Buffer
+from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.copy_record import CopyRecord
 from pinnace_sidecar.files import Fingerprint
 from pinnace_sidecar.journal import Copy, Journal
@@ -19,10 +22,55 @@ _log = logging.getLogger(__name__)
 
 #: The subject of problems with copies that don't say what they are.
 COPIES: Final = "copies"
+_UNKNOWN: Final = "CopiesUnknown"
+
+
+class Adoption:
+    """Takes copies into the journal at a start, and later those that can't be read by then."""
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        journal: Journal,
+        iteration_id: UUID,
+        problems: Problems,
+        *,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._buffer = buffer
+        self._journal = journal
+        self._iteration_id = iteration_id
+        self._problems = problems
+        self._clock = clock
+        self._rng = rng
+        self._pause = backoff.NONE
+        self._adopt()
+
+    @property
+    def awaits(self) -> bool:
+        """Whether there are copies that may say later what they are."""
+        return bool(self._buffer.unread)
+
+    def advance(self) -> None:
+        """Read them again, with pauses."""
+        if self.awaits and self._pause.due(self._clock.monotonic()):
+            self._buffer.read_again()
+            self._adopt()
+
+    def due_in(self) -> float | None:
+        """Seconds until that is to be done; None when there are none."""
+        return max(0.0, self._pause.due_at - self._clock.monotonic()) if self.awaits else None
+
+    def _adopt(self) -> None:
+        now = self._clock.monotonic()
+        adopt(self._buffer, self._journal, self._iteration_id, self._problems, now)
+        if self.awaits:
+            self._pause = self._pause.failed(now, self._rng)
 
 
 def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Problems, now: float) -> None:
-    """Bring buffer and journal together, and say what was lost. `now` is monotonic.
+    """Bring buffer and journal together, and say what is not known. `now` is monotonic.
 
     Left-overs of recorded files and of broken-off copies are removed. A copy without a readable record stays where it
     is: nobody can ship it, and a person may want to look at it.
@@ -62,12 +110,14 @@ def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Proble
     if nameless:
         problems.raised(
             COPIES,
-            "CopiesUnknown",
+            _UNKNOWN,
             f"{len(nameless)} copies in the buffer don't say what they are and can't be shipped; they are left there,"
             f" the first of them as files/{nameless[0]}",
             now,
             files=len(nameless),
         )
+    else:
+        problems.cleared(COPIES, _UNKNOWN)
 
 
 def _copy(artifact: UUID, record: CopyRecord) -> Copy:

@@ -1,10 +1,11 @@
 """The buffer: unchanging copies of the pod's files on the sidecar's own disk, named as their objects in the store.
 
 `used_bytes` (copies and reservations) never grows beyond `limit_bytes`: space is reserved before a copy begins, and a
-file waits when there is none. Records of copies are not counted. The names of the copies are held in memory, so their
-number is limited too.
+file waits when there is none. Tables of packs are not counted, nor are records of copies but for those found at a
+start. The names of the copies are held in memory, so their number is limited too.
 """
 
+import errno
 import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -92,20 +93,40 @@ class Buffer:
         )
         #: The pack whose table was read last, and that table.
         self._table: tuple[str, dict[str, CopyRecord]] = "", {}
-        #: Packs that can't be read. Like other files that don't say what they are they stay.
+        #: Packs without a table. Like other files that don't say what they are they stay.
         self._closed: set[str] = set()
+        #: Those of them that could not be read: any copy that is missed may lie there.
+        self._hidden: set[str] = set()
+        #: Files that could not be read when they were to say what they are, and how often.
+        self.unread: Counter[str] = Counter()
+        self.used_bytes = sum(self._sizes.values())
         for pack in packs_there:
             self._find_copies(pack)
-        self.used_bytes = sum(self._sizes.values())
 
     def _find_copies(self, pack: str) -> None:
         table = self._read(pack, packs.read)
         if table is None:
             self._closed.add(pack)
-        for packed, offset in table or ():
+            if pack in self.unread:
+                self._hidden.add(pack)
+            else:
+                self._hidden.discard(pack)
+            return
+        self.used_bytes -= self._sizes[pack]
+        self._sizes[pack] = sum(packed.record.digests.kept.size for packed, _ in table)
+        self.used_bytes += self._sizes[pack]
+        for packed, offset in table:
             # Of two copies of one content that one counts which is known to be sound.
             if not self.holds(packed.name) or self._is_sound(pack, offset, packed.record):
                 self._place(packed.name, pack, offset)
+        del self.unread[pack]  # its table could be read, whatever became of its copies
+        self._closed.discard(pack)
+        self._hidden.discard(pack)
+
+    def read_again(self) -> None:
+        """Find the copies in packs that could not be read."""
+        for pack in sorted(self._hidden):
+            self._find_copies(pack)
 
     def _is_sound(self, pack: str, offset: int, record: CopyRecord) -> bool:
         def sha256(file: BinaryIO) -> str:
@@ -145,10 +166,11 @@ class Buffer:
     def record(self, name: str) -> CopyRecord | None:
         """What a copy says of itself; None when it says nothing, or can't be read for more than a moment."""
         if name not in self._packed:
-            return self._read(name, copy_record.read)
+            return None if packs.is_pack(name) else self._read(name, copy_record.read)
         pack, _ = self._packed[name]
         if self._table[0] != pack:
-            table = self._read(pack, packs.read) or []
+            if (table := self._read(pack, packs.read)) is None:
+                return None
             self._table = pack, {packed.name: packed.record for packed, _ in table}
         return self._table[1].get(name)
 
@@ -161,7 +183,10 @@ class Buffer:
     def _read(self, file: str, how: Callable[[BinaryIO], _T]) -> _T | None:
         for _ in range(_READ_TRIES):
             with suppress(OSError), self._disk.open(self._folder / file) as opened:
-                return how(opened)
+                found = how(opened)
+                del self.unread[file]
+                return found
+        self.unread[file] += 1
         return None
 
     def reserve(self, size: int) -> bool:
@@ -197,6 +222,7 @@ class Buffer:
         if copied is None:
             return
         name, file, size = copied.name, copied.pack or copied.name, copied.digests.kept.size
+        del self.unread[name]
         if copied.pack or file not in self._sizes:
             self._sizes[file] = self._sizes.get(file, 0) + size
             self.used_bytes += size
@@ -232,6 +258,8 @@ class Buffer:
     def removed(self, file: str) -> None:
         """A file has been erased."""
         self._closed.discard(file)
+        self._hidden.discard(file)
+        del self.unread[file]
         self.used_bytes -= self._sizes.pop(file, 0)
 
     def _erase(self, file: str) -> None:
@@ -245,9 +273,13 @@ class Buffer:
             try:
                 return OpenCopy(self._disk.open(self._folder / file), file, offset)
             except FileNotFoundError:
-                # Another copy may have taken its place at this moment.
-                if self.whereabouts(name) == place:
-                    raise
+                is_hidden = bool(self._hidden)  # asked first: it may be found at this moment
+                # Another copy may have taken its place at this moment, too.
+                if self.whereabouts(name) != place:
+                    continue
+                if is_hidden:
+                    raise OSError(errno.EIO, "it may lie in a pack that can't be read") from None
+                raise
 
     def in_turn(self, at_once: int = 1) -> "CopiesInTurn":
         """For copies that are read one after the other: those of one pack open it once."""

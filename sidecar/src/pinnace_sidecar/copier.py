@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
@@ -45,6 +45,8 @@ _BATCH_BYTES: Final = 8 * 2**20
 
 #: When room is wanted, copies of this many quarantined files may go.
 _QUARANTINED_LOOKED_AT: Final = 1000
+#: A copy that could not say so often what it is gives way like one that says nothing.
+_MOST_UNREAD: Final = 10
 _NEARLY_FULL: Final = "the disk that the buffer lies on is nearly full; free some of it, or wait for uploads"
 
 #: Uploads make room all the time, and finding out costs little.
@@ -75,7 +77,7 @@ class _Pauses:
 
 
 class Copier:
-    """One loop calls `collect` and `submit` in turn."""
+    """One loop calls `collect` and `submit` in turn. `stuck`: the files that may never be sent, by their ids."""
 
     def __init__(
         self,
@@ -88,6 +90,7 @@ class Copier:
         buffer: Buffer,
         journal: Journal,
         workers: Workers[tuple[CopyAnswer, ...]],
+        stuck: Callable[[], Collection[int]],
         problems: Problems,
         clock: Clock,
         rng: random.Random,
@@ -101,6 +104,7 @@ class Copier:
         self._buffer = buffer
         self._journal = journal
         self._workers = workers
+        self._stuck = stuck
         self._problems = problems
         self._clock = clock
         self._rng = rng
@@ -108,6 +112,8 @@ class Copier:
         self._pauses = _Pauses()
         #: Copies to be removed.
         self._worthless: set[str] = set()
+        #: Whether a file waits for the room of copies that nobody can count on.
+        self.needs_room = False
         self._gave_at = 0.0
 
     # --- answers
@@ -204,6 +210,7 @@ class Copier:
         """The files that are copied together next, with room in the buffer for each."""
         batch: list[Sighting] = []
         total = 0
+        self.needs_room = False
         for sighting in self._intake.ready():
             size = sighting.fingerprint.size
             if not self._pauses.files.get(sighting.path, backoff.NONE).due(now):
@@ -282,7 +289,11 @@ class Copier:
         """Whether no copy is on its way out of the buffer, so that no room will come of waiting."""
         if not self._buffer.used_bytes:
             return True
-        return not self._workers.busy and not self._journal.files.in_state(*_ON_THEIR_WAY, limit=1)
+        if self._workers.busy:
+            return False
+        stuck = self._stuck()
+        on_their_way = self._journal.files.in_state(*_ON_THEIR_WAY, limit=len(stuck) + 1)
+        return all(file.id in stuck for file in on_their_way)
 
     def _make_room(self) -> bool:
         """Give up copies that can be had again, or else, when waiting won't help, such as nobody can ship; whether
@@ -291,6 +302,7 @@ class Copier:
         spare = self._copies_on_volume()
         if not spare and self._nothing_will_go():
             spare = self._useless_copies() or self._waiting_manifests()
+            self.needs_room = not spare
         for name in spare:
             self._buffer.remove(name)
         return bool(spare)
@@ -322,7 +334,9 @@ class Copier:
         nameless = [
             name
             for name in sorted(self._buffer.names())
-            if not self._journal.files.knows(name) and self._buffer.record(name) is None
+            if not self._journal.files.knows(name)
+            and not 0 < self._buffer.unread[name] < _MOST_UNREAD
+            and self._buffer.record(name) is None
         ]
         if damaged or nameless:
             _log.error("damaged copies are given up: files wait for room", extra={"copies": damaged + nameless})

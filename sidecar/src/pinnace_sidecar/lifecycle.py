@@ -39,7 +39,9 @@ class Event(StrEnum):
     REFUTED = "refuted"
     #: The API does not let its row point at another artifact's object.
     UNSHARED = "unshared"
-    #: The copy in the buffer can't be read any more, or is not what it was: the file is to be found anew.
+    #: The copy in the buffer can't be read at the moment: the file is to be found anew, if it lies there.
+    UNREAD = "unread"
+    #: There is no copy in the buffer any more, or it is not what it was: the file is to be found anew.
     LOST = "lost"
     #: A manifest that waits for files of its set was written anew or removed.
     WITHDRAWN = "withdrawn"
@@ -90,6 +92,7 @@ _STEPS: Final[Mapping[tuple[FileState, Event], FileState | None]] = MappingProxy
         (FileState.SETTLED, Event.COPIED): FileState.BUFFERED,
         (FileState.SETTLED, Event.REFUSED): FileState.QUARANTINED,
         (FileState.BUFFERED, Event.STORED): FileState.UPLOADED,
+        (FileState.BUFFERED, Event.UNREAD): FileState.BUFFERED,
         (FileState.BUFFERED, Event.LOST): FileState.QUARANTINED,
         (FileState.BUFFERED, Event.WITHDRAWN): None,
         (FileState.BUFFERED, Event.REFUSED): FileState.QUARANTINED,

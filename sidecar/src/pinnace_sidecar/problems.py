@@ -37,8 +37,10 @@ class Problems:
         else:
             said.times += 1
 
-    def cleared(self, subject: str) -> None:
-        """`subject` works."""
+    def cleared(self, subject: str, reason: str = "") -> None:
+        """`subject` works; with a reason, as far as that goes."""
+        if reason and subject in self._current and self._current[subject].reason != reason:
+            return
         problem = self._current.pop(subject, None)
         if problem and not any(other.reason == problem.reason for other in self._current.values()):
             self._said.pop(problem.reason, None)

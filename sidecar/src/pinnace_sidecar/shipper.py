@@ -2,12 +2,13 @@
 
 Two kinds of pauses: a file's own, when only it fails, and the store's, when every file would fail; then one operation
 at a time finds out whether it works again. Nothing is given up: a file ends in quarantine only when the store says
-that this very file can't be stored.
+that this very file can't be stored, or when its only copy is worth nothing or can't be read for as long as anybody can
+wait.
 """
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from pinnace_sidecar.concurrency import Concurrency
 from pinnace_sidecar.crash import Crash, CrashPoint
 from pinnace_sidecar.journal import Journal, JournaledFile, Progress
 from pinnace_sidecar.lifecycle import Event
+from pinnace_sidecar.lost_copies import LostCopies
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.sharing import Sharing
 from pinnace_sidecar.store_calls import (
@@ -33,7 +35,6 @@ from pinnace_sidecar.store_calls import (
     Found,
     Listed,
     Opened,
-    Result,
     Sent,
     Untried,
 )
@@ -48,15 +49,13 @@ _MAX_TRANSFERS: Final = 1000
 #: While the store fails for every file it is asked again at least this often, so that it is soon noticed when somebody
 #: has mended it. It costs one request at a time.
 _LONGEST_STORE_PAUSE_S: Final = 10.0
-#: When a copy could not be read so often in a row, it is given up.
-_MAX_UNREAD: Final = 5
 #: After these the store may have done what was asked although no answer says so.
 _AMBIGUOUS: Final = frozenset({Operation.PUT, Operation.OPEN, Operation.COMPLETE})
 
 
 class Shipper:
-    """One loop calls `collect` and `submit` in turn. `lies_there` says whether a file is on the volume as it was, and
-    `copy_again` has it copied from there. `look_at_everything`: the journal was lost, so the store may hold any file.
+    """One loop calls `collect` and `submit` in turn. `look_at_everything`: the journal was lost, so the store may hold
+    any file.
     """
 
     def __init__(
@@ -66,8 +65,7 @@ class Shipper:
         store_calls: Carrier,
         workers: Workers[tuple[Answer, ...]],
         prefix: str,
-        lies_there: Callable[[JournaledFile], bool],
-        copy_again: Callable[[JournaledFile], None],
+        lost_copies: LostCopies,
         whole_bytes: int,
         problems: Problems,
         clock: Clock,
@@ -80,8 +78,7 @@ class Shipper:
         self._calls = store_calls
         self._workers = workers
         self._prefix = prefix
-        self._lies_there = lies_there
-        self._copy_again = copy_again
+        self._lost_copies = lost_copies
         self._whole_bytes = whole_bytes
         self._problems = problems
         self._clock = clock
@@ -110,6 +107,10 @@ class Shipper:
     def operations_allowed(self) -> int:
         """How many may be under way at the store at a time."""
         return 1 if self._store_backoff.failures else self._concurrency.allowed
+
+    def unreadable(self) -> set[int]:
+        """The files whose copies can't be read, by their ids in the journal: these may never come ashore."""
+        return {file_id for file_id, transfer in self._transfers.items() if transfer.unreadable}
 
     # --- answers
 
@@ -142,11 +143,11 @@ class Shipper:
             self._succeeded(transfer, answer)
             if DEMANDS[job.operation] >= self._failing_at:
                 self._store_works()
-        aborted = job.operation is Operation.ABORT and not _again(answer.result)
-        if aborted:
+        is_pending = isinstance(answer.result, Failed) and answer.result.may_pass
+        if job.operation is Operation.ABORT and not is_pending:
             transfer.begins_anew = False
             self._set_upload(transfer, None)
-        if transfer.verdict and transfer.idle and transfer.upload is None and not self._copied_again(transfer):
+        if transfer.verdict and transfer.idle and transfer.upload is None:
             self._end(transfer, transfer.verdict)
         if not self._transfers and self._failing_at:
             # Nothing is left that could show whether that works again.
@@ -240,16 +241,16 @@ class Shipper:
         if isinstance(error, StoreError):
             self._heed(error, now)
         if isinstance(error, CopyUnreadable):
-            # Not ambiguous: the store can't have got all the bytes.
-            transfer.unread += 1
+            # Not ambiguous: the store can't have got all the bytes. Parts that fail together are one failure.
+            if transfer.backoff.due(now):
+                transfer.unread += 1
+                transfer.backoff = transfer.backoff.failed(now, self._rng)
+            self._raise(transfer, error.code, str(error))
         else:
             transfer.unread = 0
             transfer.look = transfer.look or job.operation in _AMBIGUOUS
-        if isinstance(error, CopyUnreadable) and transfer.unread < _MAX_UNREAD:
-            transfer.backoff = transfer.backoff.failed(now, self._rng)
-            self._raise(transfer, error.code, str(error))
-        elif isinstance(error, CopyDamaged | CopyUnreadable):
-            self._condemn_damaged(transfer, str(error))
+        if isinstance(error, CopyDamaged | CopyUnreadable):
+            self._lost_copies.judge(transfer, error)
         elif isinstance(error, NoSuchMultipart):
             transfer.look = True
             transfer.backoff = transfer.backoff.failed(now, self._rng)
@@ -278,31 +279,15 @@ class Shipper:
             self._concurrency.throttled(now)
         self._concurrency.asked_to_wait(now, error.retry_after)
 
-    def _condemn_damaged(self, transfer: Transfer, message: str) -> None:
-        if self._copied_again(transfer):
-            return
-        then = (
-            "; it was to be copied again"
-            if self._lies_there(transfer.file)
-            else ", and the file is gone from the volume"
-        )
-        transfer.verdict = Verdict(Event.LOST, CopyDamaged.code, f"{message}{then}")
-
-    def _copied_again(self, transfer: Transfer) -> bool:
-        """Whether the file was found anew with this content: what is known of its copy was true of the one before."""
-        file = self._journal.files.content(transfer.file.artifact_id)
-        if file is None or file.fingerprint == transfer.file.fingerprint:
-            return False
-        transfer.begin_again(file)
-        return True
-
     def _end(self, transfer: Transfer, verdict: Verdict) -> None:
+        if self._lost_copies.is_copied_again(transfer):
+            return
         file = transfer.file
         self._journal.files.apply(file.id, verdict.event, reason=verdict.reason, message=verdict.message)
         self._problems.cleared(transfer.key)
         del self._transfers[file.id]
-        if verdict.event is Event.LOST and self._lies_there(file):
-            self._copy_again(file)
+        if verdict.event is Event.LOST:
+            self._lost_copies.ended(file)
 
     def _raise(self, transfer: Transfer, reason: str, message: str) -> None:
         self._problems.raised(transfer.key, reason, message, self._clock.monotonic())
@@ -366,7 +351,10 @@ class Shipper:
     def _under_way(self, now: float) -> list[Transfer]:
         """Files with something to do, oldest first, loading more of them from the journal as there is room."""
         waiting = [each for each in self._transfers.values() if not each.busy and each.backoff.due(now)]
-        room = max(0, min(self._room() * self._most_together, _MAX_TRANSFERS - len(self._transfers)))
+        places = _MAX_TRANSFERS - len(self._transfers)
+        if places <= 0:
+            places += len(self.unreadable())  # nobody knows how long these stay
+        room = max(0, min(self._room() * self._most_together, places))
         files = self._journal.files.in_state(
             FileState.BUFFERED, FileState.UPLOADED, after=self._loaded_up_to, limit=room
         )
@@ -392,9 +380,3 @@ class Shipper:
 
     def _send(self, jobs: Sequence[Job]) -> None:
         self._workers.submit(lambda: self._calls.call(jobs, LONGEST_S))
-
-
-def _again(result: Result) -> bool:
-    if not isinstance(result, Failed) or not isinstance(result.error, StoreError):
-        return False
-    return result.error.try_again or result.error.whole_store

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pinnace.records import PodReport, WriterEnd
 from pinnace.settings import SidecarSettings, StoreSettings
 from pinnace.stores.store import MultipartStore
-from pinnace_sidecar.adoption import adopt
+from pinnace_sidecar.adoption import Adoption
 from pinnace_sidecar.api_calls import Api, ApiAnswer, ApiCalls
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
@@ -30,8 +30,9 @@ from pinnace_sidecar.files import Volume
 from pinnace_sidecar.health import Status
 from pinnace_sidecar.inotify import Watcher
 from pinnace_sidecar.intake import Intake
-from pinnace_sidecar.journal import Journal, JournaledFile
+from pinnace_sidecar.journal import Journal
 from pinnace_sidecar.lifecycle import DUTIES
+from pinnace_sidecar.lost_copies import LostCopies
 from pinnace_sidecar.problems import Problems
 from pinnace_sidecar.registrar import Registrar
 from pinnace_sidecar.reporter import Reporter
@@ -54,8 +55,9 @@ LONGEST_PAUSE_S: Final = 10.0
 #: With so long a pause before it a pass has time, and after so many files there is memory to give back.
 _REST_S: Final = 0.5
 _BURST_FILES: Final = 1000
-#: After this share of the drain time nobody will tell any more how the writers ended.
-_VERDICT_SHARE: Final = 0.75
+#: After this share of the drain time nobody waits any more for what may never come: the word on how the writers ended,
+#: a copy that can't be read.
+_PATIENT_SHARE: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class World:
 @dataclass(slots=True)
 class _Drain:
     deadline: float
-    verdict_deadline: float
+    patient_until: float
 
 
 class Sidecar:
@@ -104,7 +106,7 @@ class Sidecar:
         self._api_workers: Workers[ApiAnswer] = world.workers(1, "api")
         journal.files.forget_uncopied()
         buffer = Buffer(files_folder(settings), settings.buffer_limit_bytes, world.disk, tuning.buffered_files)
-        adopt(buffer, journal, settings.iteration_id, problems, clock.monotonic())
+        self._adoption = Adoption(buffer, journal, settings.iteration_id, problems, clock=clock, rng=world.rng)
         self._sweeper = Sweeper(buffer, world.workers(1, "sweep"))
         self._intake = Intake(
             settings,
@@ -128,6 +130,7 @@ class Sidecar:
             buffer=buffer,
             journal=journal,
             workers=self._copy_workers,
+            stuck=self._stuck,
             problems=problems,
             clock=clock,
             rng=world.rng,
@@ -158,8 +161,13 @@ class Sidecar:
             store_calls=_carrier(world, buffer, store_settings),
             workers=self._store_workers,
             prefix=store_settings.prefix,
-            lies_there=lambda file: _lies_there(world.volume, file),
-            copy_again=self._copier.copy_again,
+            lost_copies=LostCopies(
+                journal=journal,
+                volume=world.volume,
+                intake=self._intake,
+                copier=self._copier,
+                is_late=self._is_late,
+            ),
             problems=problems,
             clock=clock,
             rng=world.rng,
@@ -245,7 +253,7 @@ class Sidecar:
         `since` is when they had ended at the latest, in seconds since the epoch; now without one.
         """
         now, seconds = self._clock.monotonic(), self._settings.drain_timeout_seconds
-        self._drain = _Drain(deadline=now + seconds, verdict_deadline=now + seconds * _VERDICT_SHARE)
+        self._drain = _Drain(deadline=now + seconds, patient_until=now + seconds * _PATIENT_SHARE)
         self._intake.end(Ending(at=self._clock.now() if since is None else since))
         self._registrar.ask_for_writers()
         _log.info("draining", extra={"seconds": seconds})
@@ -268,6 +276,7 @@ class Sidecar:
         self._shipper.collect()
         self._registrar.collect()
         self._sweeper.collect()
+        self._adoption.advance()
         self._sets.advance()
         self._hear_verdict()
         if self._intake.due_in() <= 0:
@@ -295,11 +304,17 @@ class Sidecar:
             self._rested_at = last
             self._give_back()
 
+    def _stuck(self) -> set[int]:
+        return self._shipper.unreadable()
+
+    def _is_late(self) -> bool:
+        return self._drain is not None and self._clock.monotonic() >= self._drain.patient_until
+
     def _hear_verdict(self) -> None:
         ending, verdict = self._intake.ending, self._registrar.writers
         if self._drain is None or ending is None or not writers_may_write(ending):
             return
-        if verdict is None and self._clock.monotonic() >= self._drain.verdict_deadline:
+        if verdict is None and self._is_late():
             verdict = WriterEnd.UNKNOWN
         if verdict is not None and verdict is not ending.writers:
             _log.info("writers have ended", extra={"how": verdict})
@@ -323,6 +338,7 @@ class Sidecar:
         return (
             self._intake.looked_since_end()
             and not self._intake.unreadable
+            and (self._is_late() or not self._adoption.awaits)
             and not any(states[state] for state in DUTIES if state in states)
             and not (self._copy_workers.busy or self._store_workers.busy)
         )
@@ -351,11 +367,16 @@ class Sidecar:
 
     def _pause(self) -> float:
         pauses = [LONGEST_PAUSE_S, self._intake.due_in()]
-        pauses += [
-            pause
-            for part in (self._copier, self._sets, self._sharing, self._shipper, self._registrar, self._reporter)
-            if (pause := part.due_in()) is not None
-        ]
+        parts = (
+            self._adoption,
+            self._copier,
+            self._sets,
+            self._sharing,
+            self._shipper,
+            self._registrar,
+            self._reporter,
+        )
+        pauses += [pause for part in parts if (pause := part.due_in()) is not None]
         if self._intake.metric_files:
             pauses.append(0.0 if self._tails_behind else _TAIL_S)
         if self._drain is not None:
@@ -372,7 +393,3 @@ def _carrier(world: World, buffer: Buffer, settings: StoreSettings) -> Carrier:
     if isinstance(world.store, ApiFiles):
         return UploadCalls(world.store, buffer, world.crash, world.clock.monotonic)
     return StoreCalls(world.store, buffer, world.crash, world.clock.monotonic, read_back=settings.read_back)
-
-
-def _lies_there(volume: Volume, file: JournaledFile) -> bool:
-    return volume.fingerprint(file.path) == file.fingerprint

@@ -102,6 +102,11 @@ class Failed(msgspec.Struct, frozen=True):
 
     error: StoreError | CopyDamaged | CopyUnreadable
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the store may do it another time."""
+        return isinstance(self.error, StoreError) and (self.error.try_again or self.error.whole_store)
+
 
 class Untried(msgspec.Struct, frozen=True):
     """Any operation: one before it in the same batch failed, or took too long."""

@@ -44,6 +44,9 @@ class Operation(StrEnum):
     ABORT = "abort"
 
 
+#: When a copy could not be read so often in a row, nobody counts on it any more.
+MAX_UNREAD: Final = 5
+
 #: What succeeds proves that the store works for all that asks no more of it: a full bucket can still be looked at, and
 #: uploads be opened in it.
 DEMANDS: Final = MappingProxyType(
@@ -119,6 +122,11 @@ class Transfer(msgspec.Struct, kw_only=True):
         """Whether it can go in parts: it was digested in parts then."""
         return len(self.file.kept.parts) > 1
 
+    @property
+    def unreadable(self) -> bool:
+        """Whether its copy can't be read, and not only for a moment."""
+        return self.unread >= MAX_UNREAD
+
     def divide(self) -> bool:
         """From now on it goes in parts; whether that is news."""
         was_whole, self.in_parts = self.large and not self.in_parts, True
@@ -154,7 +162,7 @@ class Transfer(msgspec.Struct, kw_only=True):
 
     def begin_again(self, file: JournaledFile) -> None:
         """There is another copy, of which nothing bad is known."""
-        self.file, self.verdict, self.unread = file, None, 0
+        self.file, self.verdict, self.unread, self.backoff = file, None, 0, backoff.NONE
         self.look, self.listed = True, False
 
     def next_jobs(self, room: int) -> list[Job]:

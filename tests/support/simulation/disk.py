@@ -15,7 +15,7 @@ from support.simulation.machine import Machine
 FOLDER = "/buffer"
 COPIES = f"{FOLDER}/files"
 #: How the record behind a copy's content begins.
-_RECORD = b'{"path":'
+_RECORD = b'{"path":"'
 #: How a pack begins; the table's length and checksum follow, and then the table.
 _PACK = b"pinnpack"
 
@@ -89,7 +89,7 @@ class SimulatedDisk:
             raise failure(code, str(path))
 
     def check_size(self) -> None:
-        self._grew(sum(_content_size(inode.data) for inode in self.system.listing(COPIES).values()))
+        self._grew(sum(_content_size(file, inode.data) for file, inode in self.system.listing(COPIES).items()))
 
     def create(self, path: Path) -> BinaryIO:
         self.enter("create", path, errno.ENOSPC, errno.EIO)
@@ -139,7 +139,7 @@ class SimulatedDisk:
         copies = copies_in(path.name, inode.data)
         if self.machine.chance(0.5):
             at = self.machine.rng.randrange(len(inode.data))
-            record_at = _content_size(inode.data)
+            record_at = _content_size(path.name, inode.data)
             if path.name in copies and record_at <= at < record_at + len(_RECORD):
                 at = record_at + len(_RECORD)  # so that we know its content by it
             inode.write(at, bytes([inode.data[at] ^ 1]))
@@ -171,8 +171,10 @@ def copies_in(file: str, data: bytearray) -> dict[str, tuple[int, int]]:
     return {packed.name: (at, at + packed.record.digests.kept.size) for packed, at in table}
 
 
-def _content_size(copy: bytearray) -> int:
-    """Without the record behind it, be it written half-way; without tables."""
+def _content_size(file: str, copy: bytearray) -> int:
+    """Without the record behind it, be it written half-way; without tables, be one of them spoilt."""
+    if packs.is_pack(file):
+        return sum(end - start for start, end in copies_in(file, copy).values())
     if copy.startswith(_PACK):
         begin = len(_PACK) + 8 + int.from_bytes(copy[len(_PACK) : len(_PACK) + 4], "big")
         table = packs.read(BytesIO(copy[:begin] + copy[len(_PACK) + 8 : begin] + copy[: len(_PACK) + 8])) or []

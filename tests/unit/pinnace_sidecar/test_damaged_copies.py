@@ -1,8 +1,10 @@
 """Copies that are gone, damaged or can't be read: made again where that is possible, told of where it is not."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from pinnace.digests import PartDigest
 from pinnace.records import FileState
 from pinnace.stores.memory import MemoryStore
 from pinnace.stores.store import Source, Stored, StoreUnreachable
+from pinnace_sidecar import shipper
 from pinnace_sidecar.crash import CrashPoint, never
 from pinnace_sidecar.disk import LocalDisk
 from pinnace_sidecar.files import Fingerprint, Folder, LocalVolume
@@ -156,9 +159,97 @@ def test_a_copy_that_can_not_be_read_is_made_again_after_some_tries(pod: Pod) ->
     assert pod.sidecar.status.upload_failures["CopyUnreadable"] == 6
 
 
-def copied_and_not_journaled(pod: Pod) -> None:
-    """The end of a process between the two."""
-    pod.crash_at(CrashPoint.COPY_WRITTEN, 1)
+class BadSectors(LocalDisk):
+    """Can't read some files, until they are made anew."""
+
+    def __init__(self) -> None:
+        self.inodes: set[int] = set()
+
+    def spoil(self, folder: Path) -> None:
+        self.inodes |= {path.stat().st_ino for path in folder.iterdir()}
+
+    def open(self, path: Path) -> BinaryIO:
+        file = super().open(path)
+        if os.fstat(file.fileno()).st_ino in self.inodes:
+            file.close()
+            raise OSError(errno.EIO, "input/output error")
+        return file
+
+
+def test_a_copy_that_can_not_be_read_stays_until_there_is_another(pod: Pod) -> None:
+    pod.disk = disk = BadSectors()
+    file = pod.write("a", b"precious")
+    pod.store.fail_next(UNREACHABLE)
+    pod.start()
+    pod.run_until(pod.copies)
+    disk.spoil(files_folder(pod.settings))
+    pod.run_until(lambda: pod.sidecar.status.upload_failures.get("CopyUnreadable") == 5)
+    file.unlink()
+    pod.run_for(300)
+    disk.inodes.clear()
+    pod.run_for(60)
+    assert_ashore(pod, "a", b"precious")
+    assert pod.api.report.files == {FileState.RECORDED: 1}
+
+
+def test_parts_that_can_not_be_read_together_are_one_failure(pod: Pod) -> None:
+    pod.disk = disk = BadSectors()
+    content = os.urandom(8 * PART_BYTES)
+    file = pod.write("big", content)
+    pod.start()
+    pod.run_until(pod.store.uploads)
+    disk.spoil(files_folder(pod.settings))
+    file.unlink()
+    pod.run_for(4)
+    assert pod.sidecar.status.upload_failures["CopyUnreadable"] > 5
+    pod.sidecar.begin_drain()
+    pod.clock.advance(500)
+    pod.sidecar.ship_once()
+    disk.inodes.clear()
+    pod.run_for(10)
+    assert_ashore(pod, "big", content)
+
+
+def test_a_copy_that_lies_in_the_way_of_another_is_removed(pod: Pod) -> None:
+    # Compressed in another way, the one that is made again would not be called as the journal has it.
+    pod.disk = disk = BadSectors()
+    pod.change_settings(zstd_level=3)
+    content = b"precious" * 10_000
+    pod.write("a", content)
+    pod.store.fail_next(UNREACHABLE)
+    pod.start()
+    pod.run_until(lambda: pod.journal.files.count(FileState.BUFFERED))
+    pod.stop()
+    pod.change_settings(zstd_level=0)
+    disk.spoil(files_folder(pod.settings))
+    pod.start()
+    pod.run_for(600)
+    assert_ashore(pod, "a", content)
+
+
+def test_files_whose_copies_can_not_be_read_keep_no_places_from_others(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "_MAX_TRANSFERS", 2)
+    pod.disk = disk = BadSectors()
+    files = [pod.write(name, name.encode()) for name in "abc"]
+    pod.store.fail_next(UNREACHABLE, times=3)
+    pod.start()
+    pod.run_until(pod.copies)
+    disk.spoil(files_folder(pod.settings))
+    for file in files:
+        file.unlink()
+    pod.run_for(120)
+    pod.write("good", b"good")
+    pod.run_for(120)
+    assert paths(pod) == ["good"]
+    assert pod.api.report.problems[0].reason == "CopyUnreadable"
+    assert pod.api.report.files == {FileState.BUFFERED: 3, FileState.RECORDED: 1}
+
+
+def copied_and_not_journaled(pod: Pod, point: CrashPoint = CrashPoint.COPY_WRITTEN) -> None:
+    """The end of a process between the two, or right after them."""
+    pod.crash_at(point, 1)
     pod.start()
     with pytest.raises(Crashed):
         pod.drain()
@@ -194,6 +285,42 @@ def test_a_copy_that_can_not_be_read_for_a_moment_at_a_start_is_found_all_the_sa
     pod.disk = FailingDisk(4)
     pod.start()
     pod.run_for(10)
+    assert_ashore(pod, "a", b"precious")
+
+
+@pytest.mark.parametrize("point", [CrashPoint.COPY_WRITTEN, CrashPoint.COPY_JOURNALED])
+def test_a_pack_that_can_not_be_read_at_a_start_is_read_later(pod: Pod, point: CrashPoint) -> None:
+    pod.disk = disk = BadSectors()
+    for name in "abc":
+        pod.write(name, name.encode())
+    copied_and_not_journaled(pod, point)
+    disk.spoil(files_folder(pod.settings))
+    for name in "abc":
+        (pod.volume / name).unlink()
+    pod.start()
+    pod.run_for(120)
+    assert "CopiesUnknown" in {problem.reason for problem in pod.api.report.problems}
+    disk.inodes.clear()
+    pod.run_for(120)
+    assert paths(pod) == ["a", "b", "c"]
+    assert pod.copies() == []
+    assert pod.api.report.files == {FileState.RECORDED: 3}
+    assert pod.api.report.problems == ()
+
+
+def test_the_end_waits_for_a_copy_that_may_say_later_what_it_is(pod: Pod) -> None:
+    pod.disk = disk = BadSectors()
+    file = pod.write("a", b"precious")
+    copied_and_not_journaled(pod)
+    disk.spoil(files_folder(pod.settings))
+    file.unlink()
+    pod.start()
+    pod.sidecar.begin_drain()
+    pod.run_for(300)
+    assert not pod.api.report.final
+    disk.inodes.clear()
+    pod.run_for(60)
+    assert pod.api.report.final
     assert_ashore(pod, "a", b"precious")
 
 

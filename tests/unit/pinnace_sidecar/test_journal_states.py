@@ -109,9 +109,17 @@ class Journaling(RuleBasedStateMachine):
             assert event is Event.WITHDRAWN
             del self.states[artifact]
         else:
-            assert _RANKS[after] > _RANKS[before] or event in (Event.REFUTED, Event.CLEARED, Event.UNSHARED)
+            assert _RANKS[after] > _RANKS[before] or event in (
+                Event.REFUTED,
+                Event.CLEARED,
+                Event.UNSHARED,
+                Event.UNREAD,
+            )
             self.states[artifact] = after
-        if event in (Event.LOST, Event.WITHDRAWN) and self.shown.get(self.paths[artifact], (None,))[0] == artifact:
+        if (
+            event in (Event.UNREAD, Event.LOST, Event.WITHDRAWN)
+            and self.shown.get(self.paths[artifact], (None,))[0] == artifact
+        ):
             del self.shown[self.paths[artifact]]
         self._remember()
 

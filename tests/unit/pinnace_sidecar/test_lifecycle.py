@@ -16,9 +16,10 @@ WAY = [
     FileState.RECORDED,
 ]
 RANK = {state: number for number, state in enumerate(WAY)} | {FileState.SUSPECT: 5, FileState.QUARANTINED: 6}
-#: VANISHED and WITHDRAWN end in nothing being kept; the others go back.
+#: VANISHED and WITHDRAWN end in nothing being kept, and UNREAD changes nothing; the others go back.
 STEPS_BACK = {
     Event.CHANGED,
+    Event.UNREAD,
     Event.REFUTED,
     Event.UNSHARED,
     Event.CLEARED,

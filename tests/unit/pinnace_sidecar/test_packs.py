@@ -168,6 +168,14 @@ def test_a_pack_takes_room_until_its_last_copy_goes(bench: Bench) -> None:
     assert (bench.buffer.used_bytes, bench.files()) == (0, [])
 
 
+def test_a_pack_takes_the_same_room_after_a_restart(bench: Bench) -> None:
+    bench.copy(*CONTENTS)
+    used = bench.buffer.used_bytes
+    assert used == sum(map(len, CONTENTS.values()))
+    bench.restart()
+    assert bench.buffer.used_bytes == used
+
+
 def test_numbers_of_packs_are_not_given_twice(bench: Bench) -> None:
     bench.copy("a", "b")
     bench.restart()

@@ -112,6 +112,24 @@ def test_a_copy_that_does_not_say_what_it_is_gives_way_when_nothing_else_will(po
     assert reasons(pod) == ["CopiesGivenUp"]
 
 
+@pytest.mark.parametrize("name", [str(UUID(int=7)), "pack-7"])
+def test_a_copy_that_can_not_say_what_it_is_gives_way_when_that_lasts(pod: Pod, disk: Disk, name: str) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    pod.start()
+    pod.stop()
+    (files_folder(pod.settings) / name).write_bytes(b"?" * 4000)
+    disk.unreadable = True
+    pod.start()
+    pod.write("good", b"x" * 4000)
+    pod.run_for(100)
+    assert len(pod.copies()) == 1
+    pod.run_for(300)
+    disk.unreadable = False
+    pod.run_for(60)
+    assert paths(pod) == ["good"]
+    assert pod.copies() == []
+
+
 def test_a_damaged_copy_makes_room_for_the_one_that_is_made_again(pod: Pod) -> None:
     pod.change_settings(buffer_limit_bytes=5000)
     pod.write("file", b"x" * 4000)
@@ -200,14 +218,51 @@ def test_a_copy_that_can_not_be_read_is_made_again(pod: Pod, disk: Disk) -> None
     assert paths(pod) == ["file"]
 
 
-def test_a_copy_that_can_not_be_read_and_has_no_file_any_more_is_quarantined_with_the_reason(
-    pod: Pod, disk: Disk
-) -> None:
-    file = pod.write("file", b"x")
+def only_copy_can_not_be_read(pod: Pod, disk: Disk, path: str, content: bytes) -> None:
+    file = pod.write(path, content)
     disk.unreadable = True
     pod.start()
     pod.run_until(lambda: len(pod.copies()) == 1)
     file.unlink()
-    pod.run_for(30)
-    assert pod.sidecar.report().files == {FileState.QUARANTINED: 1}
-    assert "gone from the volume" in pod.sidecar.report().problems[0].message
+    pod.run_for(300)
+    assert reasons(pod) == ["CopyUnreadable"]
+
+
+def test_the_only_copy_is_shipped_when_it_can_be_read_again(pod: Pod, disk: Disk) -> None:
+    only_copy_can_not_be_read(pod, disk, "file", b"x")
+    disk.unreadable = False
+    pod.run_for(60)
+    assert paths(pod) == ["file"]
+    assert pod.api.report.files == {FileState.RECORDED: 1}
+    assert pod.api.report.problems == ()
+
+
+def test_the_only_copy_is_read_again_while_the_end_can_wait_for_it(pod: Pod, disk: Disk) -> None:
+    only_copy_can_not_be_read(pod, disk, "file", b"x")
+    told_at = pod.clock.now()
+    pod.run_for(1)
+    pod.sidecar.begin_drain(told_at)
+    pod.run_for(400)
+    disk.unreadable = False
+    pod.run_for(60)
+    assert pod.api.report.final
+    assert pod.api.report.files == {FileState.RECORDED: 1}
+
+
+def test_the_last_words_name_a_copy_that_could_not_be_read_to_the_end(pod: Pod, disk: Disk) -> None:
+    only_copy_can_not_be_read(pod, disk, "file", b"x")
+    report = pod.drain()
+    assert report.final
+    assert report.files == {FileState.QUARANTINED: 1}
+    assert "gone from the volume" in report.problems[0].message
+
+
+def test_a_copy_that_can_not_be_read_gives_way_when_nothing_else_will(pod: Pod, disk: Disk) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    only_copy_can_not_be_read(pod, disk, "file", b"f" * 4000)
+    pod.write("good", b"x" * 4000)
+    pod.run_until(lambda: pod.sidecar.report().files.get(FileState.QUARANTINED))
+    disk.unreadable = False
+    pod.run_for(10)
+    assert paths(pod) == ["good"]
+    assert pod.copies() == []

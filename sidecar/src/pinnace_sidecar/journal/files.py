@@ -35,6 +35,7 @@ from pinnace_sidecar.lifecycle import Event
 from pinnace_sidecar.manifest import is_manifest
 
 _COPIED: Final = lifecycle.step(FileState.SETTLED, Event.COPIED) or FileState.BUFFERED
+_TO_BE_FOUND: Final = frozenset({Event.LOST, Event.UNREAD})
 _IN_MANIFEST: Final = (FileState.RECORDED, FileState.SUSPECT)
 _NEED_THEIR_COPY: Final = (FileState.BUFFERED, FileState.UPLOADED, FileState.VERIFIED, FileState.QUARANTINED)
 
@@ -184,7 +185,7 @@ class FileTable:
             )
             if upload_id and after is not FileState.BUFFERED:
                 self.set_upload(file_id, "")
-            if Event.LOST in events:
+            if not _TO_BE_FOUND.isdisjoint(events):
                 self._database.execute("UPDATE files SET current = 0 WHERE id = ?", file_id)
             if Event.UNSHARED in events:
                 self._database.execute("UPDATE files SET shared = NULL, etag = '' WHERE id = ?", file_id)
