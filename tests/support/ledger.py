@@ -63,7 +63,7 @@ lines = hashlib.sha256()
 with open(os.path.join(root, "metrics.jsonl"), "w", buffering=1) as metrics:
     while number < small or time.monotonic() - started < seconds:
         if number < small:
-            write(f"files/{number}.bin", [os.urandom(1000 * number + 1)])
+            write(f"files/{number}.bin", [os.urandom(min(1000 * number, 100_000) + 1)])
         line = json.dumps({"step": number, "accuracy": number / 1000}) + "\\n"
         metrics.write(line)
         lines.update(line.encode())
