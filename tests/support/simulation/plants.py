@@ -11,6 +11,7 @@ from pinnace.digests import ContentDigest
 from pinnace.records import FileState, MetricPoint, WriterEnd
 from pinnace.stores.store import Evidence
 from pinnace_sidecar import copying, intake, originals, shipper, store_calls
+from pinnace_sidecar.adoption import Adoption
 from pinnace_sidecar.journal import FileTable, MetricTable, Tail
 from pinnace_sidecar.journal.database import Database
 from pinnace_sidecar.sidecar import Sidecar
@@ -209,6 +210,10 @@ def _no_difference(info: Any, digest: ContentDigest, etag: str = "") -> str:
     return ""
 
 
+def _unknown_copies_not_counted(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Adoption, "unknown", lambda adoption: 0)
+
+
 _GREAT_HASTE: Final = {"machine.interleaving": 0.3}
 
 PLANTS: Final = {
@@ -271,5 +276,10 @@ PLANTS: Final = {
     ),
     "difference-ignored": Plant(
         "an object with other bytes is taken for ours", _difference_ignored, {"store.faults.lose": 0.5}
+    ),
+    "unknown-copies-not-counted": Plant(
+        "copies that don't say what they are count for nothing in the last words",
+        _unknown_copies_not_counted,
+        {"disk.rot_rate": 0.5, "journal_is_damaged": True, "store.truncates": False},
     ),
 }
