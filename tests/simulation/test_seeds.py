@@ -22,6 +22,7 @@ _EVENTS = (
     "damaged content arrives",
     "the store forgets",
     "disk: rots",
+    "the disk is away",
     "meddle with",
     "the wall clock jumps",
     "shares an object",

@@ -45,12 +45,22 @@ class Adoption:
         self._clock = clock
         self._rng = rng
         self._pause = backoff.NONE
+        self._nameless: list[str] = []
         self._adopt()
 
     @property
     def awaits(self) -> bool:
         """Whether there are copies that may say later what they are."""
         return bool(self._buffer.unread)
+
+    def unknown(self) -> int:
+        """How many copies don't say what they are, and were not made again: each may be the only one of a file."""
+        if self._nameless:
+            left = [name for name in self._nameless if not self._journal.files.knows(name)]
+            if left != self._nameless:
+                self._nameless = left
+                _tell(left, self._problems, self._clock.monotonic())
+        return len(self._nameless)
 
     def advance(self) -> None:
         """Read them again, with pauses."""
@@ -64,13 +74,13 @@ class Adoption:
 
     def _adopt(self) -> None:
         now = self._clock.monotonic()
-        adopt(self._buffer, self._journal, self._iteration_id, self._problems, now)
+        self._nameless = adopt(self._buffer, self._journal, self._iteration_id, self._problems, now)
         if self.awaits:
             self._pause = self._pause.failed(now, self._rng)
 
 
-def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Problems, now: float) -> None:
-    """Bring buffer and journal together, and say what is not known. `now` is monotonic.
+def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Problems, now: float) -> list[str]:
+    """Bring buffer and journal together; says and returns which copies are not known. `now` is monotonic.
 
     Left-overs of recorded files and of broken-off copies are removed. A copy without a readable record stays where it
     is: nobody can ship it, and a person may want to look at it.
@@ -107,17 +117,22 @@ def adopt(buffer: Buffer, journal: Journal, iteration_id: UUID, problems: Proble
             now,
             files=0,
         )
+    _tell(nameless, problems, now)
+    return nameless
+
+
+def _tell(nameless: list[str], problems: Problems, now: float) -> None:
     if nameless:
         problems.raised(
             COPIES,
             _UNKNOWN,
-            f"{len(nameless)} copies in the buffer don't say what they are and can't be shipped; they are left there,"
-            f" the first of them as files/{nameless[0]}",
+            f"{len(nameless)} copies in the buffer don't say what they are and can't be shipped: each may be the only"
+            f" one of a file; they are left there, the first of them as files/{nameless[0]}",
             now,
             files=len(nameless),
         )
     else:
-        problems.cleared(COPIES, _UNKNOWN)
+        problems.cleared(COPIES)
 
 
 def _copy(artifact: UUID, record: CopyRecord) -> Copy:

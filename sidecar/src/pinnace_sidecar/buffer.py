@@ -223,9 +223,9 @@ class Buffer:
             return
         name, file, size = copied.name, copied.pack or copied.name, copied.digests.kept.size
         del self.unread[name]
-        if copied.pack or file not in self._sizes:
-            self._sizes[file] = self._sizes.get(file, 0) + size
-            self.used_bytes += size
+        before = self._sizes.get(file, 0)
+        self._sizes[file] = before + size if copied.pack else size
+        self.used_bytes += self._sizes[file] - before
         needless = ""
         if copied.pack:
             needless = self._place(name, copied.pack, copied.offset) or (name if name in self._sizes else "")
@@ -239,6 +239,23 @@ class Buffer:
         """Forget a copy. Not made durable: a copy that comes back after a power cut is removed at the next start."""
         for file in self.release([name]):
             self._erase(file)
+
+    def give_up(self, name: str) -> None:
+        """Give up the bytes of a copy that nobody can ship. An empty file stays in its place, so that each later start
+        knows that something is lost. OSError when the disk fails.
+        """
+        for file in self.release([name]):
+            self._disk.create(self._folder / file).close()
+            if packs.is_pack(file):
+                self._closed.add(file)
+            self._hidden.discard(file)
+            del self.unread[file]
+            self.used_bytes -= self._sizes[file]
+            self._sizes[file] = 0
+
+    def is_given_up(self, name: str) -> bool:
+        """Whether the bytes of this copy were given up."""
+        return self._sizes.get(name) == 0
 
     def release(self, names: Sequence[str]) -> list[str]:
         """Forget copies; returns the files that hold none any more, to be given to `erase` and then to `removed`."""

@@ -301,7 +301,10 @@ class Copier:
         """
         spare = self._copies_on_volume()
         if not spare and self._nothing_will_go():
-            spare = self._useless_copies() or self._waiting_manifests()
+            if self._give_up_useless():
+                self.needs_room = False
+                return True
+            spare = self._waiting_manifests()
             self.needs_room = not spare
         for name in spare:
             self._buffer.remove(name)
@@ -326,30 +329,34 @@ class Copier:
             self._intake.look_again()
         return [file.name for file in held]
 
-    def _useless_copies(self) -> list[str]:
-        """Copies that are known not to be what they were, and such as don't say what they are: kept for a person to
-        look at, but not at the price of files that could be shipped.
+    def _give_up_useless(self) -> bool:
+        """Copies that are known not to be what they were, and such as don't say what they are, were kept for a person
+        to look at, but not at the price of files that could be shipped. Returns whether there were any.
         """
         damaged = [name for name in self._journal.files.refused_copies(CopyDamaged.code) if self._buffer.holds(name)]
         nameless = [
             name
             for name in sorted(self._buffer.names())
-            if not self._journal.files.knows(name)
+            if not (self._journal.files.knows(name) or self._buffer.is_given_up(name))
             and not 0 < self._buffer.unread[name] < _MOST_UNREAD
             and self._buffer.record(name) is None
         ]
         if damaged or nameless:
             _log.error("damaged copies are given up: files wait for room", extra={"copies": damaged + nameless})
+        for name in damaged:
+            self._buffer.remove(name)
+        for name in nameless:
+            self._buffer.give_up(name)
         if nameless:
             self._problems.raised(
                 COPIES,
                 "CopiesGivenUp",
-                f"{len(nameless)} copies in the buffer did not say what they were, and were removed because files"
+                f"{len(nameless)} copies in the buffer did not say what they were, and were emptied because files"
                 " waited for room",
                 self._clock.monotonic(),
                 files=len(nameless),
             )
-        return damaged + nameless
+        return bool(damaged or nameless)
 
     def _give(self, batch: list[Sighting]) -> None:
         orders = [

@@ -10,6 +10,7 @@ import msgspec
 from pinnace.digests import EMPTY_SHA256, manifest_of_sorted
 from pinnace.records import FileState, Manifest, PodReport
 from pinnace_sidecar import summary
+from pinnace_sidecar.adoption import Adoption
 from pinnace_sidecar.buffer import Buffer
 from pinnace_sidecar.clock import Clock
 from pinnace_sidecar.health import Status
@@ -46,6 +47,7 @@ class Reporter:
         shipper: Shipper,
         registrar: Registrar,
         buffer: Buffer,
+        adoption: Adoption,
         watcher: Watcher,
         problems: Problems,
         clock: Clock,
@@ -61,6 +63,7 @@ class Reporter:
         self._shipper = shipper
         self._registrar = registrar
         self._buffer = buffer
+        self._adoption = adoption
         self._watcher = watcher
         self._problems = problems
         self._clock = clock
@@ -165,6 +168,7 @@ class Reporter:
             metrics=self._journal.metrics.totals(),
             on_volume=self._intake.states(),
             oldest_on_volume=self._intake.oldest_settled_at(),
+            unknown_copies=self._adoption.unknown(),
             refusals=tuple(self._journal.files.refusals(1)),
             unreadable=self._intake.unreadable,
             tails=self._tailer.all(),

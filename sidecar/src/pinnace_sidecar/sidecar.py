@@ -205,6 +205,7 @@ class Sidecar:
             shipper=self._shipper,
             registrar=self._registrar,
             buffer=buffer,
+            adoption=self._adoption,
             watcher=world.watcher,
             problems=problems,
             clock=clock,

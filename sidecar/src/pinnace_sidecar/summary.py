@@ -28,6 +28,8 @@ class Standing:
     metrics: MetricTotals
     on_volume: dict[FileState, int]
     oldest_on_volume: float | None
+    #: Copies that don't say what they are: each may be the only one of a file.
+    unknown_copies: int = 0
     refusals: tuple[Refusal, ...] = ()
     unreadable: tuple[Folder, ...] = ()
     tails: tuple[Tail, ...] = ()
@@ -36,7 +38,9 @@ class Standing:
     @property
     def states(self) -> dict[FileState, int]:
         """How many files are in each state; every state is named."""
-        return {state: self.on_volume.get(state, 0) + self.files.states.get(state, 0) for state in FileState}
+        states = {state: self.on_volume.get(state, 0) + self.files.states.get(state, 0) for state in FileState}
+        states[FileState.QUARANTINED] += self.unknown_copies
+        return states
 
     @property
     def oldest_unshipped_seconds(self) -> float:

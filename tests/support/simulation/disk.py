@@ -71,6 +71,8 @@ class SimulatedDisk:
         self.machine = machine
         self.system = system
         self.fault_rate = 0.0
+        #: Until then nothing works that can fail.
+        self.away_until = 0.0
         #: How probable it is that a copy rots soon after it is made: its bytes change, or can't be read any more.
         self.rot_rate = 0.0
         #: The names of copies that did.
@@ -83,8 +85,9 @@ class SimulatedDisk:
         """A seam; raises one of the errors, at times."""
         assert str(path).startswith(FOLDER), f"the sidecar works at {path}"
         self.machine.seam("disk", what, str(path)[len(FOLDER) + 1 :])
-        if codes and self.machine.chance(self.fault_rate):
-            code = self.machine.rng.choice(codes)
+        is_away = bool(codes) and self.machine.elapsed < self.away_until
+        if is_away or (codes and self.machine.chance(self.fault_rate)):
+            code = errno.EIO if is_away else self.machine.rng.choice(codes)
             self.machine.note("  fails:", errno.errorcode[code])
             raise failure(code, str(path))
 

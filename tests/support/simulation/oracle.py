@@ -171,7 +171,8 @@ class Oracle:
             self.violated(f"the final report counts {self.final.manifest.count} artifacts, the API {len(mine)}")
         worthless = self.rotten | given_up
         for file, inode in self._buffer.listing(COPIES).items():
-            if worthless.isdisjoint(copies_in(file, inode.data)):
+            # One that was given up is empty.
+            if worthless.isdisjoint(copies_in(file, inode.data) if inode.data else self.rotten):
                 self.violated(f"the copy {file} is left in the buffer")
         rows = self.api.truth.rows.values()
         for key in self.store.objects:
@@ -251,6 +252,10 @@ class Oracle:
             unfinished.pop(FileState.QUARANTINED, None)
         if unfinished:
             self.violated(f"a final report with {unfinished}")
+        if not report.files.get(FileState.QUARANTINED, 0):
+            for artifact in self.acknowledged.keys() - self.api.truth.rows.keys():
+                if not is_manifest(self.acknowledged[artifact]):
+                    self.violated(f"the final report says that all is well, and {self.acknowledged[artifact]} is lost")
         recorded = report.files.get(FileState.RECORDED, 0) + report.files.get(FileState.SUSPECT, 0)
         if recorded != report.manifest.count:
             self.violated(f"{recorded} files at their end, and {report.manifest.count} in the manifest")

@@ -11,13 +11,15 @@ from pinnace.digests import ContentDigest
 from pinnace.records import FileState, MetricPoint, WriterEnd
 from pinnace.stores.store import Evidence
 from pinnace_sidecar import copying, intake, originals, shipper, store_calls
+from pinnace_sidecar.adoption import Adoption
 from pinnace_sidecar.journal import FileTable, MetricTable, Tail
 from pinnace_sidecar.journal.database import Database
+from pinnace_sidecar.lost_copies import LostCopies
 from pinnace_sidecar.sidecar import Sidecar
 from pinnace_sidecar.store_calls import StoreCalls
 from pinnace_sidecar.transfer import Job
 from pinnace_sidecar.verification import Compared
-from support.simulation.world import Outcome, World
+from support.simulation.world import Outage, Outcome, World
 
 #: Changes a world, or by the patch the code that runs in it.
 Planting = Callable[[World, pytest.MonkeyPatch], None]
@@ -209,6 +211,14 @@ def _no_difference(info: Any, digest: ContentDigest, etag: str = "") -> str:
     return ""
 
 
+def _unknown_copies_not_counted(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Adoption, "unknown", lambda adoption: 0)
+
+
+def _impatient_with_disks(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LostCopies, "_is_in_the_way", lambda lost_copies, transfer, **_: True)
+
+
 _GREAT_HASTE: Final = {"machine.interleaving": 0.3}
 
 PLANTS: Final = {
@@ -271,5 +281,15 @@ PLANTS: Final = {
     ),
     "difference-ignored": Plant(
         "an object with other bytes is taken for ours", _difference_ignored, {"store.faults.lose": 0.5}
+    ),
+    "impatient-with-disks": Plant(
+        "a copy that can't be read a few times is given up",
+        _impatient_with_disks,
+        {"outage": Outage(10.0, 60.0), "store.faults.before": 0.9},
+    ),
+    "unknown-copies-not-counted": Plant(
+        "copies that don't say what they are count for nothing in the last words",
+        _unknown_copies_not_counted,
+        {"disk.rot_rate": 0.5, "journal_is_damaged": True, "store.truncates": False},
     ),
 }

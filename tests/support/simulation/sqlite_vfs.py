@@ -102,15 +102,18 @@ class JournalDisk:
         self.machine = machine
         self.system = system
         self.fault_rate = 0.0
+        #: Until then nothing works.
+        self.away_until = 0.0
         #: Whether an error was given since the process began.
         self.failed = False
 
     def enter(self, what: str, path: str, *codes: int) -> int:
         """A seam; returns SQLite's code for an error that is to happen here, or 0."""
         self.machine.seam("journal", what, path.rpartition("/")[2])
-        if self.machine.chance(self.fault_rate):
+        is_away = self.machine.elapsed < self.away_until
+        if is_away or self.machine.chance(self.fault_rate):
             self.failed = True
-            code = self.machine.rng.choice(codes)
+            code = errno.EIO if is_away else self.machine.rng.choice(codes)
             self.machine.note("  fails:", errno.errorcode[code])
             return _FULL if code == errno.ENOSPC else _IOERR
         return _OK

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import random
 import sqlite3
 import traceback
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ _PART_BYTES = 64
 #: Few for some: then files wait for each other.
 _WATCHED_FILES = (1000, 1, 1000, 3)
 _MAX_PROCESSES = 20
+#: While the disk is away, none lives for long.
+_MAX_PROCESSES_OF_OUTAGE = 200
+#: So many worlds have one.
+_OUTAGES = 0.1
 #: How long nothing may fail before everything must have been recorded. A file whose events were lost is found by the
 #: next look without a reason.
 _QUIET_S = LONGEST_IDLE_S + 100.0
@@ -51,6 +56,15 @@ class Outcome:
     steps: int
     processes: int
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The buffer's disk is away for a while, as one behind a network: all of it, or all but what the journal holds."""
+
+    at: float
+    seconds: float
+    journal_too: bool = False
 
 
 class World:
@@ -132,6 +146,7 @@ class World:
             synced_lines=self.ends_left > 0,
         )
         self._plan_faults(rng.choice([0.0, 0.0, 0.01, 0.05, 0.15]))
+        self.outage = self._outage(span)
         if rng.random() < 0.15:
             self.clock_jumps = True
             self.machine.later(rng.uniform(0, span), "the wall clock jumps", self._jump)
@@ -169,6 +184,20 @@ class World:
 
             self.machine.later(at, code, refuse)
 
+    def _outage(self, span: float) -> Outage | None:
+        """Of chances of its own, so that the worlds without one stay as they are."""
+        chances = random.Random(f"outage {self.seed}")
+        if chances.random() > _OUTAGES:
+            return None
+        return Outage(chances.uniform(0, 1.5 * span), chances.uniform(1, 120), chances.random() < 0.5)
+
+    def _disk_is_away(self) -> None:
+        if self.outage is not None and not self.calm:
+            self.machine.note("--- the disk is away for", self.outage.seconds)
+            until = self.machine.elapsed + self.outage.seconds
+            self.disk.away_until = until
+            self.journal_disk.away_until = until if self.outage.journal_too else 0.0
+
     # --- what happens by itself
 
     def _jump(self) -> None:
@@ -200,6 +229,7 @@ class World:
         self.store.faults, self.api.faults = StoreFaults(), ApiFaults()
         self.store.refused, self.api.exists_from = (0.0, ""), 0.0
         self.disk.rot_rate = self.volume.fault_rate = self.disk.fault_rate = self.journal_disk.fault_rate = 0.0
+        self.disk.away_until = self.journal_disk.away_until = 0.0
         self.ends_left, self.machine.planned_end = 0, None
 
     def _stirred(self, path: str, moved_from: str) -> None:
@@ -216,6 +246,8 @@ class World:
 
     def run(self) -> Outcome:
         """From the first file to the last word."""
+        if self.outage is not None:
+            self.machine.later(self.outage.at, "the disk is away", self._disk_is_away)
         processes = 0
         report: PodReport | None = None
         while not (report and report.final) and not self.oracle.violations:
@@ -228,7 +260,7 @@ class World:
                 self.journal_is_damaged = False
                 self.oracle.journal_was_damaged = True
                 damage(self.journal_disk)
-            if processes > _MAX_PROCESSES:
+            if processes > (_MAX_PROCESSES_OF_OUTAGE if self.outage else _MAX_PROCESSES):
                 self.oracle.violated("it was started too often")
             self.machine.pass_time(self.machine.rng.choice([0.1, 1.0, 10.0, 30.0]))
         if not self.oracle.violations:
@@ -266,6 +298,8 @@ class World:
             end = End.KILL if rng.random() < 0.5 else End.POWER_CUT
             machine.planned_end = machine.steps + int(math.exp(rng.uniform(0, math.log(2500)))), end
         drain_s = 600.0 if self.calm else rng.choice([15.0, 60.0, 600.0])
+        if self.outage:
+            drain_s = 600.0  # an only copy is given up when three quarters of it are over
         settings = msgspec.structs.replace(self.settings, drain_timeout_seconds=drain_s)
         listening_since = machine.now()
         if self.oracle.recompressing:

@@ -209,6 +209,12 @@ def damage(pod: Pod) -> None:
     Path(f"{journal}-wal").unlink(missing_ok=True)
 
 
+def spoil_records(pod: Pod) -> None:
+    """What lies in the buffer does not say any more what it is."""
+    for copy in (Path(pod.settings.buffer_dir) / "files").iterdir():
+        copy.write_bytes(copy.read_bytes()[:-1] + b"?")
+
+
 def test_copies_of_files_that_are_gone_survive_the_journal(pod: Pod) -> None:
     odd, content = "sub/odd\udcff\nname", b"the only copy"
     pod.store.fail_next(StoreUnreachable("away"), times=10_000)
@@ -262,8 +268,40 @@ def test_a_copy_that_does_not_say_what_it_is_is_kept_and_told(pod: Pod) -> None:
         pod.start()
         report = pod.drain()
         assert [(problem.reason, problem.files) for problem in report.problems] == [("CopiesUnknown", 1)]
+        assert report.files == {FileState.QUARANTINED: 1}
         assert pod.copies() == ["0000-unknown"]
         pod.stop()
+
+
+def test_the_only_copy_that_is_lost_with_the_journal_counts_as_one_that_can_not_be_shipped(pod: Pod) -> None:
+    pod.store.fail_next(StoreUnreachable("away"), times=10_000)
+    file = pod.write("file", b"the only copy")
+    pod.start()
+    pod.run_until(pod.copies)
+    damage(pod)
+    file.unlink()
+    spoil_records(pod)
+    pod.store.mend()
+    pod.start()
+    report = pod.drain()
+    assert report.final
+    assert report.files == {FileState.QUARANTINED: 1}
+
+
+def test_an_unknown_copy_of_a_file_that_is_copied_again_is_missed_by_nobody(pod: Pod) -> None:
+    pod.store.fail_next(StoreUnreachable("away"), times=10_000)
+    pod.write("file", b"copied twice")
+    pod.start()
+    pod.run_until(pod.copies)
+    damage(pod)
+    spoil_records(pod)
+    pod.store.mend()
+    pod.start()
+    assert pod.sidecar.report().files[FileState.QUARANTINED] == 1
+    report = pod.drain()
+    assert report.files == {FileState.RECORDED: 1}
+    assert [problem.reason for problem in report.problems] == ["JournalLost"]
+    assert pod.copies() == []
 
 
 def test_a_copy_of_another_iteration_is_not_shipped_as_ours(pod: Pod) -> None:
@@ -278,6 +316,7 @@ def test_a_copy_of_another_iteration_is_not_shipped_as_ours(pod: Pod) -> None:
     pod.start()
     report = pod.drain()
     assert paths(pod) == []
+    assert report.files == {FileState.QUARANTINED: 1}
     assert "CopiesUnknown" in {problem.reason for problem in report.problems}
 
 

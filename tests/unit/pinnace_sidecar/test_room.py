@@ -1,6 +1,7 @@
 """Room in the buffer: what takes it, what gives it back, and what is left to others on the same disk."""
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -8,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from pinnace.ids import artifact_id
 from pinnace.records import FileState
 from pinnace.stores.store import StoreUnreachable, TerminalStoreError
 from pinnace_sidecar.disk import LocalDisk
@@ -98,18 +100,56 @@ def test_a_copy_known_to_be_damaged_gives_way_when_nothing_else_will(pod: Pod) -
     assert pod.copies() == []
 
 
-def test_a_copy_that_does_not_say_what_it_is_gives_way_when_nothing_else_will(pod: Pod) -> None:
+@pytest.mark.parametrize("name", [str(UUID(int=7)), "pack-7"])
+def test_a_copy_that_does_not_say_what_it_is_gives_way_when_nothing_else_will(pod: Pod, name: str) -> None:
     pod.change_settings(buffer_limit_bytes=5000)
     pod.start()
     pod.stop()
-    (files_folder(pod.settings) / str(UUID(int=7))).write_bytes(b"?" * 4000)
+    unknown = files_folder(pod.settings) / name
+    unknown.write_bytes(b"?" * 4000)
     pod.start()
     assert reasons(pod) == ["CopiesUnknown"]
     pod.write("good", b"x" * 4000)
     pod.run_for(10)
     assert paths(pod) == ["good"]
-    assert pod.copies() == []
+    assert unknown.stat().st_size == 0
     assert reasons(pod) == ["CopiesGivenUp"]
+    assert pod.sidecar.report().files == {FileState.QUARANTINED: 1, FileState.RECORDED: 1}
+
+
+@pytest.mark.parametrize("name", [str(UUID(int=7)), "pack-7"])
+def test_that_a_copy_was_given_up_is_known_for_good(pod: Pod, name: str) -> None:
+    pod.change_settings(buffer_limit_bytes=5000)
+    pod.start()
+    pod.stop()
+    (files_folder(pod.settings) / name).write_bytes(b"?" * 4000)
+    pod.start()
+    for number in range(3):
+        pod.write(f"good-{number}", bytes([number]) * 4000)
+        pod.run_for(10)
+        pod.stop()
+        pod.start()
+    report = pod.drain()
+    assert report.final
+    assert report.files == {FileState.QUARANTINED: 1, FileState.RECORDED: 3}
+    assert pod.copies() == [name]
+
+
+def test_a_copy_that_was_given_up_and_is_made_again_is_missed_by_nobody(pod: Pod) -> None:
+    content = b"x" * 4000
+    pod.change_settings(buffer_limit_bytes=5000)
+    pod.start()
+    pod.stop()
+    artifact = artifact_id(pod.settings.iteration_id, "good", hashlib.sha256(content).hexdigest())
+    (files_folder(pod.settings) / str(artifact)).write_bytes(b"?" * 4000)
+    pod.start()
+    pod.write("good", content)
+    pod.run_for(10)
+    assert pod.sidecar.status.buffer_bytes == 0
+    report = pod.drain()
+    assert report.files == {FileState.RECORDED: 1}
+    assert report.problems == ()
+    assert pod.copies() == []
 
 
 @pytest.mark.parametrize("name", [str(UUID(int=7)), "pack-7"])
@@ -127,7 +167,7 @@ def test_a_copy_that_can_not_say_what_it_is_gives_way_when_that_lasts(pod: Pod, 
     disk.unreadable = False
     pod.run_for(60)
     assert paths(pod) == ["good"]
-    assert pod.copies() == []
+    assert pod.sidecar.report().files == {FileState.QUARANTINED: 1, FileState.RECORDED: 1}
 
 
 def test_a_damaged_copy_makes_room_for_the_one_that_is_made_again(pod: Pod) -> None:
