@@ -30,8 +30,8 @@ from pinnace_sidecar.writing import REST_S, Writing
 
 _log = logging.getLogger(__name__)
 
-#: A manifest that so many tries to copy it could not read holds up nobody any longer.
-_MAX_FAILURES: Final = 5
+#: A manifest that so many tries to copy it could not read, within some minutes, holds up nobody any longer.
+_MAX_FAILURES: Final = 10
 #: With inotify at work, a scan without any reason finds what its events missed. Such scans come the less often the
 #: longer they take, up to a limit: the last one, when the writers have ended, is what completeness rests on.
 IDLE_S: Final = 60.0
@@ -95,6 +95,8 @@ class Intake:
         self._found = 0
         self._woken = True
         self.ending: Ending | None = None
+        #: Whether time is short: then no manifest holds up anybody.
+        self.is_late = False
         self._much_bytes = much_bytes
         #: What is being written to the volume, as far as the looks can tell.
         self.writing = Writing()
@@ -355,11 +357,15 @@ class Intake:
         """Nothing counts as torn before every manifest has been read, as far as that goes: one may say that it is
         complete.
         """
-        if self.ending is None or self._unread() or any(map(_may_be_read, self._sightings.values())):
+        if self.ending is None or (not self.is_late and self._awaits_manifests()):
             return
         for sighting in self._sightings.values():
             if sighting.suspect and sighting.state is FileState.SEEN:
                 self._settle(sighting)
+
+    def _awaits_manifests(self) -> bool:
+        held = self._sightings.values()
+        return bool(self._unread()) or any(is_manifest(s.path) and s.failures < _MAX_FAILURES for s in held)
 
     def _settle(self, sighting: Sighting) -> None:
         after = lifecycle.step(sighting.state, Event.SETTLED)
@@ -392,7 +398,3 @@ class Intake:
                 lifecycle.step(sighting.state, Event.VANISHED)
                 self._forget(path)
                 _log.info("disappeared before it was complete", extra={"path": path})
-
-
-def _may_be_read(sighting: Sighting) -> bool:
-    return is_manifest(sighting.path) and sighting.failures < _MAX_FAILURES

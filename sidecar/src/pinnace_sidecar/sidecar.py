@@ -280,6 +280,7 @@ class Sidecar:
         self._adoption.advance()
         self._sets.advance()
         self._hear_verdict()
+        self._intake.is_late = self._is_late()
         if self._intake.due_in() <= 0:
             self._intake.look()
         self._tail()

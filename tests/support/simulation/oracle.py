@@ -82,12 +82,15 @@ class Oracle:
         if size > self._limit:
             self.violated(f"the buffer holds {size} bytes, and {self._limit} are allowed")
 
-    def sent(self, key: str) -> None:
-        """An object is on its way to the store, or an upload of it is begun."""
+    def begun(self, key: str) -> None:
+        """An object is about to be sent, or an upload of it to be begun."""
         if key in self._shown and key not in self._replaced:
             self.violated(f"{key} is sent again although the store showed that it has it")
         elif key in self._landed and key in self._unseen:
             self.violated(f"{key} is sent again without looking")
+
+    def sent(self, key: str) -> None:
+        """An object is on its way to the store, or has come there in parts and is to be made of them."""
         self._unseen.add(key)
 
     def looked(self, key: str) -> None:

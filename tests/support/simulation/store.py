@@ -59,6 +59,8 @@ class StoreFaults:
 class StoreWatch(Protocol):
     """Is told what really happens."""
 
+    def begun(self, key: str) -> None: ...
+
     def sent(self, key: str) -> None: ...
 
     def looked(self, key: str) -> None: ...
@@ -110,6 +112,7 @@ class SimulatedStore:
 
     def put(self, key: str, source: Source, digest: PartDigest, *, replace: bool = True) -> Stored:
         content = self._take(source, digest)
+        self._watch.begun(key)
         self._watch.sent(key)
         stored = self._call("put", key, lambda: self._store(key, content, replace=replace))
         return Stored(etag=stored.etag, crc32c=stored.crc32c if self._checksums else None)
@@ -168,7 +171,7 @@ class SimulatedStore:
             self.uploads[upload] = _Upload(listed_from=self._machine.elapsed + lag)
             return upload
 
-        self._watch.sent(key)
+        self._watch.begun(key)
         # Its effect is never late: a store has begun an upload by the time its client has given up waiting and asks.
         return self._call("create multipart", key, create, may_be_late=False)
 
@@ -208,6 +211,7 @@ class SimulatedStore:
             del self.uploads[upload]
             return acknowledged
 
+        self._watch.sent(upload.key)
         stored = self._call(f"complete {upload.upload_id}", upload.key, complete)
         return Stored(etag=stored.etag, crc32c=stored.crc32c if self._checksums else None)
 

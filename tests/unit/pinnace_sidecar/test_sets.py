@@ -308,13 +308,31 @@ def test_a_manifest_that_can_not_be_read_for_a_moment_speaks_for_its_set_all_the
 
 
 class UnreadableManifest(LocalVolume):
+    failures = 1_000_000
+
     def open(self, path: str) -> OpenFile:
-        if path == MANIFEST:
+        if path == MANIFEST and self.failures:
+            self.failures -= 1
             raise OSError(errno.EIO, "input/output error")
         return super().open(path)
 
 
-def test_a_manifest_that_can_never_be_read_holds_up_no_other_file(pod: Pod) -> None:
+def test_a_manifest_on_a_volume_that_is_away_for_a_minute_speaks_for_its_set_all_the_same(pod: Pod) -> None:
+    pod.seen_volume = volume = UnreadableManifest(str(pod.volume))
+    volume.failures = 7
+    pod.api.ended = WriterEnd.FAILED
+    pod.start()
+    now = pod.clock.now()
+    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
+        os.utime(file, (now, now))
+    report = pod.drain()
+    assert report.files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
+    assert [len(members) for members in pod.api.sets.values()] == [1]
+
+
+@pytest.mark.parametrize("seconds", [20, 600])
+def test_a_manifest_that_can_never_be_read_holds_up_no_other_file(pod: Pod, seconds: int) -> None:
+    pod.change_settings(drain_timeout_seconds=seconds)
     pod.seen_volume = UnreadableManifest(str(pod.volume))
     pod.api.ended = WriterEnd.FAILED
     pod.start()
