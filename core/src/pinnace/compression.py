@@ -30,6 +30,12 @@ class Sink(Protocol):
     def write(self, data: memoryview, /) -> object: ...
 
 
+class Source(Protocol):
+    """Whoever gives bytes: at most so many, none at the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class Compressor:
     """Feed it a content of exactly `size` bytes in order with `update`; then `finish()` has the end of the frame."""
 
@@ -78,7 +84,28 @@ class Decompressor:
         try:
             self._stream.write(data)
         except zstandard.ZstdError as error:
-            raise NotDecodable(f"no zstd frame of ours: {error}") from error
+            raise _not_ours(error) from error
+
+
+class Unpacking:
+    """The content of the frame that `source` gives, which is asked for `piece_bytes` at a time."""
+
+    def __init__(self, source: Source, piece_bytes: int = _PIECE_BYTES) -> None:
+        unpacking = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+        # The library asks for a whole file, and calls `read` alone.
+        whole: Any = source
+        self._stream = unpacking.stream_reader(whole, read_size=piece_bytes)
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes, fewer only at the end of the frame or of what there is of it. Raises NotDecodable."""
+        pieces: list[bytes] = []
+        try:
+            while size and (piece := self._stream.read(size)):
+                pieces.append(piece)
+                size -= len(piece)
+        except zstandard.ZstdError as error:
+            raise _not_ours(error) from error
+        return b"".join(pieces)
 
 
 class _Limited:
@@ -92,6 +119,10 @@ class _Limited:
             raise NotDecodable(f"a zstd frame of more than {self._size} bytes of content")
         self._sink.write(memoryview(data))
         return len(data)
+
+
+def _not_ours(error: zstandard.ZstdError) -> NotDecodable:
+    return NotDecodable(f"no zstd frame of ours: {error}")
 
 
 def unpacked(sink: Sink, encoding: Encoding | None, size: int) -> Sink:

@@ -76,6 +76,11 @@ def artifact(api: CannedApi, s3: S3Server) -> Artifact:
     return row
 
 
+def without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["get", *arguments])
 
@@ -176,14 +181,34 @@ def test_wrong_credentials_are_an_error_of_the_store_with_a_hint(
     assert "hunter2" not in result.output
 
 
-def test_no_credentials_at_all_are_an_error_of_the_store_with_a_hint(
-    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("option", [True, False])
+def test_without_credentials_for_the_store_that_was_named_it_is_an_error_of_the_store(
+    s3: S3Server, artifact: Artifact, monkeypatch: pytest.MonkeyPatch, option: bool
 ) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    result = run(str(artifact.id))
+    without_credentials(monkeypatch)
+    if not option:
+        monkeypatch.setenv("PINNACE_STORE_ENDPOINT", s3.endpoint)
+    result = run(str(artifact.id), *(("--endpoint", s3.endpoint) if option else ()))
     assert result.exit_code == Exit.STORE
     assert "AWS_ACCESS_KEY_ID" in result.stderr
+
+
+def test_without_any_credentials_the_api_is_asked_and_what_else_would_help_is_said(
+    api: CannedApi, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_credentials(monkeypatch)
+    result = run(str(artifact.id))
+    assert result.exit_code == Exit.NOT_FOUND
+    assert api.requests[-1] == f"/api/v1/artifacts/{artifact.id}/bytes"
+    assert "AWS_ACCESS_KEY_ID" in result.stderr
+
+
+def test_a_store_that_is_out_of_reach_can_be_gone_round(api: CannedApi, artifact: Artifact) -> None:
+    inside = msgspec.structs.replace(artifact.location, endpoint="http://minio.minio.svc.invalid:9000")
+    api.records = {f"/artifacts/{artifact.id}": msgspec.structs.replace(artifact, location=inside)}
+    assert "--through-api" in run(str(artifact.id)).stderr
+    run(str(artifact.id), "--through-api")
+    assert api.requests[-1] == f"/api/v1/artifacts/{artifact.id}/bytes"
 
 
 def test_credentials_may_come_from_a_folder(

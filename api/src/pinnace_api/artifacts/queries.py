@@ -82,10 +82,7 @@ def add(connection: Connection, artifacts: Sequence[Artifact]) -> int:
             "description": artifact.description,
             "tags": artifact.tags,
             "created_by": artifact.created_by,
-            "stored_encoding": artifact.stored and artifact.stored.encoding,
-            "stored_size": artifact.stored and artifact.stored.size,
-            "stored_sha256": artifact.stored and artifact.stored.sha256,
-            "stored_crc32c": artifact.stored and artifact.stored.crc32c,
+            **_stored_values(artifact.stored),
         }
         for artifact in sorted(artifacts, key=lambda artifact: artifact.id)
     ]
@@ -194,7 +191,7 @@ def set_deleted(connection: Connection, artifact: UUID, moment: datetime, by: st
 
 
 def relocate(connection: Connection, before: Location, sha256: str, after: Location, etag: str) -> int:
-    """Let all artifacts whose bytes are at `before` say that they are at `after`; how many those were."""
+    """Let all artifacts whose bytes are at `before` say that they are, as they are, at `after`; how many those were."""
     statement = (
         update(ARTIFACTS)
         .where(
@@ -203,14 +200,15 @@ def relocate(connection: Connection, before: Location, sha256: str, after: Locat
             ARTIFACTS.c.key == before.key,
             ARTIFACTS.c.sha256 == sha256,
         )
-        .values(**_location_values(after), etag=etag)
+        .values(**_location_values(after), **_stored_values(None), etag=etag)
     )
     return connection.execute(statement).rowcount
 
 
 def relocate_one(connection: Connection, artifact: Artifact) -> None:
     """Keep where its bytes are, and leave others' as they are."""
-    values = {**_location_values(artifact.location), "etag": artifact.etag, "leaving": None}
+    where = {**_location_values(artifact.location), **_stored_values(artifact.stored)}
+    values = {**where, "etag": artifact.etag, "leaving": None}
     connection.execute(update(ARTIFACTS).where(ARTIFACTS.c.id == artifact.id).values(**values))
 
 
@@ -296,6 +294,15 @@ def _stored(row: Row[Any]) -> Stored | None:
         sha256=row.stored_sha256,
         crc32c=row.stored_crc32c,
     )
+
+
+def _stored_values(stored: Stored | None) -> dict[str, Any]:
+    return {
+        "stored_encoding": stored and stored.encoding,
+        "stored_size": stored and stored.size,
+        "stored_sha256": stored and stored.sha256,
+        "stored_crc32c": stored and stored.crc32c,
+    }
 
 
 def location_of(row: Row[Any]) -> Location:

@@ -144,7 +144,7 @@ def _lost(database: Database, storage: Storage, artifact: Artifact) -> Location 
         held = storage.of(there.location).size(there.location)
     except StorageUnknown:
         return None
-    return None if held == there.size else there.location
+    return None if held == there.object_size else there.location
 
 
 def _record(
@@ -162,7 +162,7 @@ def _record(
     if deleted_at is not None or stored.location == lost:
         left = stored.location
         queries.relocate_one(connection, artifact)
-        stored = msgspec.structs.replace(stored, location=artifact.location, etag=artifact.etag)
+        stored = msgspec.structs.replace(stored, location=artifact.location, etag=artifact.etag, stored=None)
     if stored.suspect and not artifact.suspect:
         queries.clear_suspicion(connection, artifact.id)
         stored = msgspec.structs.replace(stored, suspect=False)

@@ -55,7 +55,7 @@ def _look(storage: Storage, artifact: Artifact, *, sizes_only: bool) -> None:
     size = store.size(artifact.location)
     if size is None:
         raise BytesMissing(artifact.location)
-    if size != artifact.size:
+    if size != artifact.object_size:
         raise BytesCorrupt(artifact.location, f"{size} bytes")
     if not sizes_only:
         reading = Reading(store, artifact)

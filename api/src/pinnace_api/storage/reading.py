@@ -2,15 +2,16 @@
 
 A range can't be compared with the digest of the whole. That of a short content is cut out of the whole, which is
 compared; of a longer one it is only known that the bytes are there. Who puts ranges together has the digest to compare
-the whole with.
+the whole with. What lies compressed is unpacked, from its beginning whatever range is wanted.
 """
 
 import hashlib
-from typing import Final
+from typing import Final, Protocol
 
-from pinnace.records import Artifact
+from pinnace.compression import NotDecodable, Unpacking
+from pinnace.records import Artifact, Location
 from pinnace_api.refusals import BytesCorrupt
-from pinnace_api.storage.backend import ByteStore
+from pinnace_api.storage.backend import BLOCK_BYTES, ByteStore
 
 #: Up to this size a content is compared before anything of it is let go.
 SMALL_BYTES: Final = 4 * 2**20
@@ -20,7 +21,8 @@ class Reading:
     """`[start, stop)` of an artifact's bytes. `next` is called by one thread at a time."""
 
     def __init__(self, store: ByteStore, artifact: Artifact, start: int = 0, stop: int | None = None) -> None:
-        self._store = store
+        self._content = _content(store, artifact)
+        self._block_bytes = store.block_bytes
         self._artifact = artifact
         self._start = start
         self._stop = artifact.size if stop is None else stop
@@ -37,8 +39,8 @@ class Reading:
         if self._is_small:
             self._is_done = True
             return self._cut_out()
-        size = min(self._store.block_bytes, self._stop - self._position)
-        block = self._store.read(self._artifact.location, self._position, size)
+        size = min(self._block_bytes, self._stop - self._position)
+        block = self._content.read(self._position, size)
         if len(block) < size:
             raise BytesCorrupt(self._artifact.location, f"{self._position + len(block)} bytes")
         self._position += size
@@ -52,7 +54,7 @@ class Reading:
     def _cut_out(self) -> bytes:
         artifact = self._artifact
         # One byte more would show that there is more than was recorded.
-        content = self._store.read(artifact.location, 0, artifact.size + 1)
+        content = self._content.read(0, artifact.size + 1)
         if len(content) != artifact.size:
             raise BytesCorrupt(artifact.location, "another size")
         self._sha256.update(content)
@@ -62,3 +64,62 @@ class Reading:
     def _compare(self) -> None:
         if self._sha256.hexdigest() != self._artifact.sha256:
             raise BytesCorrupt(self._artifact.location, f"SHA-256 {self._sha256.hexdigest()}")
+
+
+class _Content(Protocol):
+    def read(self, start: int, size: int) -> bytes:
+        """`size` bytes from byte `start` on, fewer only where the content ends before. Each `start` is behind the
+        bytes that were read before.
+        """
+        ...
+
+
+def _content(store: ByteStore, artifact: Artifact) -> _Content:
+    plain = _Plain(store, artifact.location)
+    return plain if artifact.stored is None else _Unpacked(plain, artifact.location, store.block_bytes)
+
+
+class _Plain:
+    """An object as it lies there."""
+
+    def __init__(self, store: ByteStore, location: Location) -> None:
+        self._store = store
+        self._location = location
+
+    def read(self, start: int, size: int) -> bytes:
+        return self._store.read(self._location, start, size)
+
+
+class _Unpacked:
+    """What was compressed to an object."""
+
+    def __init__(self, packed: _Plain, location: Location, block_bytes: int) -> None:
+        self._location = location
+        self._unpacking = Unpacking(_Forwards(packed), block_bytes)
+        self._position = 0
+
+    def read(self, start: int, size: int) -> bytes:
+        try:
+            while self._position < start and self._next(min(start - self._position, BLOCK_BYTES)):
+                pass
+            return self._next(size)
+        except NotDecodable as error:
+            raise BytesCorrupt(self._location, str(error)) from error
+
+    def _next(self, size: int) -> bytes:
+        found = self._unpacking.read(size)
+        self._position += len(found)
+        return found
+
+
+class _Forwards:
+    """An object from its beginning to its end."""
+
+    def __init__(self, packed: _Plain) -> None:
+        self._packed = packed
+        self._position = 0
+
+    def read(self, size: int, /) -> bytes:
+        found = self._packed.read(self._position, size)
+        self._position += len(found)
+        return found

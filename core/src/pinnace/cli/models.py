@@ -4,33 +4,29 @@ A model is called PROJECT/MODEL, one of its versions PROJECT/MODEL@WHICH: a numb
 or `newest`, which may be left out with the `@`.
 """
 
-from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Final
 from uuid import UUID, uuid4
 
 import click
-import msgspec
 
-from pinnace.cli.download import source
 from pinnace.cli.exits import NothingFound
 from pinnace.cli.groups import listing
-from pinnace.cli.options import json_option, limit_option, project_option, shown_option, with_client
+from pinnace.cli.options import json_option, limit_option, project_option, shown_option, through_api_option, with_client
 from pinnace.cli.output import Column, assignments, bytes_in_words, escaped, moment, one_more, print_json, show
 from pinnace.cli.references import find_iteration
+from pinnace.cli.sources import Sources
 from pinnace.client import Client
 from pinnace.records import (
     Artifact,
-    Backend,
     Iteration,
-    Location,
     Model,
     ModelStage,
     ModelVersion,
     ModelVersionWrite,
     Shown,
 )
-from pinnace.stores.retrieval import LocalFileError, Source, retrieve
+from pinnace.stores.retrieval import LocalFileError
 
 _STAGES: Final = {stage.value.lower(): stage for stage in ModelStage}
 _NEWEST: Final = "newest"
@@ -167,28 +163,31 @@ def unalias(client: Client, *, model: str, alias: str) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option("--endpoint", metavar="URL", help="Where the store is reached from here, as for `pinnace get`.")
+@through_api_option
 @json_option
 def download_model(
-    client: Client, *, version: str, output: Path, force: bool, endpoint: str | None, as_json: bool
+    client: Client,
+    *,
+    version: str,
+    output: Path,
+    force: bool,
+    endpoint: str | None,
+    through_api: bool,
+    as_json: bool,
 ) -> None:
     """Download the file of a version, or all the files of its set, each compared with its recorded SHA-256.
 
     Files of a set keep their paths in its folder.
     """
     chosen = _version(client, version)
-    with ExitStack() as stack:
-        stores: dict[Location, Source] = {}
+    with Sources(client, endpoint=endpoint, through_api=through_api) as sources:
         for artifact, name in _files(client, chosen):
-            in_store = artifact.location.backend is Backend.S3
-            where = msgspec.structs.replace(artifact.location, key="any" if in_store else str(artifact.id))
-            if where not in stores:
-                stores[where] = stack.enter_context(source(client, artifact, endpoint=endpoint))
             target = output.joinpath(*_safe(name).parts)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise LocalFileError(f"{escaped(str(target.parent))} can't be made: {error.strerror}") from error
-            retrieve(stores[where], artifact, target, replace=force)
+            sources.retrieve(artifact, target, replace=force)
             if as_json:
                 print_json(
                     {"artifact": artifact.id, "file": str(target), "size": artifact.size, "sha256": artifact.sha256}

@@ -34,6 +34,9 @@ def with_client(command: Callable[Concatenate[Client, _P], _T]) -> Callable[...,
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON lines: one object a line.")
+through_api_option = click.option(
+    "--through-api", is_flag=True, help="Let the API hand out the bytes, also those that lie in a store."
+)
 shown_option = click.option(
     "--lifecycle",
     "shown",

@@ -6,6 +6,11 @@ from pinnace.records import Location
 from pinnace.settings import STORE_PREFIX, StoreSettings, load_store
 
 
+def names_store(endpoint: str | None) -> bool:
+    """Whether somebody says where the store is: this option, or PINNACE_STORE_ENDPOINT."""
+    return bool(endpoint or os.environ.get(f"{STORE_PREFIX}ENDPOINT"))
+
+
 def store_settings(location: Location, *, endpoint: str | None) -> StoreSettings:
     """How to reach the bucket of `location`: PINNACE_STORE_…, but bucket and region as they were recorded.
 

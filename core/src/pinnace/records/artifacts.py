@@ -113,6 +113,11 @@ class Artifact(Record, frozen=True, kw_only=True):
     #: Set by the API for one that is no more: its bytes are gone, or about to go.
     removed: Removal | None = None
 
+    @property
+    def object_size(self) -> int:
+        """How many bytes lie at `location`."""
+        return self.stored.size if self.stored else self.size
+
 
 class ArtifactSetWrite(Record, frozen=True, kw_only=True):
     """What a manifest names, as artifacts: which content of each path is meant."""

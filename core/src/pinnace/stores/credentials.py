@@ -28,6 +28,10 @@ _FOLDER_HINT: Final = f"put the files {KEY_ID_FILE} and {SECRET_FILE} there, or 
 _CHAIN_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the workload an identity"
 
 
+class NoneFound(CredentialsMissing):
+    """Nobody gave any."""
+
+
 class CredentialsSource(Protocol):
     """Gives the credentials to sign with. Safe to use from several threads at once."""
 
@@ -140,7 +144,7 @@ class ChainCredentials:
             # ClientError: the token service refused. OSError: the file of the workload's token can't be read.
             raise CredentialsMissing(f"botocore found no credentials: {error}", hint=_CHAIN_HINT) from error
         if frozen is None:
-            raise CredentialsMissing("botocore found no credentials anywhere", hint=_CHAIN_HINT)
+            raise NoneFound("botocore found no credentials anywhere", hint=_CHAIN_HINT)
         credentials = Credentials(
             access_key_id=frozen.access_key or "",
             secret_access_key=frozen.secret_key or "",
