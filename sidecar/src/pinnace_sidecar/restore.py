@@ -24,7 +24,7 @@ from msgspec import Meta
 
 from pinnace.client import ApiError, Client, NotFound
 from pinnace.errors import PinnaceError
-from pinnace.records import Artifact, ArtifactSet
+from pinnace.records import Artifact, ArtifactSet, Backend
 from pinnace.settings import SIDECAR_PREFIX, ClientSettings, SidecarSettings, StoreSettings, load, load_store
 from pinnace.stores.credentials import CredentialsSource
 from pinnace.stores.retrieval import DigestMismatch, read, retrieve
@@ -210,7 +210,16 @@ class Restoring:
         """Raises StoreError and DigestMismatch."""
         if manifest.size > MAX_MANIFEST_BYTES:
             return b""
-        return read(self.store(manifest), manifest)
+        return read(self._store(manifest), manifest)
+
+    def _store(self, file: Artifact) -> Store:
+        if file.location.backend is not Backend.S3:
+            raise NotRestored(
+                f"{file.path} of the checkpoint was moved out of its store, and pods read from stores only",
+                hint="let `pinnace migrate-artifacts --to s3` move it to their bucket, or set spec.restore.enabled to"
+                " false to begin from nothing",
+            )
+        return self.store(file)
 
     def _present(self, targets: Mapping[str, Artifact]) -> set[str] | None:
         """Those that an earlier try brought back; None: there is something else on the volume."""
@@ -228,7 +237,7 @@ class Restoring:
 
     def _fetch(self, file: Artifact, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        retrieve(self.store(file), file, target, replace=False)
+        retrieve(self._store(file), file, target, replace=False)
         # As it was: a manifest covers what is not younger than itself.
         seconds = file.modified_at.timestamp()
         os.utime(target, (seconds, seconds))

@@ -14,7 +14,7 @@ import pytest
 
 from pinnace import ids
 from pinnace.client import NotFound, Unreachable
-from pinnace.records import Artifact, ArtifactSet, Location, Removal
+from pinnace.records import Artifact, ArtifactSet, Backend, Location, Removal
 from pinnace.stores.memory import MemoryStore
 from pinnace.stores.store import StoreUnreachable
 from pinnace_sidecar.checkpoints import NotRestored, Seat, Shards
@@ -225,6 +225,15 @@ def test_another_number_of_workers_is_refused_at_once_with_what_to_do(
         restore(recorded, tmp_path, clock, worker=0, workers=3)
     assert "step-1, was written by 2 workers, and there are 3 now" in str(caught.value)
     assert "spec.restore.shards to All" in str(caught.value)
+    assert (on(tmp_path), clock.monotonic()) == ({}, 0)
+
+
+def test_what_lies_in_no_store_any_more_is_said_at_once(recorded: Recorded, clock: ManualClock, tmp_path: Path) -> None:
+    recorded.record("last.pt", b"weights")
+    moved = Location(backend=Backend.FILESYSTEM, endpoint="", region="", bucket="", key="aa/1")
+    recorded.rows = [msgspec.structs.replace(row, location=moved) for row in recorded.rows]
+    with pytest.raises(NotRestored, match=r"last\.pt .* was moved out of its store.*--to s3"):
+        restore(recorded, tmp_path, clock, "*.pt")
     assert (on(tmp_path), clock.monotonic()) == ({}, 0)
 
 
