@@ -147,6 +147,7 @@ def test_what_comes_again_takes_the_place_of_what_got_lost_only(api: FilesApi, r
     with api.server.lock:
         api.server.objects.clear()
     for path, content in CONTENTS.items():
+        assert api.get(path).status == 404
         assert api.put(path, content).stored is None
         assert api.get(path).data == content
     assert verified(api) == ([], [], [])
