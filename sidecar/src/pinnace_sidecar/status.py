@@ -1,4 +1,6 @@
-"""`python -m pinnace_sidecar status DIR`: where each file of a buffer stands and why, read off its journal.
+"""`python -m pinnace_sidecar status DIR`: where each file of a buffer stands and why.
+
+It is read off the journal; copies in the buffer that the journal does not know are counted.
 
 Opens the journal read-only and takes no lock; it may be asked beside a running sidecar or of a buffer that was found.
 """
@@ -17,6 +19,8 @@ import msgspec
 from pinnace.digests import ContentDigest
 from pinnace.errors import PinnaceError
 from pinnace.records import FileState
+from pinnace_sidecar import packs
+from pinnace_sidecar.copying import TEMPORARY
 from pinnace_sidecar.files import wire_path
 from pinnace_sidecar.journal import Held
 
@@ -52,6 +56,8 @@ class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A whole buffer: how many files are in each state, and the first of them, those that are not ashore first."""
 
     files: dict[FileState, int]
+    #: A sidecar that starts here takes them up, those that say what they are.
+    unknown_copies: int
     unsent_metric_points: int
     listed: tuple[FileStatus, ...]
 
@@ -61,6 +67,7 @@ def read(buffer_dir: Path, *, limit: int, state: FileState | None = None) -> Buf
     path = buffer_dir / "journal.db"
     if not path.is_file():
         raise StatusError(f"{path} is not there", hint="name the folder that holds journal.db")
+    copies = _copies(buffer_dir / "files")  # before the journal is read: what comes meanwhile is known to neither
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
             connection.execute("PRAGMA temp_store = MEMORY")  # there may be no folder for temporary files
@@ -69,11 +76,35 @@ def read(buffer_dir: Path, *, limit: int, state: FileState | None = None) -> Buf
             ((points,),) = connection.execute("SELECT coalesce(sum(count), 0) FROM outbox").fetchall()
             return BufferStatus(
                 files={FileState(name): count for name, count in counts},
+                unknown_copies=sum(not _knows(connection, copy) for copy in copies),
                 unsent_metric_points=points,
                 listed=tuple(_files(connection, limit, state)),
             )
     except sqlite3.Error as error:
         raise StatusError(f"{path} can't be read: {error}", hint="the sidecar sets a damaged journal aside") from error
+
+
+def _copies(folder: Path) -> list[str]:
+    """What lies in the buffer. A pack that can't be read is one."""
+    names = []
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if not packs.is_pack(file.name):
+            names += [] if file.name.startswith(TEMPORARY) else [file.name]
+            continue
+        try:
+            with file.open("rb") as pack:
+                table = packs.read(pack)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            table = None
+        names += [file.name] if table is None else [packed.name for packed, _ in table]
+    return names
+
+
+def _knows(connection: sqlite3.Connection, copy: str) -> bool:
+    artifact = copy.partition(".")[0]
+    return bool(connection.execute("SELECT 1 FROM files WHERE artifact_id = ?", (artifact,)).fetchall())
 
 
 def _files(connection: sqlite3.Connection, limit: int, state: FileState | None) -> Iterator[FileStatus]:
@@ -138,7 +169,7 @@ def main(argv: list[str]) -> int:
     else:
         sys.stdout.writelines(f"{line}\n" for line in _lines(status))
     ashore = all(state in (FileState.RECORDED, FileState.SUSPECT) for state in status.files)
-    return 0 if ashore and not status.unsent_metric_points else 1
+    return 0 if ashore and not (status.unknown_copies or status.unsent_metric_points) else 1
 
 
 def _lines(status: BufferStatus) -> Iterator[str]:
@@ -150,5 +181,7 @@ def _lines(status: BufferStatus) -> Iterator[str]:
     if len(status.listed) < total:
         yield f"… and {total - len(status.listed)} more"
     yield ", ".join(f"{count} {state}" for state, count in sorted(status.files.items())) or "no files"
+    if status.unknown_copies:
+        yield f"{status.unknown_copies} copies in the buffer that the journal does not know"
     if status.unsent_metric_points:
         yield f"{status.unsent_metric_points} metric points wait for the API"

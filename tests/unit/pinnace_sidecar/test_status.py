@@ -11,8 +11,9 @@ import pytest
 from pinnace.records import FileState
 from pinnace.stores.store import StoreRefused, TerminalStoreError
 from pinnace_sidecar import status
+from pinnace_sidecar.crash import CrashPoint
 from pinnace_sidecar.journal.schema import STEPS
-from support.pod import Pod
+from support.pod import Crashed, Pod
 
 
 def buffer(pod: Pod) -> Path:
@@ -58,6 +59,24 @@ def test_a_buffer_whose_files_are_ashore_exits_well_and_speaks_json(
     assert (told.files, told.listed[0].path) == ({FileState.RECORDED: 1}, "odd\nname")
     assert status.main([str(buffer(pod)), "--state", "recorded"]) == 0
     assert "'odd\\nname'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", ["a", "abc"], ids=["of its own", "in a pack"])
+def test_copies_that_the_journal_does_not_know_are_not_ashore(
+    pod: Pod, capsys: pytest.CaptureFixture[str], names: str
+) -> None:
+    for name in names:
+        pod.write(name, name.encode())
+    pod.crash_at(CrashPoint.COPY_WRITTEN)
+    pod.start()
+    with pytest.raises(Crashed):
+        pod.run_for(60)
+    pod.stop()
+    (buffer(pod) / "files" / ".incoming-7").write_bytes(b"half a copy")
+    (buffer(pod) / "files" / "pack-700").write_bytes(b"no pack")
+    assert status.read(buffer(pod), limit=9).unknown_copies == len(names) + 1
+    assert status.main([str(buffer(pod))]) == 1
+    assert f"{len(names) + 1} copies in the buffer that the journal does not know" in capsys.readouterr().out
 
 
 def test_a_large_file_under_way_is_told_by_its_parts(pod: Pod) -> None:
