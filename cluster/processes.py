@@ -39,6 +39,27 @@ class Process:
         return start_time(self.pid) == self.start
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A file that says which process holds something, so that others see when that was killed."""
+
+    file: Path
+
+    def enter(self) -> None:
+        """Write this process into it; nothing where there is no /proc to tell it from a later one."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(str(Process.of(os.getpid()) or ""), encoding="ascii")
+
+    def leave(self) -> None:
+        """Harmless when nobody has entered."""
+        self.file.unlink(missing_ok=True)
+
+    def killed(self) -> bool:
+        """Whether somebody entered who neither left nor runs any more."""
+        process = Process.parse(self.file.read_text(encoding="ascii")) if self.file.is_file() else None
+        return process is not None and not process.alive()
+
+
 def end(processes: Iterable[Process], *, grace_s: float) -> None:
     """SIGTERM to all of them, and SIGKILL after `grace_s`. Harmless when they have ended."""
     left = list(processes)

@@ -18,6 +18,7 @@ from cluster.errors import ClusterError, Exit
 from cluster.images import Images
 from cluster.kind import Kind
 from cluster.node_image import NodeImages
+from cluster.processes import Holder
 from cluster.programs import HELM, KIND, KUBE, KUBECTL, MINIO, Programs
 from cluster.progress import Progress
 from cluster.settings import NODE_IMAGE_VARIABLE, Settings
@@ -54,6 +55,11 @@ class Session:
     def programs(self) -> Programs:
         return Programs(settings=self.settings, cache=self.cache, commands=self.commands)
 
+    @property
+    def _run(self) -> Holder:
+        """Who brought the cluster up for one command; like the cluster, it is still known after a restart."""
+        return Holder(self.settings.cache / "brought-up-by")
+
     def up(self) -> bool:
         """Bring the cluster up unless it is; returns whether it had to. Raises ClusterError."""
         with self.cache.lock("cluster"):
@@ -62,13 +68,17 @@ class Session:
             cluster = self._kind(found)
             self.settings.state.mkdir(parents=True, exist_ok=True)
             if cluster.exists():
-                if until(cluster.healthy, timeout_s=COME_BACK_S):
+                if self._run.killed():
+                    self.progress.say("removing the cluster of a run that was killed, with whatever that left in it")
+                elif until(cluster.healthy, timeout_s=COME_BACK_S):
                     cluster.settle()
                     self.programs.tool(HELM)
                     self._say_up(cluster, "the cluster is up already")
                     return False
-                self.progress.say("removing a cluster that does not answer: half made, or broken")
+                else:
+                    self.progress.say("removing a cluster that does not answer: half made, or broken")
                 cluster.delete()
+            self._run.leave()
             image = self._node_image(found)
             self.programs.tool(HELM)
             self.progress.say("creating the cluster (about half a minute)")
@@ -97,6 +107,7 @@ class Session:
                     code=Exit.MISSING,
                 )
             own.stop()
+            self._run.leave()
             shutil.rmtree(self.settings.state, ignore_errors=True)
             self.progress.say("the cluster is down")
 
@@ -140,6 +151,8 @@ class Session:
         """Run a command with the cluster up and the images loaded; take down what had to be brought up for it."""
         brought = self.up()
         try:
+            if brought:
+                self._run.enter()
             self.images(names)
             _, extra = self.environment()
             return _call(command, {**self.settings.environment, **self._servers(), **extra})

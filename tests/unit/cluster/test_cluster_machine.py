@@ -15,10 +15,10 @@ from cluster.commands import Commands, end_orphans, last_words
 from cluster.docker import begun, refusal
 from cluster.engine import Engine, daemon_configuration, withheld
 from cluster.errors import ClusterError
-from cluster.processes import Process
+from cluster.processes import Holder, Process
 from cluster.programs import HELM, KIND, MODULE, compiled, kubernetes_version, linker_flags, relink, without
 from cluster.progress import Progress, duration
-from cluster.settings import Settings
+from cluster.settings import ROOT, Settings
 from cluster.shell import export_lines, variables
 from support.eventually import eventually
 
@@ -218,3 +218,20 @@ def test_a_pid_that_was_given_away_is_not_the_same_process() -> None:
     assert not Process(this.pid, this.start + 1).alive()
     assert Process.parse(str(this)) == this
     assert Process.parse("12") is None
+
+
+def test_a_holder_that_was_killed_is_told_from_one_at_work_and_from_one_that_has_left(tmp_path: Path) -> None:
+    file = tmp_path / "cache" / "brought-up-by"
+    holder = Holder(file)
+    assert not holder.killed()
+    script = "import pathlib, signal, sys\nfrom cluster.processes import Holder\n"
+    script += "Holder(pathlib.Path(sys.argv[1])).enter()\nprint(flush=True)\nsignal.pause()"
+    held = subprocess.Popen([sys.executable, "-c", script, str(file)], cwd=ROOT, stdout=subprocess.PIPE)
+    with held:
+        assert held.stdout is not None
+        held.stdout.readline()
+        assert not holder.killed()
+        held.kill()
+    assert holder.killed()
+    holder.leave()
+    assert not holder.killed()

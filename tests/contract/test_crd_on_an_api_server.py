@@ -1,66 +1,54 @@
 """The Experiment resource on a real API server: what it accepts, what it refuses, and with which words."""
 
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cluster.kubectl import CommandFailed, apply, kubectl
-from support.crd import BAD, CRD, GOOD, Expectation, documents
+from support.crd import BAD, GOOD, Expectation, documents
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.usefixtures("plane")
 
-
-@pytest.fixture(scope="module")
-def namespace() -> Iterator[str]:
-    apply(yaml.safe_load(CRD.read_text()))
-    kubectl("wait", "--for=condition=Established", f"crd/{yaml.safe_load(CRD.read_text())['metadata']['name']}")
-    name = f"crd-{secrets.token_hex(3)}"
-    kubectl("create", "namespace", name)
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+NAMESPACE = "default"
 
 
-def dry_run(document: str, namespace: str) -> str:
-    return kubectl("apply", "--dry-run=server", "--filename=-", "--output=yaml", namespace=namespace, stdin=document)
+def dry_run(document: str) -> str:
+    return kubectl("apply", "--dry-run=server", "--filename=-", "--output=yaml", namespace=NAMESPACE, stdin=document)
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
-def test_a_good_sample_is_accepted_and_nothing_of_it_is_dropped(path: Path, namespace: str) -> None:
+def test_a_good_sample_is_accepted_and_nothing_of_it_is_dropped(path: Path) -> None:
     [sample] = documents(path)
-    stored = yaml.safe_load(dry_run(path.read_text(), namespace))
+    stored = yaml.safe_load(dry_run(path.read_text()))
     assert contains(stored["spec"], sample["spec"])
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
-def test_a_bad_sample_is_refused_with_the_field_and_what_to_write(path: Path, namespace: str) -> None:
+def test_a_bad_sample_is_refused_with_the_field_and_what_to_write(path: Path) -> None:
     *before, refused = documents(path)
     for document in before:
-        # Suspended, so that an operator that is there starts nothing.
-        document["spec"]["suspend"] = True
-        apply(document, namespace=namespace)
+        apply(document, namespace=NAMESPACE)
     expectation = Expectation.of(path)
     with pytest.raises(CommandFailed) as caught:
-        dry_run(yaml.safe_dump(refused), namespace)
+        dry_run(yaml.safe_dump(refused))
     assert f"{expectation.field}: " in str(caught.value)
     assert expectation.message in str(caught.value)
 
 
-def test_what_may_change_can_be_changed(namespace: str) -> None:
+def test_what_may_change_can_be_changed() -> None:
     [sample] = documents(GOOD[0].parent / "suspended.yaml")
-    apply(sample, namespace=namespace)
+    apply(sample, namespace=NAMESPACE)
     sample["spec"] |= {"parallelism": 3, "description": "another", "backoffLimit": 0}
-    apply(sample, namespace=namespace)
-    names = kubectl("get", "exps", "--output=name", namespace=namespace)
+    apply(sample, namespace=NAMESPACE)
+    names = kubectl("get", "exps", "--output=name", namespace=NAMESPACE)
     assert "experiment.pinnace.dev/suspended" in names
 
 
 @pytest.mark.parametrize(
     "field", ["spec.parameters.grid", "spec.artifacts.completion.settleSeconds", "status.conditions"]
 )
-def test_explain_tells_what_a_field_is_for(field: str, namespace: str) -> None:
+def test_explain_tells_what_a_field_is_for(field: str) -> None:
     text = kubectl("explain", f"experiment.{field}")
     assert "DESCRIPTION:" in text
     assert "<empty>" not in text
