@@ -95,7 +95,7 @@ class Intake:
         self._found = 0
         self._woken = True
         self.ending: Ending | None = None
-        #: Whether time is short: then no manifest holds up anybody.
+        #: Whether time is short: then no manifest that can't be read holds up anybody.
         self.is_late = False
         self._much_bytes = much_bytes
         #: What is being written to the volume, as far as the looks can tell.
@@ -354,18 +354,18 @@ class Intake:
             self._settle(sighting)
 
     def _settle_torn(self) -> None:
-        """Nothing counts as torn before every manifest has been read, as far as that goes: one may say that it is
-        complete.
-        """
-        if self.ending is None or (not self.is_late and self._awaits_manifests()):
+        """Nothing counts as torn before every manifest has been read, if it can be: one may say that it is complete."""
+        if self.ending is None or self._awaits_manifests():
             return
         for sighting in self._sightings.values():
             if sighting.suspect and sighting.state is FileState.SEEN:
                 self._settle(sighting)
 
     def _awaits_manifests(self) -> bool:
+        # When time is short each still has a first try: how the writers ended may be known, or given up, only now.
+        most, unread = (1, 0) if self.is_late else (_MAX_FAILURES, self._unread())
         held = self._sightings.values()
-        return bool(self._unread()) or any(is_manifest(s.path) and s.failures < _MAX_FAILURES for s in held)
+        return unread > 0 or any(is_manifest(s.path) and s.failures < most for s in held)
 
     def _settle(self, sighting: Sighting) -> None:
         after = lifecycle.step(sighting.state, Event.SETTLED)
