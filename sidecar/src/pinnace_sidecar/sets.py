@@ -137,6 +137,9 @@ class Sets:
             there = {each.path: found.artifact_id for each in awaited if (found := self._there(each))}
             missing = [each for each in awaited if each.path not in there]
             self._journal.sets.wait_for(file.id, missing, there.values())
+            if file.suspect:
+                # Half a JSON object is none, so its writer's end has not torn it.
+                self._journal.files.clear(file)
         self._unread.pop(file.id, None)
 
     def _text(self, file: JournaledFile) -> bytes:

@@ -231,8 +231,10 @@ class Oracle:
     def _sets(self, when: str) -> None:
         """A set that was written whole is ashore as one, however its writer ended."""
         rows = {(row.path, row.sha256): row for row in self.api.truth.rows.values()}
+        files = self.training.files()
         for manifest, shards in self.training.sets.items():
-            for path, digest in shards.items():
+            own = hashlib.sha256(files[manifest].data).hexdigest()
+            for path, digest in [*shards.items(), (manifest, own)]:
                 row = rows.get((path, digest))
                 if row is None or (row.suspect and manifest not in self.training.repeated):
                     self.violated(f"{when}: {manifest} is whole, and {path} of it is {'suspect' if row else 'missing'}")

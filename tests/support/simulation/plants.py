@@ -202,6 +202,10 @@ def _torn_before_manifests_are_read(world: World, patch: pytest.MonkeyPatch) -> 
     patch.setattr(intake, "is_manifest", lambda path: False)
 
 
+def _readable_manifests_stay_torn(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FileTable, "clear", lambda table, file: None)
+
+
 def _difference_ignored(world: World, patch: pytest.MonkeyPatch) -> None:
     """A look takes whatever lies under the key for the object."""
     patch.setattr("pinnace.stores.store.ObjectInfo.difference", _no_difference)
@@ -277,6 +281,11 @@ PLANTS: Final = {
     "torn-before-manifests-are-read": Plant(
         "fresh files of a set are torn, although its manifest lies beside them",
         _torn_before_manifests_are_read,
+        {"verdict": WriterEnd.FAILED},
+    ),
+    "readable-manifests-stay-torn": Plant(
+        "a manifest that nobody saw renamed is torn, although it can be read",
+        _readable_manifests_stay_torn,
         {"verdict": WriterEnd.FAILED},
     ),
     "difference-ignored": Plant(

@@ -49,9 +49,9 @@ def write_manifest(pod: Pod, content: bytes, path: str = MANIFEST) -> Path:
 
 
 def just_written(pod: Pod, *files: Path) -> None:
-    """By the pod's clock, these and the manifest's marker: none has settled."""
+    """By the pod's clock, these and the manifest's marker, if it has one: none has settled."""
     now = pod.clock.now()
-    for file in (*files, pod.volume / f"{MANIFEST}.done"):
+    for file in (*files, *pod.volume.glob(f"{MANIFEST}.done")):
         os.utime(file, (now, now))
 
 
@@ -189,6 +189,28 @@ def test_a_manifest_seen_together_with_its_fresh_files_promises_them_all_the_sam
     assert recorded(pod)[-1] == MANIFEST
     assert [row.suspect for row in pod.api.rows.values()] == [False] * 3
     assert pod.copies() == []
+
+
+@pytest.mark.parametrize("writer", [WriterEnd.FAILED, WriterEnd.UNKNOWN])
+def test_a_manifest_of_which_nobody_saw_how_it_came_is_complete_when_it_can_be_read(
+    pod: Pod, writer: WriterEnd
+) -> None:
+    # Into a folder made in the same moment, where inotify was not told of the rename.
+    pod.api.ended = writer
+    pod.start()
+    pod.run_for(10)
+    just_written(pod, pod.write("ckpt/a", b"1"), pod.write(MANIFEST, names("a")))
+    assert pod.drain().files == {FileState.RECORDED: 2}
+    assert [row.suspect for row in pod.api.rows.values()] == [False] * 2
+
+
+def test_a_manifest_is_read_though_nobody_tells_how_the_writers_ended_before_time_is_short(pod: Pod) -> None:
+    pod.api.broken.add("writers")
+    pod.start()
+    pod.run_for(10)
+    just_written(pod, pod.write("ckpt/a", b"1"), pod.write(MANIFEST, names("a")))
+    assert pod.drain().files == {FileState.RECORDED: 2}
+    assert [row.suspect for row in pod.api.rows.values()] == [False] * 2
 
 
 def test_a_torn_shard_makes_no_whole_set_and_a_digest_proves_it_whole(pod: Pod) -> None:

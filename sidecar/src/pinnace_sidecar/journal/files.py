@@ -96,13 +96,18 @@ class FileTable:
             )
             file = self._file("artifact_id = ?", copy.artifact)
             if file.suspect and not copy.suspect:
-                self._database.execute("UPDATE files SET suspect = 0 WHERE id = ?", file.id)
-                if file.state is FileState.SUSPECT:
-                    self.apply(file.id, Event.CLEARED)
+                self.clear(file)
                 file = self._file("id = ?", file.id)
             if file.state in _IN_MANIFEST and self._sets.awaits_any:
                 self._sets.strike(arrived(file))
             return file
+
+    def clear(self, file: JournaledFile) -> None:
+        """A suspect file turned out to be complete."""
+        with self._database.transaction():
+            self._database.execute("UPDATE files SET suspect = 0 WHERE id = ?", file.id)
+            if file.state is FileState.SUSPECT:
+                self.apply(file.id, Event.CLEARED)
 
     def add_copies(self, copies: Sequence[Copy]) -> list[JournaledFile]:
         """As `add_copy` for each in turn; all that the journal has never heard of in few statements."""
@@ -323,11 +328,7 @@ class FileTable:
             for part in parts:
                 self._database.execute(
                     "INSERT OR REPLACE INTO parts (file, number, size, etag, crc32c) VALUES (?, ?, ?, ?, ?)",
-                    file_id,
-                    part.number,
-                    part.size,
-                    part.etag,
-                    part.crc32c,
+                    *(file_id, part.number, part.size, part.etag, part.crc32c),
                 )
 
     def parts(self, file_id: int) -> list[Part]:
