@@ -70,7 +70,7 @@ class OwnEngine:
 
     def running(self) -> Process | None:
         """Its process, if it runs."""
-        process = Process.parse(self._note.read_text(encoding="ascii")) if self._note.is_file() else None
+        process = Process.noted(self._note)
         return process if process is not None and process.alive() else None
 
     def started(self) -> bool:

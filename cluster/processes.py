@@ -31,6 +31,11 @@ class Process:
             return cls(int(numbers[0]), int(numbers[1]))
         return None
 
+    @classmethod
+    def noted(cls, file: Path) -> "Process | None":
+        """The process that was written into a file; None when there is no file, or its text is torn."""
+        return cls.parse(file.read_text(encoding="ascii")) if file.is_file() else None
+
     def __str__(self) -> str:
         return f"{self.pid} {self.start}"
 
@@ -56,7 +61,7 @@ class Holder:
 
     def killed(self) -> bool:
         """Whether somebody entered who neither left nor runs any more."""
-        process = Process.parse(self.file.read_text(encoding="ascii")) if self.file.is_file() else None
+        process = Process.noted(self.file)
         return process is not None and not process.alive()
 
 

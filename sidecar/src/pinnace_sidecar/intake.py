@@ -50,8 +50,8 @@ _SHORTEST_PAUSE_S: Final = 0.05
 
 class Intake:
     """The volume's side of the sidecar. `known` is the journal's knowledge of some files, `promises` what manifests say
-    of them, `unread` how many of these nobody has read yet. At most `places` files are held in memory, twice as many
-    with manifests; `much_bytes` is what `writing` takes for much.
+    of them, `unread` how many of these nobody has read yet, `is_late` whether time is short. At most `places` files are
+    held in memory, twice as many with manifests; `much_bytes` is what `writing` takes for much.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Intake:
         known: Callable[[Sequence[str]], Mapping[str, Fingerprint]],
         promises: Callable[[Sequence[str]], Mapping[str, Promise]],
         unread: Callable[[], int],
+        is_late: Callable[[], bool],
         clock: Clock,
         places: int,
         much_bytes: int,
@@ -76,6 +77,7 @@ class Intake:
         self._known = known
         self._promises = promises
         self._unread = unread
+        self._is_late = is_late
         self._clock = clock
         self._places = places
         #: Of the latest look: files that found no place, files with one that can't settle, and whether these give way.
@@ -95,8 +97,6 @@ class Intake:
         self._found = 0
         self._woken = True
         self.ending: Ending | None = None
-        #: Whether time is short: then no manifest that can't be read holds up anybody.
-        self.is_late = False
         self._much_bytes = much_bytes
         #: What is being written to the volume, as far as the looks can tell.
         self.writing = Writing()
@@ -363,7 +363,7 @@ class Intake:
 
     def _awaits_manifests(self) -> bool:
         # When time is short each still has a first try: how the writers ended may be known, or given up, only now.
-        most, unread = (1, 0) if self.is_late else (_MAX_FAILURES, self._unread())
+        most, unread = (1, 0) if self._is_late() else (_MAX_FAILURES, self._unread())
         held = self._sightings.values()
         return unread > 0 or any(is_manifest(s.path) and s.failures < most for s in held)
 

@@ -115,6 +115,7 @@ class Sidecar:
             known=journal.files.known,
             promises=journal.sets.promises,
             unread=journal.sets.unread,
+            is_late=self._is_late,
             clock=clock,
             places=tuning.watched_files,
             much_bytes=tuning.much_bytes,
@@ -280,7 +281,6 @@ class Sidecar:
         self._adoption.advance()
         self._sets.advance()
         self._hear_verdict()
-        self._intake.is_late = self._is_late()
         if self._intake.due_in() <= 0:
             self._intake.look()
         self._tail()

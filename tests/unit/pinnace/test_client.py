@@ -29,6 +29,7 @@ from pinnace.client import connection as connection_module
 from pinnace.records import MetricPoint, MetricReceipt
 from pinnace.settings import ClientSettings
 from support.certificate import make_certificate
+from support.samples import artifact
 
 PROJECT = {
     "id": "56784bef-3772-56ef-8691-48c2aa2cf064",
@@ -139,6 +140,25 @@ def test_a_refusal_that_is_no_problem_document_still_has_its_status(
     with pytest.raises(Unavailable) as caught:
         client.project("iris")
     assert (caught.value.status, caught.value.code, caught.value.retry_after) == (503, "", None)
+
+
+def test_a_download_that_breaks_off_goes_on_as_long_as_that_brings_more(answers: Answers, client: Client) -> None:
+    row = artifact(uuid4(), "model.bin", b"0123456789")
+    answers.tell(200, b"0123", content_length="10", connection="close")
+    answers.tell(206, b"456", content_length="6", connection="close")
+    answers.tell(206, b"789")
+    arrived = bytearray()
+    client.download(row, arrived.extend)
+    assert arrived == b"0123456789"
+    asked = [{name.lower(): value for name, value in headers.items()} for _, _, headers, _ in answers.asked]
+    assert [headers.get("range") for headers in asked] == [None, "bytes=4-", "bytes=7-"]
+
+
+def test_a_download_that_brings_nothing_more_is_given_up(answers: Answers, client: Client) -> None:
+    answers.tell(206, b"", content_length="6", connection="close")
+    with pytest.raises(Unreachable):
+        client.download(artifact(uuid4(), "model.bin", b"0123456789"), bytearray().extend, start=4)
+    assert len(answers.asked) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\xff", b"{}", b'{"id": 1}'])

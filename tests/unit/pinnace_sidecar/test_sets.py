@@ -55,6 +55,15 @@ def just_written(pod: Pod, *files: Path) -> None:
         os.utime(file, (now, now))
 
 
+def fail_with_a_set(pod: Pod) -> None:
+    """Start, and have a training fail right after it wrote a file and the manifest that names it."""
+    pod.api.ended = WriterEnd.FAILED
+    pod.start()
+    now = pod.clock.now()
+    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
+        os.utime(file, (now, now))
+
+
 def recorded(pod: Pod) -> list[str]:
     """The paths of the rows in the order in which the API got them."""
     return [row.path for row in pod.api.rows.values()]
@@ -191,21 +200,15 @@ def test_a_manifest_seen_together_with_its_fresh_files_promises_them_all_the_sam
     assert pod.copies() == []
 
 
-@pytest.mark.parametrize("writer", [WriterEnd.FAILED, WriterEnd.UNKNOWN])
+@pytest.mark.parametrize("writer", [WriterEnd.FAILED, WriterEnd.UNKNOWN, None])
 def test_a_manifest_of_which_nobody_saw_how_it_came_is_complete_when_it_can_be_read(
-    pod: Pod, writer: WriterEnd
+    pod: Pod, writer: WriterEnd | None
 ) -> None:
     # Into a folder made in the same moment, where inotify was not told of the rename.
-    pod.api.ended = writer
-    pod.start()
-    pod.run_for(10)
-    just_written(pod, pod.write("ckpt/a", b"1"), pod.write(MANIFEST, names("a")))
-    assert pod.drain().files == {FileState.RECORDED: 2}
-    assert [row.suspect for row in pod.api.rows.values()] == [False] * 2
-
-
-def test_a_manifest_is_read_though_nobody_tells_how_the_writers_ended_before_time_is_short(pod: Pod) -> None:
-    pod.api.broken.add("writers")
+    if writer is None:  # nobody tells before time is short
+        pod.api.broken.add("writers")
+    else:
+        pod.api.ended = writer
     pod.start()
     pod.run_for(10)
     just_written(pod, pod.write("ckpt/a", b"1"), pod.write(MANIFEST, names("a")))
@@ -318,12 +321,8 @@ def test_a_set_of_more_files_than_memory_holds_is_whole_although_its_writer_fail
 
 @pytest.mark.parametrize("failures", [1, 4])
 def test_a_manifest_that_can_not_be_read_for_a_moment_speaks_for_its_set_all_the_same(pod: Pod, failures: int) -> None:
-    pod.api.ended = WriterEnd.FAILED
     pod.disk = FailingDisk(failures)
-    pod.start()
-    now = pod.clock.now()
-    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
-        os.utime(file, (now, now))
+    fail_with_a_set(pod)
     report = pod.drain()
     assert report.files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
     assert [len(members) for members in pod.api.sets.values()] == [1]
@@ -342,11 +341,7 @@ class UnreadableManifest(LocalVolume):
 def test_a_manifest_on_a_volume_that_is_away_for_a_minute_speaks_for_its_set_all_the_same(pod: Pod) -> None:
     pod.seen_volume = volume = UnreadableManifest(str(pod.volume))
     volume.failures = 7
-    pod.api.ended = WriterEnd.FAILED
-    pod.start()
-    now = pod.clock.now()
-    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
-        os.utime(file, (now, now))
+    fail_with_a_set(pod)
     report = pod.drain()
     assert report.files == {FileState.RECORDED: 2, FileState.EXCLUDED: 1}
     assert [len(members) for members in pod.api.sets.values()] == [1]
@@ -356,11 +351,7 @@ def test_a_manifest_on_a_volume_that_is_away_for_a_minute_speaks_for_its_set_all
 def test_a_manifest_that_can_never_be_read_holds_up_no_other_file(pod: Pod, seconds: int) -> None:
     pod.change_settings(drain_timeout_seconds=seconds)
     pod.seen_volume = UnreadableManifest(str(pod.volume))
-    pod.api.ended = WriterEnd.FAILED
-    pod.start()
-    now = pod.clock.now()
-    for file in (pod.write("ckpt/a", b"1"), write_manifest(pod, names("a"))):
-        os.utime(file, (now, now))
+    fail_with_a_set(pod)
     report = pod.drain()
     assert not report.final
     assert paths(pod) == ["ckpt/a"]

@@ -6,7 +6,9 @@ the whole with. What lies compressed is unpacked, from its beginning whatever ra
 """
 
 import hashlib
-from typing import Final, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from pinnace.compression import NotDecodable, Unpacking
 from pinnace.records import Artifact, Location
@@ -21,7 +23,7 @@ class Reading:
     """`[start, stop)` of an artifact's bytes. `next` is called by one thread at a time."""
 
     def __init__(self, store: ByteStore, artifact: Artifact, start: int = 0, stop: int | None = None) -> None:
-        self._content = _content(store, artifact)
+        self._read = _content(store, artifact)
         self._block_bytes = store.block_bytes
         self._artifact = artifact
         self._start = start
@@ -40,7 +42,7 @@ class Reading:
             self._is_done = True
             return self._cut_out()
         size = min(self._block_bytes, self._stop - self._position)
-        block = self._content.read(self._position, size)
+        block = self._read(self._position, size)
         if len(block) < size:
             raise BytesCorrupt(self._artifact.location, f"{self._position + len(block)} bytes")
         self._position += size
@@ -54,7 +56,7 @@ class Reading:
     def _cut_out(self) -> bytes:
         artifact = self._artifact
         # One byte more would show that there is more than was recorded.
-        content = self._content.read(0, artifact.size + 1)
+        content = self._read(0, artifact.size + 1)
         if len(content) != artifact.size:
             raise BytesCorrupt(artifact.location, "another size")
         self._sha256.update(content)
@@ -66,34 +68,20 @@ class Reading:
             raise BytesCorrupt(self._artifact.location, f"SHA-256 {self._sha256.hexdigest()}")
 
 
-class _Content(Protocol):
-    def read(self, start: int, size: int) -> bytes:
-        """`size` bytes from byte `start` on, fewer only where the content ends before. Each `start` is behind the
-        bytes that were read before.
-        """
-        ...
+#: Gives so many bytes (the second) from a byte on (the first), fewer only where the content ends before. Each byte to
+#: begin with is behind those that were read before.
+_Read = Callable[[int, int], bytes]
 
 
-def _content(store: ByteStore, artifact: Artifact) -> _Content:
-    plain = _Plain(store, artifact.location)
-    return plain if artifact.stored is None else _Unpacked(plain, artifact.location, store.block_bytes)
-
-
-class _Plain:
-    """An object as it lies there."""
-
-    def __init__(self, store: ByteStore, location: Location) -> None:
-        self._store = store
-        self._location = location
-
-    def read(self, start: int, size: int) -> bytes:
-        return self._store.read(self._location, start, size)
+def _content(store: ByteStore, artifact: Artifact) -> _Read:
+    plain = partial(store.read, artifact.location)
+    return plain if artifact.stored is None else _Unpacked(plain, artifact.location, store.block_bytes).read
 
 
 class _Unpacked:
     """What was compressed to an object."""
 
-    def __init__(self, packed: _Plain, location: Location, block_bytes: int) -> None:
+    def __init__(self, packed: _Read, location: Location, block_bytes: int) -> None:
         self._location = location
         self._unpacking = Unpacking(_Forwards(packed), block_bytes)
         self._position = 0
@@ -115,11 +103,11 @@ class _Unpacked:
 class _Forwards:
     """An object from its beginning to its end."""
 
-    def __init__(self, packed: _Plain) -> None:
+    def __init__(self, packed: _Read) -> None:
         self._packed = packed
         self._position = 0
 
     def read(self, size: int, /) -> bytes:
-        found = self._packed.read(self._position, size)
+        found = self._packed(self._position, size)
         self._position += len(found)
         return found

@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 
 from pinnace.cli.settings import names_store, store_settings
-from pinnace.client import ApiError, Client, Unreachable
+from pinnace.client import ApiError, Client
 from pinnace.compression import Sink
 from pinnace.records import Artifact, Backend, Location
 from pinnace.stores.credentials import NoneFound, credentials_for
@@ -94,24 +94,9 @@ class _ApiBytes:
         self._artifact = artifact
 
     def get(self, key: str, sink: Sink, *, start: int = 0) -> None:
-        """As a store; an answer that breaks off goes on as long as that brings more. Raises ApiError."""
+        """As a store. Raises ApiError."""
         del key
-        arrived = start
-
-        def take(block: bytes) -> None:
-            nonlocal arrived
-            sink.write(memoryview(block))
-            arrived += len(block)
-
-        while arrived < self._artifact.size:
-            begun = arrived
-            try:
-                self._client.get_bytes(self._artifact.id, take, start=begun)
-            except Unreachable:
-                if arrived == begun:
-                    raise
-            else:
-                return
+        self._client.download(self._artifact, lambda block: sink.write(memoryview(block)), start=start)
 
 
 def _either(hint: str, other: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from pinnace.client import Client, Unreachable
+from pinnace.client import Client
 from pinnace.porting.layout import TableEntry
 from pinnace.records import Artifact
 
@@ -90,15 +90,7 @@ def fetch(client: Client, artifact: Artifact, target: Path, advanced: Callable[[
                 size += len(block)
                 advanced(len(block))
 
-            while size < artifact.size:
-                begun = size
-                try:
-                    client.get_bytes(artifact.id, take, start=begun)
-                except Unreachable:
-                    if size == begun:
-                        raise
-                else:
-                    break
+            client.download(artifact, take)
             file.flush()
             os.fsync(file.fileno())
         if (size, sha256.hexdigest()) != (artifact.size, artifact.sha256):

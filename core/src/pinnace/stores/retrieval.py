@@ -120,8 +120,7 @@ class _Arriving:
 
 
 def _fetch(store: Source, artifact: Artifact, received: _Received) -> None:
-    stored = artifact.stored
-    size = stored.size if stored else artifact.size
+    stored, size = artifact.stored, artifact.object_size
     arriving = _Arriving(unpacked(received, stored.encoding if stored else None, artifact.size))
     try:
         _fetch_all(store, artifact.location.key, arriving, size)
